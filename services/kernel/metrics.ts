@@ -1,0 +1,54 @@
+/**
+ * The metric port: counters and gauges that cost one addition where they are counted. A room asks for its
+ * counters once, at construction, and holds them; `ops` renders the registry.
+ */
+export class Counter {
+  value = 0;
+  add(n = 1): void {
+    this.value += n;
+  }
+}
+
+export interface MetricSample {
+  readonly name: string;
+  readonly kind: 'counter' | 'gauge';
+  readonly help: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+interface Family {
+  readonly kind: 'counter' | 'gauge';
+  readonly help: string;
+  readonly members: Map<string, { labels: Readonly<Record<string, string>>; read: () => number; counter?: Counter }>;
+}
+
+export class Metrics {
+  readonly #families = new Map<string, Family>();
+
+  /** The same name and labels give the same counter. Labels are for small closed sets, never client or tenant ids. */
+  counter(name: string, help: string, labels: Readonly<Record<string, string>> = {}): Counter {
+    const members = this.#family(name, 'counter', help).members;
+    const key = JSON.stringify(labels);
+    const known = members.get(key)?.counter;
+    if (known) return known;
+    const counter = new Counter();
+    members.set(key, { labels, counter, read: () => counter.value });
+    return counter;
+  }
+
+  gauge(name: string, help: string, read: () => number, labels: Readonly<Record<string, string>> = {}): void {
+    this.#family(name, 'gauge', help).members.set(JSON.stringify(labels), { labels, read });
+  }
+
+  *samples(): Iterable<MetricSample> {
+    for (const [name, { kind, help, members }] of this.#families)
+      for (const { labels, read } of members.values()) yield { name, kind, help, labels, value: read() };
+  }
+
+  #family(name: string, kind: Family['kind'], help: string): Family {
+    let family = this.#families.get(name);
+    if (!family) this.#families.set(name, (family = { kind, help, members: new Map() }));
+    return family;
+  }
+}
