@@ -1,0 +1,22 @@
+/** The door of the DynamoDB client: the tables as data, one client for everybody, its typed errors. */
+export {
+  type IndexDefinition,
+  type Item,
+  type KeyAttribute,
+  type TableDefinition,
+  type TableKey,
+  type TableName,
+  tableDefinition,
+  tableDefinitions,
+} from './tables.js';
+export { ConditionFailed, DynamoMisconfigured, DynamoRejected, DynamoUnavailable } from './errors.js';
+export {
+  Dynamo,
+  type DynamoOptions,
+  type Page,
+  type QueryOptions,
+  type SortKeyRange,
+  type UpdateOptions,
+  type WriteCondition,
+} from './client.js';
+export { createTables } from './create.js';
