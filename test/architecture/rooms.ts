@@ -1,0 +1,115 @@
+/**
+ * The map of the code: every room, its door, and who may import whom. This one table generates the dependency rules
+ * that `npm run check` runs (`rules.ts`), so a new arrow between rooms is always a change of this file.
+ */
+
+export interface Room {
+  /** The folder, or a regular expression of the files, that make up the room. */
+  readonly files: string;
+  /** The only file that other rooms may import; a room without a door is imported by nobody. */
+  readonly door?: string;
+  /** Rooms whose doors this room may import. */
+  readonly mayImport: readonly string[];
+  /** Rooms of which it may import types only (the ports it implements). */
+  readonly mayImportTypes?: readonly string[];
+}
+
+const brokerRooms = [
+  'message',
+  'wire',
+  'session',
+  'fanout',
+  'admission',
+  'transport',
+  'store',
+  'ops',
+] as const satisfies readonly string[];
+
+const under = (folder: string): string => `^${folder}/`;
+
+export const rooms: Readonly<Record<string, Room>> = {
+  kernel: { files: under('services/kernel'), door: 'services/kernel/kernel.ts', mayImport: [] },
+  topic: { files: under('services/topic'), door: 'services/topic/topic.ts', mayImport: ['kernel'] },
+  tenancy: { files: under('services/tenancy'), door: 'services/tenancy/tenancy.ts', mayImport: ['kernel', 'topic'] },
+  dynamo: { files: under('services/dynamo'), door: 'services/dynamo/dynamo.ts', mayImport: ['kernel'] },
+
+  message: {
+    files: under('services/broker/message'),
+    door: 'services/broker/message/message.ts',
+    mayImport: ['kernel', 'topic'],
+  },
+  wire: {
+    files: under('services/broker/wire'),
+    door: 'services/broker/wire/wire.ts',
+    mayImport: ['kernel', 'topic', 'message'],
+  },
+  session: {
+    files: under('services/broker/session'),
+    door: 'services/broker/session/session.ts',
+    mayImport: ['kernel', 'topic', 'message', 'wire'],
+  },
+  fanout: {
+    files: under('services/broker/fanout'),
+    door: 'services/broker/fanout/fanout.ts',
+    mayImport: ['kernel', 'topic', 'message'],
+  },
+  admission: {
+    files: under('services/broker/admission'),
+    door: 'services/broker/admission/admission.ts',
+    mayImport: ['kernel', 'topic', 'tenancy', 'message', 'wire', 'session', 'fanout'],
+  },
+  transport: {
+    files: under('services/broker/transport'),
+    door: 'services/broker/transport/transport.ts',
+    mayImport: ['kernel', 'wire', 'session', 'fanout', 'admission'],
+  },
+  store: {
+    files: under('services/broker/store'),
+    door: 'services/broker/store/store.ts',
+    mayImport: ['kernel', 'tenancy', 'topic', 'message', 'dynamo'],
+    mayImportTypes: ['session', 'fanout', 'admission'],
+  },
+  ops: {
+    files: under('services/broker/ops'),
+    door: 'services/broker/ops/ops.ts',
+    mayImport: ['kernel'],
+    mayImportTypes: ['transport', 'admission', 'fanout'],
+  },
+  /** `main.ts`, `compose.ts`, `config.ts`: the only files that know every room of the broker. */
+  broker: {
+    files: '^services/broker/[^/]+$',
+    mayImport: ['kernel', 'topic', 'tenancy', 'dynamo', ...brokerRooms],
+  },
+
+  'tenants-api': {
+    files: under('tenants-api'),
+    door: 'tenants-api/entry/local.ts',
+    mayImport: ['kernel', 'topic', 'tenancy', 'dynamo'],
+  },
+  infra: { files: under('infra'), mayImport: ['dynamo'] },
+  local: { files: under('services/local'), mayImport: ['kernel', 'topic', 'tenancy', 'dynamo', 'tenants-api'] },
+};
+
+/** Outside the map: they may import anything, and nothing of the product may import them. */
+export const outside: readonly string[] = ['test', 'bench'];
+
+/** npm packages that belong to some rooms alone; what is not listed here may be used by any room. */
+export const packageRooms: Readonly<Record<string, readonly string[]>> = {
+  '@aws-sdk/': ['dynamo'],
+  '@smithy/': ['dynamo'],
+  ws: ['transport'],
+  hono: ['tenants-api'],
+  '@hono/': ['tenants-api'],
+  zod: ['tenants-api', 'tenancy'],
+  'swagger-ui-dist': ['tenants-api'],
+  '@peculiar/': ['local'],
+  'reflect-metadata': ['local'],
+  dynalite: ['local'],
+  esbuild: ['local'],
+  commander: ['local'],
+  'aws-cdk-lib': ['infra'],
+  constructs: ['infra'],
+  'mqtt-packet': [],
+  mqtt: [],
+  aedes: [],
+};
