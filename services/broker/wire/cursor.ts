@@ -1,0 +1,90 @@
+/**
+ * Reads the data types of MQTT 5.0 section 1.5 out of one packet. Every read checks the end of the packet, so
+ * whatever a length field says, nothing beyond it is touched.
+ */
+import { isUtf8 } from 'node:buffer';
+import { malformed } from './reasons.js';
+
+export class Cursor {
+  readonly bytes: Buffer;
+  at: number;
+  readonly end: number;
+
+  constructor(bytes: Buffer, start: number, end: number) {
+    this.bytes = bytes;
+    this.at = start;
+    this.end = end;
+  }
+
+  get left(): number {
+    return this.end - this.at;
+  }
+
+  u8(): number {
+    return this.bytes[this.#take(1)]!;
+  }
+
+  u16(): number {
+    return this.bytes.readUInt16BE(this.#take(2));
+  }
+
+  u32(): number {
+    return this.bytes.readUInt32BE(this.#take(4));
+  }
+
+  /** [MQTT-1.5.5-1] The shortest encoding of at most four bytes. */
+  variableByteInteger(): number {
+    let value = 0;
+    for (let shift = 0; shift <= 21; shift += 7) {
+      const byte = this.u8();
+      value += (byte & 0x7f) << shift;
+      if (byte < 0x80) {
+        if (byte === 0 && shift > 0) throw malformed('a variable byte integer that is longer than it needs to be');
+        return value;
+      }
+    }
+    throw malformed('a variable byte integer of more than four bytes');
+  }
+
+  /** A copy: what a packet says outlives the read buffer. */
+  binary(): Buffer {
+    const length = this.u16();
+    const start = this.#take(length);
+    return Buffer.from(this.bytes.subarray(start, start + length));
+  }
+
+  utf8(): string {
+    const length = this.u16();
+    const start = this.#take(length);
+    return decodeUtf8(this.bytes, start, start + length);
+  }
+
+  skipBinary(): void {
+    this.#take(this.u16());
+  }
+
+  rest(): Buffer {
+    return Buffer.from(this.bytes.subarray(this.at, this.end));
+  }
+
+  #take(count: number): number {
+    const start = this.at;
+    if (start + count > this.end) throw malformed('a field that is longer than its packet');
+    this.at = start + count;
+    return start;
+  }
+}
+
+/**
+ * [MQTT-1.5.4-1] Well-formed UTF-8 without surrogates; [MQTT-1.5.4-2] without U+0000. [MQTT-1.5.4-3] U+FEFF stays.
+ */
+export function decodeUtf8(bytes: Buffer, start: number, end: number): string {
+  checkUtf8(bytes, start, end);
+  return bytes.utf8Slice(start, end);
+}
+
+export function checkUtf8(bytes: Buffer, start: number, end: number): void {
+  const view = bytes.subarray(start, end);
+  if (!isUtf8(view)) throw malformed('a string that is not well-formed UTF-8');
+  if (view.includes(0)) throw malformed('a string with a null character');
+}

@@ -1,0 +1,187 @@
+/**
+ * Bytes of one complete packet to a `ControlPacket`: CONNECT, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT, AUTH.
+ * Strict: what the specification calls malformed or a protocol error throws a `PeerFault` with the right reason
+ * code (MQTT 5.0 section 4.13). Called by `reader.ts`; never by the PUBLISH path.
+ */
+import { topicNameError } from '../../topic/topic.js';
+import type { QoS } from '../message/message.js';
+import { Cursor } from './cursor.js';
+import {
+  type AuthPacket,
+  type ConnectPacket,
+  type ControlPacket,
+  type DisconnectPacket,
+  packetType,
+  type ProtocolVersion,
+  type SubscribePacket,
+  type SubscriptionRequest,
+  type UnsubscribePacket,
+  type WillPacket,
+} from './packets.js';
+import { readProperties } from './properties.js';
+import { malformed, PeerFault, protocolError, reasons } from './reasons.js';
+
+/** `version` is that of the connection; it does not count for CONNECT, which brings its own. */
+export function decodePacket(firstByte: number, cursor: Cursor, version: ProtocolVersion): ControlPacket {
+  const type = firstByte >> 4;
+  const flags = firstByte & 0x0f;
+  switch (type) {
+    case packetType.connect:
+      requireFlags(flags, 0);
+      return complete(decodeConnect(cursor), cursor);
+    case packetType.subscribe:
+      requireFlags(flags, 2); // [MQTT-3.8.1-1]
+      return complete(decodeSubscribe(cursor, version), cursor);
+    case packetType.unsubscribe:
+      requireFlags(flags, 2); // [MQTT-3.10.1-1]
+      return complete(decodeUnsubscribe(cursor, version), cursor);
+    case packetType.pingreq:
+      requireFlags(flags, 0);
+      return complete({ type: 'pingreq' }, cursor);
+    case packetType.disconnect:
+      requireFlags(flags, 0); // [MQTT-3.14.1-1]
+      return complete(decodeDisconnect(cursor, version), cursor);
+    case packetType.auth:
+      if (version !== 5) throw malformed('packet type 15 is reserved before MQTT 5.0');
+      requireFlags(flags, 0); // [MQTT-3.15.1-1]
+      return complete(decodeAuth(cursor), cursor);
+    case 0:
+      throw malformed('packet type 0 is reserved');
+    default:
+      throw protocolError(`a server does not receive packets of type ${type}`);
+  }
+}
+
+/** [MQTT-2.1.3-1] Reserved flags have their one valid value. */
+export function requireFlags(flags: number, wanted: number): void {
+  if (flags !== wanted) throw malformed('reserved flags of the fixed header are set');
+}
+
+function complete<P extends ControlPacket>(packet: P, cursor: Cursor): P {
+  if (cursor.left > 0) throw malformed(`${packet.type} has ${cursor.left} bytes too many`);
+  return packet;
+}
+
+/** Non-zero, as [MQTT-2.2.1-3] demands. */
+export function packetIdentifier(cursor: Cursor): number {
+  const id = cursor.u16();
+  if (id === 0) throw protocolError('a packet identifier is not zero');
+  return id;
+}
+
+function decodeConnect(cursor: Cursor): ConnectPacket {
+  const version = protocolVersion(cursor);
+  const flags = cursor.u8();
+  if ((flags & 0x01) !== 0) throw malformed('the reserved connect flag is set'); // [MQTT-3.1.2-3]
+  const hasWill = (flags & 0x04) !== 0;
+  const willQos = (flags >> 3) & 0x03;
+  const hasUserName = (flags & 0x80) !== 0;
+  const hasPassword = (flags & 0x40) !== 0;
+  if (willQos === 3) throw malformed('will QoS 3 does not exist'); // [MQTT-3.1.2-12]
+  if (!hasWill && (flags & 0x38) !== 0) throw malformed('will flags without a will'); // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
+  if (version !== 5 && hasPassword && !hasUserName) throw malformed('a password without a user name'); // 3.1.1 [MQTT-3.1.2-22]
+  const keepAliveSeconds = cursor.u16();
+  const properties = version === 5 ? readProperties(cursor, 'connect') : {};
+  // [MQTT-3.1.2-24] in section 3.1.2.11.10: data without a method makes no sense.
+  if (properties.authenticationData && properties.authenticationMethod === undefined)
+    throw protocolError('authentication data without an authentication method');
+  const clientId = cursor.utf8();
+  const will = hasWill ? decodeWill(cursor, version, willQos as QoS, (flags & 0x20) !== 0) : undefined;
+  const userName = hasUserName ? cursor.utf8() : undefined;
+  const password = hasPassword ? cursor.binary() : undefined;
+  return {
+    type: 'connect',
+    version,
+    cleanStart: (flags & 0x02) !== 0,
+    keepAliveSeconds,
+    clientId,
+    will,
+    userName,
+    password,
+    properties,
+  };
+}
+
+/** [MQTT-3.1.2-1] [MQTT-3.1.2-2] The protocol name and level, which belong together. */
+function protocolVersion(cursor: Cursor): ProtocolVersion {
+  const name = cursor.utf8();
+  const level = cursor.u8();
+  if (name === 'MQTT' && (level === 4 || level === 5)) return level;
+  if (name === 'MQIsdp' && level === 3) return level;
+  if (name !== 'MQTT' && name !== 'MQIsdp') throw new PeerFault(reasons.notMqtt, 'the protocol name is not MQTT');
+  throw new UnsupportedProtocol(name === 'MQTT' && level > 5);
+}
+
+/** Knows in which dialect the client can be told. */
+export class UnsupportedProtocol extends PeerFault {
+  readonly answerIn5: boolean;
+  constructor(answerIn5: boolean) {
+    super(reasons.unsupportedProtocolVersion, reasons.unsupportedProtocolVersion.words);
+    this.answerIn5 = answerIn5;
+  }
+}
+
+function decodeWill(cursor: Cursor, version: ProtocolVersion, qos: QoS, retain: boolean): WillPacket {
+  const properties = version === 5 ? readProperties(cursor, 'will') : {};
+  const topic = cursor.utf8();
+  const error = topicNameError(topic);
+  if (error !== undefined) throw new PeerFault(reasons.topicNameInvalid, `will topic: ${error}`);
+  checkResponseTopic(properties.responseTopic);
+  return { topic, payload: cursor.binary(), qos, retain, properties };
+}
+
+/** [MQTT-3.3.2-14] A response topic is a topic name: no wildcards. */
+export function checkResponseTopic(responseTopic: string | undefined): void {
+  if (responseTopic === undefined) return;
+  const error = topicNameError(responseTopic);
+  if (error !== undefined) throw protocolError(`response topic: ${error}`);
+}
+
+function decodeSubscribe(cursor: Cursor, version: ProtocolVersion): SubscribePacket {
+  const packetId = packetIdentifier(cursor);
+  const properties = version === 5 ? readProperties(cursor, 'subscribe') : {};
+  const subscriptions: SubscriptionRequest[] = [];
+  while (cursor.left > 0) subscriptions.push(decodeSubscription(cursor, version));
+  if (subscriptions.length === 0) throw protocolError('SUBSCRIBE without a topic filter'); // [MQTT-3.8.3-2]
+  return { type: 'subscribe', packetId, subscriptions, properties };
+}
+
+function decodeSubscription(cursor: Cursor, version: ProtocolVersion): SubscriptionRequest {
+  const filter = cursor.utf8();
+  const options = cursor.u8();
+  const qos = options & 0x03;
+  const retainHandling = (options >> 4) & 0x03;
+  // [MQTT-3.8.3-5] Reserved bits; before MQTT 5.0 all but QoS are reserved.
+  if (qos === 3 || (options & (version === 5 ? 0xc0 : 0xfc)) !== 0)
+    throw malformed('reserved subscription options are set');
+  if (retainHandling === 3) throw protocolError('retain handling 3 does not exist');
+  return {
+    filter,
+    qos: qos as QoS,
+    noLocal: (options & 0x04) !== 0,
+    retainAsPublished: (options & 0x08) !== 0,
+    retainHandling: retainHandling as 0 | 1 | 2,
+  };
+}
+
+function decodeUnsubscribe(cursor: Cursor, version: ProtocolVersion): UnsubscribePacket {
+  const packetId = packetIdentifier(cursor);
+  const properties = version === 5 ? readProperties(cursor, 'unsubscribe') : {};
+  const filters: string[] = [];
+  while (cursor.left > 0) filters.push(cursor.utf8());
+  if (filters.length === 0) throw protocolError('UNSUBSCRIBE without a topic filter'); // [MQTT-3.10.3-2]
+  return { type: 'unsubscribe', packetId, filters, properties };
+}
+
+function decodeDisconnect(cursor: Cursor, version: ProtocolVersion): DisconnectPacket {
+  if (version !== 5 || cursor.left === 0) return { type: 'disconnect', reasonCode: 0, properties: {} };
+  const reasonCode = cursor.u8();
+  const properties = cursor.left > 0 ? readProperties(cursor, 'disconnect') : {};
+  return { type: 'disconnect', reasonCode, properties };
+}
+
+function decodeAuth(cursor: Cursor): AuthPacket {
+  if (cursor.left === 0) return { type: 'auth', reasonCode: 0, properties: {} };
+  const reasonCode = cursor.u8();
+  return { type: 'auth', reasonCode, properties: cursor.left > 0 ? readProperties(cursor, 'auth') : {} };
+}

@@ -1,0 +1,272 @@
+/**
+ * Bytes of one connection to packets. PUBLISH and its acknowledgements, which are nearly all traffic, are parsed in
+ * place and handed over without an object per packet; the rest goes through `decode.ts`.
+ *
+ *      chunk  [...frame...][...frame...][...fra       held until its packet is complete, at most one packet
+ *
+ * A packet that a chunk completes is put together on its own, so a large chunk is never copied for a small rest.
+ * What a peer may announce is bounded by `packetBytesMax`, and memory is taken only for bytes that have come.
+ * Faults are thrown as `PeerFault`; after one, the reader is not used again.
+ */
+import { Message } from '../message/message.js';
+import { Cursor } from './cursor.js';
+import { decodePacket, requireFlags } from './decode.js';
+import { type AckType, type ControlPacket, packetType, type ProtocolVersion } from './packets.js';
+import { type PublishProperties, scanPublishProperties } from './publish-properties.js';
+import { readProperties, variableByteIntegerBytes } from './properties.js';
+import { malformed, PeerFault, protocolError, reasons } from './reasons.js';
+import type { TopicTable } from './topic-table.js';
+
+/** A PUBLISH that has just come in. Valid during the call only; see `Message`. */
+export interface InboundPublish {
+  readonly message: Message;
+  readonly dup: boolean;
+  /** 0 for QoS 0. */
+  readonly packetId: number;
+  /** 0 without alias, -1 for an alias of zero. The topic is empty when only the alias came. */
+  readonly topicAlias: number;
+  readonly packetBytes: number;
+}
+
+export interface PacketSink {
+  onPublish(publish: InboundPublish): void;
+  onAck(type: AckType, packetId: number, reasonCode: number): void;
+  onPacket(packet: ControlPacket): void;
+}
+
+const noBytes = Buffer.alloc(0);
+const emptyTopic = { text: '', bytes: noBytes };
+
+/** One for the process: reading is synchronous, and nobody keeps what it hands over. */
+const inbound = { message: Message.volatile(), dup: false, packetId: 0, topicAlias: 0, packetBytes: 0 };
+const scanned: PublishProperties = { topicAlias: 0, expirySeconds: -1, forwarded: noBytes };
+
+export class PacketReader {
+  /** 0 until CONNECT has been read; then the dialect of the connection. */
+  version: ProtocolVersion | 0 = 0;
+  /** Largest packet the peer may send, in bytes. */
+  packetBytesMax: number;
+  readonly #topics: TopicTable;
+  readonly #sink: PacketSink;
+  /** The beginning of a packet whose end has not come, or everything behind the packet at which `stop` was called. */
+  #held: Buffer = noBytes;
+  #heldBytes = 0;
+  #stopped = false;
+  #nowMs = 0;
+
+  constructor(topics: TopicTable, sink: PacketSink, packetBytesMax: number) {
+    this.#topics = topics;
+    this.#sink = sink;
+    this.packetBytesMax = packetBytesMax;
+  }
+
+  /** After the packet at hand nothing more is handed over until `resume`. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  resume(nowMs: number): void {
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    if (this.#heldBytes > 0) this.read(this.#takeHeld(), nowMs);
+  }
+
+  read(chunk: Buffer, nowMs: number): void {
+    this.#nowMs = nowMs;
+    let at = 0;
+    if (this.#heldBytes > 0 && !this.#stopped) at = this.#completeHeld(chunk);
+    while (at < chunk.length && !this.#stopped) {
+      const next = this.#packetAt(chunk, at, chunk.length);
+      if (next === 0) break;
+      at = next;
+    }
+    if (at < chunk.length) this.#hold(chunk, at, chunk.length);
+  }
+
+  /** Copies, so that a small rest does not pin a large chunk; at most twice the bytes that have come. */
+  #hold(bytes: Buffer, start: number, end: number): void {
+    const wanted = this.#heldBytes + end - start;
+    if (wanted > this.#held.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(this.#held.length * 2, this.packetBytesMax)));
+      this.#held.copy(larger, 0, 0, this.#heldBytes);
+      this.#held = larger;
+    }
+    bytes.copy(this.#held, this.#heldBytes, start, end);
+    this.#heldBytes = wanted;
+  }
+
+  #takeHeld(): Buffer {
+    const held = this.#held.subarray(0, this.#heldBytes);
+    this.#held = noBytes;
+    this.#heldBytes = 0;
+    return held;
+  }
+
+  /** Takes as many bytes of `chunk` as the held packet lacks; returns how many. */
+  #completeHeld(chunk: Buffer): number {
+    let taken = 0;
+    // The fixed header may be incomplete, too: byte by byte until it is known how much is missing.
+    let wanted = this.#missing();
+    while (wanted > 0 && taken < chunk.length) {
+      const end = Math.min(chunk.length, taken + wanted);
+      this.#hold(chunk, taken, end);
+      taken = end;
+      wanted = this.#missing();
+    }
+    if (wanted > 0) return taken;
+    const packet = this.#takeHeld();
+    this.#packetAt(packet, 0, packet.length);
+    return taken;
+  }
+
+  /** Bytes until the held packet is complete, or 1 while its fixed header is not. */
+  #missing(): number {
+    let length = 0;
+    for (let i = 1; i < 5; i++) {
+      if (i >= this.#heldBytes) return 1;
+      const byte = this.#held[i]!;
+      length += (byte & 0x7f) << (7 * (i - 1));
+      if (byte < 0x80) {
+        this.#checkAnnounced(this.#held[0]!, length);
+        return i + 1 + length - this.#heldBytes;
+      }
+    }
+    throw malformed('the remaining length has more than four bytes');
+  }
+
+  /** Handles the packet that starts at `at`; returns where the next one starts, or 0 when its end has not come. */
+  #packetAt(bytes: Buffer, at: number, end: number): number {
+    let body = at + 1;
+    let length = 0;
+    for (let shift = 0; ; shift += 7) {
+      if (body >= end) return this.#incomplete(bytes, at);
+      const byte = bytes[body++]!;
+      length += (byte & 0x7f) << shift;
+      if (byte < 0x80) break;
+      if (shift === 21) throw malformed('the remaining length has more than four bytes');
+    }
+    const firstByte = bytes[at]!;
+    if (body + length > end || this.version === 0) {
+      this.#checkAnnounced(firstByte, length);
+      if (body + length > end) return 0;
+    }
+    const next = body + length;
+    if (next - at > this.packetBytesMax) throw tooLarge(next - at, this.packetBytesMax);
+    const type = firstByte >> 4;
+    if (type === packetType.publish) this.#publish(bytes, at, body, next);
+    else if (type >= packetType.puback && type <= packetType.pubcomp) this.#ack(firstByte, bytes, body, next);
+    else this.#other(firstByte, bytes, body, next);
+    return next;
+  }
+
+  /** A header whose end has not come: refuse what can be refused now. */
+  #incomplete(bytes: Buffer, at: number): 0 {
+    if (this.version === 0) this.#checkAnnounced(bytes[at]!, 0);
+    return 0;
+  }
+
+  /** A packet is refused by its header, before its body takes memory. */
+  #checkAnnounced(firstByte: number, length: number): void {
+    // [MQTT-3.1.0-1] The first packet is CONNECT.
+    if (this.version === 0 && firstByte >> 4 !== packetType.connect)
+      throw new PeerFault(reasons.notMqtt, 'the first packet is not CONNECT');
+    const packetBytes = 1 + variableByteIntegerBytes(length) + length;
+    if (packetBytes > this.packetBytesMax) throw tooLarge(packetBytes, this.packetBytesMax);
+  }
+
+  #publish(bytes: Buffer, at: number, body: number, end: number): void {
+    const firstByte = bytes[at]!;
+    const qos = (firstByte >> 1) & 0x03;
+    if (qos === 3) throw malformed('QoS 3 does not exist'); // [MQTT-3.3.1-4]
+    if (qos === 0 && (firstByte & 0x08) !== 0) throw malformed('DUP with QoS 0'); // [MQTT-3.3.1-2]
+    if (body + 2 > end) throw malformed('PUBLISH without a topic');
+    const topicEnd = body + 2 + ((bytes[body]! << 8) | bytes[body + 1]!);
+    let payload = qos > 0 ? topicEnd + 2 : topicEnd;
+    if (payload > end) throw malformed('a topic that is longer than its packet');
+    const { message } = inbound;
+    message.renew();
+    message.topic = topicEnd === body + 2 ? emptyTopic : this.#topics.lookup(bytes, body + 2, topicEnd);
+    message.qos = qos as 0 | 1 | 2;
+    message.retain = (firstByte & 0x01) !== 0;
+    inbound.dup = (firstByte & 0x08) !== 0;
+    inbound.packetId = qos > 0 ? (bytes[topicEnd]! << 8) | bytes[topicEnd + 1]! : 0;
+    if (qos > 0 && inbound.packetId === 0) throw protocolError('a packet identifier is not zero'); // [MQTT-2.2.1-3]
+    inbound.topicAlias = 0;
+    inbound.packetBytes = end - at;
+    if (this.version === 5) payload = this.#publishProperties(bytes, payload, end);
+    else if (message.topic === emptyTopic) throw new PeerFault(reasons.topicNameInvalid, 'an empty topic name');
+    message.source = bytes;
+    message.payloadStart = payload;
+    message.payloadEnd = end;
+    // Only a QoS 0 frame without retain and alias is, byte for byte, what subscribers of the same dialect get.
+    if ((firstByte & 0x0f) === 0 && inbound.topicAlias === 0) {
+      if (this.version === 5) {
+        message.image5 = bytes;
+        message.image5Start = at;
+        message.image5End = end;
+      } else {
+        message.image3 = bytes;
+        message.image3Start = at;
+        message.image3End = end;
+      }
+    }
+    this.#sink.onPublish(inbound);
+  }
+
+  /** Returns where the payload starts. */
+  #publishProperties(bytes: Buffer, at: number, end: number): number {
+    if (at >= end) throw malformed('PUBLISH without properties');
+    let length = bytes[at]!;
+    let start = at + 1;
+    if (length >= 0x80) {
+      const cursor = new Cursor(bytes, at, end);
+      length = cursor.variableByteInteger();
+      start = cursor.at;
+    }
+    if (length > 0) {
+      if (start + length > end) throw malformed('properties that are longer than their packet');
+      scanPublishProperties(bytes, start, start + length, scanned);
+      inbound.message.properties = scanned.forwarded;
+      inbound.topicAlias = scanned.topicAlias;
+      if (scanned.expirySeconds >= 0) inbound.message.expiresAtMs = this.#nowMs + scanned.expirySeconds * 1000;
+    }
+    return start + length;
+  }
+
+  #ack(firstByte: number, bytes: Buffer, body: number, end: number): void {
+    const type = (firstByte >> 4) as AckType;
+    requireFlags(firstByte & 0x0f, type === packetType.pubrel ? 2 : 0); // [MQTT-3.6.1-1]
+    if (end - body < 2) throw malformed('an acknowledgement without a packet identifier');
+    const packetId = (bytes[body]! << 8) | bytes[body + 1]!;
+    if (packetId === 0) throw protocolError('a packet identifier is not zero');
+    let reasonCode = 0;
+    if (end - body > 2) {
+      if (this.version !== 5) throw malformed('an acknowledgement that is too long');
+      reasonCode = bytes[body + 2]!;
+      if (end - body > 3) this.#ackProperties(new Cursor(bytes, body + 3, end));
+    }
+    this.#sink.onAck(type, packetId, reasonCode);
+  }
+
+  #ackProperties(cursor: Cursor): void {
+    readProperties(cursor, 'ack');
+    if (cursor.left > 0) throw malformed('an acknowledgement that is too long');
+  }
+
+  #other(firstByte: number, bytes: Buffer, body: number, end: number): void {
+    const packet = decodePacket(firstByte, new Cursor(bytes, body, end), this.version || 4);
+    if (packet.type === 'connect') {
+      if (this.version !== 0) throw protocolError('a second CONNECT'); // [MQTT-3.1.0-2]
+      this.version = packet.version;
+    }
+    this.#sink.onPacket(packet);
+  }
+}
+
+function tooLarge(packetBytes: number, packetBytesMax: number): PeerFault {
+  return new PeerFault(reasons.packetTooLarge, `a packet of ${packetBytes} bytes, allowed are ${packetBytesMax}`);
+}

@@ -1,0 +1,110 @@
+/**
+ * Why a connection ended or a request was refused: one row a reason. The name is the metric label and the word in
+ * the log; `code` is the MQTT 5.0 reason code (section 2.4); `connack3` is the MQTT 3.1.1 CONNACK return code
+ * (section 3.2.2.3), where a refused CONNECT of MQTT 3.x has an answer at all.
+ */
+export interface Reason {
+  readonly name: string;
+  /** MQTT 5.0 reason code; undefined where nobody is left to be told. */
+  readonly code: number | undefined;
+  readonly connack3?: number;
+  /** Told to MQTT 5.0 clients as Reason String. */
+  readonly words: string;
+  readonly fault: 'nobody' | 'client' | 'operator' | 'server';
+}
+
+const row = (
+  name: string,
+  code: number | undefined,
+  fault: Reason['fault'],
+  words: string,
+  connack3?: number,
+): Reason => ({ name, code, fault, words, ...(connack3 === undefined ? {} : { connack3 }) });
+
+export const reasons = {
+  normalDisconnection: row('normal-disconnection', 0x00, 'nobody', 'the client said goodbye'),
+  disconnectWithWill: row(
+    'disconnect-with-will',
+    0x04,
+    'nobody',
+    'the client said goodbye and wants its will published',
+  ),
+  unspecifiedError: row('unspecified-error', 0x80, 'server', 'an error inside the server', 0x03),
+  malformedPacket: row('malformed-packet', 0x81, 'client', 'a packet that does not follow the specification'),
+  protocolError: row('protocol-error', 0x82, 'client', 'a packet that is not allowed here'),
+  unsupportedProtocolVersion: row(
+    'unsupported-protocol-version',
+    0x84,
+    'client',
+    'MQTT 3.1, 3.1.1 and 5.0 are served here',
+    0x01,
+  ),
+  clientIdentifierNotValid: row(
+    'client-identifier-not-valid',
+    0x85,
+    'client',
+    'this client identifier cannot be used',
+    0x02,
+  ),
+  badUserNameOrPassword: row(
+    'bad-user-name-or-password',
+    0x86,
+    'client',
+    'wrong user name (name@tenant) or password',
+    0x04,
+  ),
+  notAuthorized: row('not-authorized', 0x87, 'client', 'not allowed', 0x05),
+  serverUnavailable: row(
+    'server-unavailable',
+    0x88,
+    'server',
+    'the service cannot admit clients at the moment, try again',
+    0x03,
+  ),
+  serverShuttingDown: row('server-shutting-down', 0x8b, 'operator', 'this broker stops, connect again', 0x03),
+  badAuthenticationMethod: row(
+    'bad-authentication-method',
+    0x8c,
+    'client',
+    'no enhanced authentication method is offered',
+    0x05,
+  ),
+  keepAliveTimeout: row('keep-alive-timeout', 0x8d, 'client', 'nothing heard for one and a half keep alive intervals'),
+  sessionTakenOver: row('session-taken-over', 0x8e, 'client', 'another connection uses this client identifier'),
+  topicFilterInvalid: row('topic-filter-invalid', 0x8f, 'client', 'this topic filter is not valid'),
+  topicNameInvalid: row('topic-name-invalid', 0x90, 'client', 'this topic name is not valid'),
+  receiveMaximumExceeded: row(
+    'receive-maximum-exceeded',
+    0x93,
+    'client',
+    'more unacknowledged messages than Receive Maximum',
+  ),
+  topicAliasInvalid: row(
+    'topic-alias-invalid',
+    0x94,
+    'client',
+    'this topic alias was not set or is above Topic Alias Maximum',
+  ),
+  packetTooLarge: row('packet-too-large', 0x95, 'client', 'a packet larger than Maximum Packet Size'),
+  quotaExceeded: row('quota-exceeded', 0x97, 'client', 'a quota of the tenant is used up', 0x03),
+  administrativeAction: row('administrative-action', 0x98, 'operator', 'disconnected by the tenant or the operator'),
+  // Endings that no client hears of.
+  connectTimeout: row('connect-timeout', undefined, 'client', 'no CONNECT in time'),
+  connectionLost: row('connection-lost', undefined, 'nobody', 'the network connection closed without DISCONNECT'),
+  notMqtt: row('not-mqtt', undefined, 'client', 'the first packet was not CONNECT'),
+  clientTooSlow: row('client-too-slow', undefined, 'client', 'answers pile up because the client does not read'),
+} as const satisfies Record<string, Reason>;
+
+/** Thrown by the decoder and by checks on what a peer sent; ends that one connection. */
+export class PeerFault extends Error {
+  override readonly name = 'PeerFault';
+  readonly reason: Reason;
+
+  constructor(reason: Reason, detail: string) {
+    super(detail);
+    this.reason = reason;
+  }
+}
+
+export const malformed = (detail: string): PeerFault => new PeerFault(reasons.malformedPacket, detail);
+export const protocolError = (detail: string): PeerFault => new PeerFault(reasons.protocolError, detail);

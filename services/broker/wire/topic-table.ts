@@ -1,0 +1,41 @@
+/**
+ * Topic names of incoming PUBLISH packets, decoded and validated once: a direct-mapped table from the bytes on the
+ * wire to a shared `TopicName`. A hit costs one hash and one comparison and allocates nothing; a collision simply
+ * replaces the entry. Bounded by its number of slots and the longest name it keeps.
+ */
+import { topicNameError } from '../../topic/topic.js';
+import type { TopicName } from '../message/message.js';
+import { decodeUtf8 } from './cursor.js';
+import { PeerFault, reasons } from './reasons.js';
+
+/** 8 MB in the worst case. */
+const slots = 1 << 14;
+const keptBytesMax = 256;
+
+export class TopicTable {
+  readonly #slots: (TopicName | undefined)[] = new Array<TopicName | undefined>(slots).fill(undefined);
+
+  /** Throws a `PeerFault` for what is not a topic name. */
+  lookup(bytes: Buffer, start: number, end: number): TopicName {
+    const length = end - start;
+    if (length > keptBytesMax) return decodeTopicName(bytes, start, end);
+    let hash = 0x811c9dc5; // FNV-1a
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+    const slot = (hash ^ (hash >>> 15)) & (slots - 1);
+    const known = this.#slots[slot];
+    if (known !== undefined && known.bytes.length === length && equal(known.bytes, bytes, start)) return known;
+    return (this.#slots[slot] = decodeTopicName(bytes, start, end));
+  }
+}
+
+function equal(known: Buffer, bytes: Buffer, start: number): boolean {
+  for (let i = 0; i < known.length; i++) if (known[i] !== bytes[start + i]) return false;
+  return true;
+}
+
+function decodeTopicName(bytes: Buffer, start: number, end: number): TopicName {
+  const text = decodeUtf8(bytes, start, end);
+  const error = topicNameError(text);
+  if (error !== undefined) throw new PeerFault(reasons.topicNameInvalid, error);
+  return { text, bytes: Buffer.from(bytes.subarray(start, end)) };
+}
