@@ -1,0 +1,93 @@
+/**
+ * Shoal as it runs for real: the whole service on this machine (bundled broker, embedded DynamoDB and tenant API, each a
+ * process), a tenant that signs up over HTTP, and a credential with an explicit grant. Access checks and meters are on.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { host, watch, type Broker, type ShoalOptions } from './broker.js';
+
+const startScript = fileURLToPath(new URL('../../services/local/start.mjs', import.meta.url));
+const startsMs = 60_000;
+const anyFreePort = ['mqtt', 'mqtts', 'ws', 'wss', 'api'].flatMap((name) => [`--${name}-port`, '0']);
+
+/** Numbers far above what the load reaches: each is counted against, none is ever met. */
+const highQuotas = {
+  connections: 1_000_000,
+  publishPerSecond: 1_000_000_000,
+  deliverPerSecond: 1_000_000_000,
+  bytesPerSecond: 1_000_000_000_000,
+  messageBytesMax: 1_000_000,
+  subscriptionsPerSession: 1000,
+  sessionExpirySecondsMax: 86_400,
+  queuedMessagesPerSession: 1_000_000,
+  retainedMessages: 1_000_000,
+  retainedBytes: 1_000_000_000,
+};
+const noQuotas = Object.fromEntries(Object.keys(highQuotas).map((kind) => [kind, null]));
+
+/** The part of `endpoints.json` that is needed here. */
+interface Endpoints {
+  readonly ports: { readonly mqtt: number; readonly api: number };
+  readonly operatorKey: string;
+  readonly pids: { readonly broker: number };
+}
+
+export const shoal: Broker = {
+  unavailable: () => (existsSync(startScript) ? undefined : 'services/local/start.mjs is missing'),
+  start: async ({ version, folder, shoal: options }) => {
+    const data = join(folder, 'data');
+    const child = spawn(
+      process.execPath,
+      [startScript, '--ephemeral', '--data', data, '--host', host, ...anyFreePort],
+      {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        env: { ...process.env, NODE_ENV: 'production', ...profiling(options) },
+      },
+    );
+    const watched = watch(child);
+    const endpoints = await untilReady(data, watched.died);
+    const credentials = await signUp(endpoints, options);
+    const target = { host, port: endpoints.ports.mqtt, version, credentials };
+    return { target, pid: endpoints.pids.broker, ...watched };
+  },
+};
+
+function profiling({ profileFolder }: ShoalOptions): Record<string, string> {
+  if (profileFolder === undefined) return {};
+  return { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileFolder}` };
+}
+
+async function untilReady(data: string, died: () => string | undefined): Promise<Endpoints> {
+  const file = join(data, 'endpoints.json');
+  for (const deadlineMs = performance.now() + startsMs; performance.now() < deadlineMs;) {
+    if (died() !== undefined) throw new Error(died());
+    if (existsSync(file)) {
+      const endpoints = JSON.parse(readFileSync(file, 'utf8')) as Endpoints;
+      const health = await fetch(`http://${host}:${endpoints.ports.api}/healthz`).catch(() => undefined);
+      if (health?.status === 200) return endpoints;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`Shoal is not ready after ${startsMs} ms`);
+}
+
+async function signUp({ ports, operatorKey }: Endpoints, { quotas }: ShoalOptions) {
+  const call = async (method: string, path: string, key: string | undefined, body: unknown): Promise<unknown> => {
+    const headers = {
+      'content-type': 'application/json',
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+    };
+    const url = `http://${host}:${ports.api}/v1/tenants${path}`;
+    const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
+    return response.json();
+  };
+  const tenant = (await call('POST', '', undefined, { name: 'bench' })) as { apiKey: string };
+  await call('PUT', '/bench/quotas', operatorKey, quotas === 'high' ? highQuotas : noQuotas);
+  const grants = [{ effect: 'allow', action: 'all', topic: 'bench/#' }];
+  const credential = await call('POST', '/bench/credentials', tenant.apiKey, { name: 'load', grants });
+  const { username, password } = credential as { username: string; password: string };
+  return { username, password };
+}

@@ -1,0 +1,27 @@
+/** What the runner asks of a load process, and what it answers. Both cross the IPC channel as JSON. */
+import type { Scenario } from '../scenarios.js';
+import type { Target } from './connection.js';
+
+export interface Job {
+  readonly scenario: Scenario;
+  readonly target: Target;
+  readonly brokerPid: number;
+  readonly warmUpSeconds: number;
+  readonly seconds: number;
+}
+
+export interface Measurement {
+  /** Messages counted at the receivers while it was measured; connections accepted, in the idle scenario. */
+  readonly messages: number;
+  readonly seconds: number;
+  /** User and system time of all threads. */
+  readonly brokerCpuSeconds: number;
+  readonly loadCpuSeconds: number;
+  /** Of the whole run with warm-up: deliveries that should have arrived, and those that never did. */
+  readonly sent: number;
+  readonly lost: number;
+  readonly latencyUs?: { readonly p50: number; readonly p99: number };
+  readonly rssBytesPerConnection?: number;
+}
+
+export type Outcome = { readonly measured: Measurement } | { readonly failed: string };

@@ -1,0 +1,66 @@
+/** Pairs at QoS 1: every publisher keeps its window full and sends one message for each acknowledgement. */
+import type { Window } from '../scenarios.js';
+import type { Traffic } from './traffic.js';
+import { AcknowledgingSubscriber, onPubackInOrder } from './acknowledge.js';
+import type { Connection, Target } from './connection.js';
+import { openPairs } from './pairs.js';
+import { PublishRing } from './packets.js';
+
+export async function windowed(scenario: Window, target: Target, fail: (why: string) => void): Promise<Traffic> {
+  const pairs = await openPairs(scenario.pairs, target, fail);
+  const payload = Buffer.alloc(scenario.payloadBytes, 'x');
+  const publishers = pairs.map(
+    ({ topic, publisher }) =>
+      new WindowPublisher(publisher, new PublishRing(topic, payload, target.version, scenario.window), scenario.window),
+  );
+  const subscribers = pairs.map(({ subscriber }) => new AcknowledgingSubscriber(subscriber));
+  return {
+    get expected() {
+      return publishers.reduce((sum, publisher) => sum + publisher.published, 0);
+    },
+    get received() {
+      return subscribers.reduce((sum, subscriber) => sum + subscriber.received, 0);
+    },
+    start: () => publishers.forEach((publisher) => publisher.start()),
+    stop: () => publishers.forEach((publisher) => publisher.stop()),
+    close: () => pairs.forEach(({ publisher, subscriber }) => (publisher.close(), subscriber.close())),
+  };
+}
+
+class WindowPublisher {
+  published = 0;
+  readonly #connection: Connection;
+  readonly #ring: PublishRing;
+  readonly #window: number;
+  #stopped = true;
+  #acked = 0;
+
+  constructor(connection: Connection, ring: PublishRing, window: number) {
+    this.#connection = connection;
+    this.#ring = ring;
+    this.#window = window;
+    onPubackInOrder(connection, window, () => this.#acked++);
+    connection.onRead = () => this.#fill();
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#fill();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #fill(): void {
+    if (this.#stopped) return;
+    let count = this.#window - (this.published - this.#acked);
+    while (count > 0) {
+      const slot = this.published % this.#window;
+      const run = Math.min(count, this.#window - slot);
+      this.#connection.socket.write(this.#ring.slice(slot, run));
+      this.published += run;
+      count -= run;
+    }
+  }
+}

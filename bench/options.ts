@@ -1,0 +1,76 @@
+/** The command line of `npm run bench`. */
+import { parseArgs } from 'node:util';
+import type { ShoalOptions } from './brokers/broker.js';
+import { brokers } from './brokers/brokers.js';
+import { scenarios } from './scenarios.js';
+
+export interface Options {
+  readonly scenarios: readonly string[];
+  readonly brokers: readonly string[];
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly warmUpSeconds: number;
+  readonly version: 4 | 5;
+  readonly quotas: ShoalOptions['quotas'];
+  readonly profile: boolean;
+  readonly json?: string;
+}
+
+export const usage = `npm run bench -- [options]
+  --only <scenario,...>   ${Object.keys(scenarios).join(', ')}
+  --brokers <name,...>    ${Object.keys(brokers).join(', ')} (default shoal,mosquitto,aedes)
+  --rounds <n>            rounds, brokers in turn in each (default 3)
+  --seconds <n>           measured time (default 4)
+  --warm-up <n>           seconds before it (default 2)
+  --mqtt <4|5>            protocol version (default 4, which is MQTT 3.1.1)
+  --quotas <high|none>    of Shoal's tenant: every meter in use, or no limit at all (default high)
+  --profile               CPU profile of Shoal's broker process: prints where its time went
+  --json <file>           every single measurement`;
+
+/** Throws an Error with one clear line. */
+export function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string', default: Object.keys(scenarios).join(',') },
+      brokers: { type: 'string', default: 'shoal,mosquitto,aedes' },
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '4' },
+      'warm-up': { type: 'string', default: '2' },
+      mqtt: { type: 'string', default: '4' },
+      quotas: { type: 'string', default: 'high' },
+      profile: { type: 'boolean', default: false },
+      json: { type: 'string' },
+    },
+  });
+  return {
+    scenarios: names('--only', values.only, scenarios),
+    brokers: names('--brokers', values.brokers, brokers),
+    rounds: positive('--rounds', values.rounds),
+    seconds: positive('--seconds', values.seconds),
+    warmUpSeconds: positive('--warm-up', values['warm-up']),
+    version: oneOf('--mqtt', values.mqtt, ['4', '5']) === '5' ? 5 : 4,
+    quotas: oneOf('--quotas', values.quotas, ['high', 'none']),
+    profile: values.profile,
+    ...(values.json !== undefined && { json: values.json }),
+  };
+}
+
+function names(flag: string, list: string, known: Readonly<Record<string, unknown>>): string[] {
+  const chosen = list.split(',');
+  const unknown = chosen.find((name) => !Object.hasOwn(known, name));
+  if (unknown !== undefined) throw new Error(`${flag}: ${unknown} is none of ${Object.keys(known).join(', ')}`);
+  return chosen;
+}
+
+function positive(flag: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`${flag}: ${text} is not a positive number`);
+  return value;
+}
+
+function oneOf<const T extends string>(flag: string, text: string, allowed: readonly T[]): T {
+  const found = allowed.find((value) => value === text);
+  if (found === undefined) throw new Error(`${flag}: ${text} is none of ${allowed.join(', ')}`);
+  return found;
+}

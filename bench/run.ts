@@ -1,0 +1,88 @@
+/**
+ * `npm run bench`: every scenario against every broker in interleaved rounds, so that a machine that gets slower or
+ * faster meanwhile does so for all of them. See README.md beside this file for what is measured and how to read it.
+ */
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { brokers } from './brokers/brokers.js';
+import { Fleet } from './fleet.js';
+import type { Outcome } from './load/job.js';
+import { cores, measure } from './measure.js';
+import { readOptions, usage, type Options } from './options.js';
+import { topFunctions } from './profile.js';
+import { report, type Outcomes } from './report.js';
+import { scenarios } from './scenarios.js';
+
+const reference = 'mosquitto';
+const profiledRows = 30;
+
+const options = parse();
+const names = options.brokers.filter((name) => {
+  const why = brokers[name]!.unavailable(options);
+  if (why !== undefined) console.log(`${name} is left out: ${why}`);
+  return why === undefined;
+});
+const pinning = cores ? `broker on core ${cores.broker}, load on core ${cores.load}` : 'not pinned to cores';
+console.log(`Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${pinning}`);
+console.log(`MQTT ${options.version === 5 ? '5.0' : '3.1.1'}, ${options.rounds} rounds of ${options.seconds} s`);
+
+const raw: Record<string, Record<string, readonly Outcome[]>> = {};
+for (const scenario of options.scenarios) {
+  const outcomes = await runScenario(scenario);
+  console.log(report(scenarios[scenario]!, outcomes, reference));
+  raw[scenario] = Object.fromEntries(outcomes);
+}
+if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ options, outcomes: raw }, null, 2)}\n`);
+
+async function runScenario(scenarioName: string): Promise<Outcomes> {
+  const scenario = scenarios[scenarioName]!;
+  const profileFolder = options.profile ? mkdtempSync(join(tmpdir(), 'shoal-profile-')) : undefined;
+  const shoal = { quotas: options.quotas, ...(profileFolder !== undefined && { profileFolder }) };
+  const fleet = new Fleet({ version: options.version, shoal });
+  const stopAndExit = (): void => void fleet.stopAll().then(() => process.exit(130));
+  process.once('SIGINT', stopAndExit);
+  const outcomes = new Map<string, Outcome[]>(names.map((name) => [name, []]));
+  const pids = new Set<number>();
+  for (let round = 0; round < options.rounds; round++) {
+    for (const name of names) {
+      outcomes.get(name)!.push(await runOnce(fleet, name, scenarioName, pids));
+      // Memory that an earlier round left behind would be taken for free.
+      if (scenario.kind === 'idle') await fleet.stop(name);
+    }
+  }
+  await fleet.stopAll();
+  process.off('SIGINT', stopAndExit);
+  if (profileFolder !== undefined) printProfiles(profileFolder, pids);
+  return outcomes;
+}
+
+async function runOnce(fleet: Fleet, name: string, scenarioName: string, pids: Set<number>): Promise<Outcome> {
+  try {
+    const broker = await fleet.take(name);
+    if (name === 'shoal') pids.add(broker.pid);
+    const { seconds, warmUpSeconds } = options;
+    const outcome = await measure(broker, { scenario: scenarios[scenarioName]!, seconds, warmUpSeconds });
+    // What is left of a run that went wrong must not be in the way of the next one.
+    if ('failed' in outcome) await fleet.stop(name);
+    return outcome;
+  } catch (error) {
+    return { failed: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Every process of the service writes one; the names hold the process ids: `CPU.<date>.<time>.<pid>.…cpuprofile`. */
+function printProfiles(folder: string, pids: ReadonlySet<number>): void {
+  for (const file of readdirSync(folder)) {
+    if (pids.has(Number(file.split('.')[3]))) console.log(`\n${topFunctions(join(folder, file), profiledRows)}`);
+  }
+}
+
+function parse(): Options {
+  try {
+    return readOptions(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+    process.exit(2);
+  }
+}

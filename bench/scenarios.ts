@@ -1,0 +1,80 @@
+/** What is measured: one row a scenario, read by the runner, the load process and the report. */
+
+interface Common {
+  readonly title: string;
+  readonly payloadBytes: number;
+}
+
+/** One publisher as fast as it can, QoS 0. `aheadMax` bounds how far it may be ahead of the slowest subscriber. */
+export interface Flood extends Common {
+  readonly kind: 'flood';
+  readonly subscribers: number;
+  readonly aheadMax?: number;
+}
+
+/** Pairs of one publisher and one subscriber, QoS 1, each with a full window of unacknowledged messages. */
+export interface Window extends Common {
+  readonly kind: 'window';
+  readonly pairs: number;
+  readonly window: number;
+}
+
+/** Pairs with little traffic each, QoS 1, at a given rate: what most fleets of devices look like. */
+export interface Sparse extends Common {
+  readonly kind: 'sparse';
+  readonly pairs: number;
+  readonly messagesPerSecond: number;
+}
+
+/** Connections that do nothing. */
+export interface Idle extends Common {
+  readonly kind: 'idle';
+  readonly connections: number;
+}
+
+export type Scenario = Flood | Window | Sparse | Idle;
+
+/**
+ * About 0.6 MB of 64-byte messages: less than what brokers queue for one subscriber, more than a bandwidth-delay product
+ * of loopback. A broker that drops with so little outstanding would drop in any use.
+ */
+const losslessAhead = 8192;
+const payloadBytes = 64;
+
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  '1to1-qos0': {
+    kind: 'flood',
+    title: '1 publisher to 1 subscriber, QoS 0, unthrottled',
+    subscribers: 1,
+    payloadBytes,
+  },
+  '1to1-qos0-lossless': {
+    kind: 'flood',
+    title: '1 publisher to 1 subscriber, QoS 0, as fast as nothing is lost',
+    subscribers: 1,
+    aheadMax: losslessAhead,
+    payloadBytes,
+  },
+  'pairs-qos1': { kind: 'window', title: '10 pairs, QoS 1, window 100', pairs: 10, window: 100, payloadBytes },
+  '1to100-qos0': {
+    kind: 'flood',
+    title: '1 publisher to 100 subscribers, QoS 0, unthrottled (deliveries)',
+    subscribers: 100,
+    payloadBytes,
+  },
+  '1to100-qos0-lossless': {
+    kind: 'flood',
+    title: '1 publisher to 100 subscribers, QoS 0, as fast as nothing is lost (deliveries)',
+    subscribers: 100,
+    aheadMax: losslessAhead,
+    payloadBytes,
+  },
+  'sparse-qos1': {
+    kind: 'sparse',
+    title: '1000 sparse pairs, QoS 1, 20 messages/s a pair',
+    pairs: 1000,
+    messagesPerSecond: 20_000,
+    payloadBytes,
+  },
+  idle: { kind: 'idle', title: 'idle connections', connections: 5000, payloadBytes: 0 },
+};
