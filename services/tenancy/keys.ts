@@ -1,0 +1,68 @@
+/** Where each record lives in the tables, and the bounds that the database's keys put on MQTT names. */
+import type { BrokerId, ClientId, TenantId } from '../kernel/kernel.js';
+
+export interface TableKey {
+  readonly pk: string;
+  readonly sk: string;
+}
+
+/** DynamoDB: at most 1024 bytes of UTF-8 in a sort key, 2048 in a partition key. */
+const sortKeyBytesMax = 1024;
+/** 1024: the topic is the sort key of its retained message. */
+export const topicBytesMax = sortKeyBytesMax;
+/** 1024: the filter, `$share/group/` included, is the sort key of its route. */
+export const filterBytesMax = sortKeyBytesMax;
+/** 1024: the client id is the sort key of its session. */
+export const clientIdBytesMax = sortKeyBytesMax;
+
+/** What a broker answers with when a name is too long, and the documentation tells beforehand. */
+export const keyBounds = [
+  { name: 'topic', bytesMax: topicBytesMax, reason: 'a topic name is the sort key of its retained message' },
+  { name: 'filter', bytesMax: filterBytesMax, reason: 'a topic filter is the sort key of its stored subscription' },
+  { name: 'clientId', bytesMax: clientIdBytesMax, reason: 'a client id is the sort key of its session record' },
+] as const;
+
+/** Table `tenants`. */
+export const tenantKey = (tenant: TenantId): TableKey => ({ pk: tenant, sk: 'meta' });
+export const credentialPrefix = 'cred#';
+export const credentialKey = (tenant: TenantId, name: string): TableKey => ({
+  pk: tenant,
+  sk: credentialPrefix + name,
+});
+export const apiKeyPrefix = 'key#';
+export const apiKeyKey = (tenant: TenantId, keyId: string): TableKey => ({ pk: tenant, sk: apiKeyPrefix + keyId });
+
+/** A partition takes 1000 writes a second, so that a tenant gets 16 times that many connects. */
+const sessionBucketCount = 16;
+
+/** Table `sessions`. */
+export const sessionKey = (tenant: TenantId, clientId: ClientId): TableKey => ({
+  pk: bucketPartition(tenant, stableHash(clientId) % sessionBucketCount),
+  sk: clientId,
+});
+
+/** The partition keys that hold all sessions of a tenant. */
+export function sessionBuckets(tenant: TenantId): readonly string[] {
+  return Array.from({ length: sessionBucketCount }, (_, bucket) => bucketPartition(tenant, bucket));
+}
+
+function bucketPartition(tenant: TenantId, bucket: number): string {
+  return `${tenant}#${bucket.toString().padStart(2, '0')}`;
+}
+
+/** FNV-1a over UTF-16 code units. Frozen: stored records are found by it. */
+function stableHash(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
+/** Tables `routes` and `inbox`: one partition a client. At most 32 + 1 + 1024 of 2048 bytes. */
+export const clientPartition = (tenant: TenantId, clientId: ClientId): string => `${tenant}#${clientId}`;
+
+/** Table `usage`; `month` is `2026-11`. */
+export const usagePartition = (tenant: TenantId, month: string): string => `${tenant}#${month}`;
+
+/** Table `cluster`. */
+export const brokersPartition = 'brokers';
+export const brokerLeaseKey = (brokerId: BrokerId): TableKey => ({ pk: brokersPartition, sk: brokerId });

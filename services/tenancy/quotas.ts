@@ -1,0 +1,140 @@
+/** What a tenant may use: ten kinds in one table, and plans that give each kind its default. */
+
+export type QuotaKind =
+  | 'connections'
+  | 'publishPerSecond'
+  | 'deliverPerSecond'
+  | 'bytesPerSecond'
+  | 'messageBytesMax'
+  | 'subscriptionsPerSession'
+  | 'sessionExpirySecondsMax'
+  | 'queuedMessagesPerSession'
+  | 'retainedMessages'
+  | 'retainedBytes';
+
+/** null: no limit. */
+export type Quotas = Readonly<Record<QuotaKind, number | null>>;
+
+export interface QuotaKindRow {
+  readonly kind: QuotaKind;
+  readonly unit: string;
+  /** Default of the free plan. */
+  readonly free: number;
+  /** The least that makes sense. */
+  readonly min: number;
+  /** Holds whatever the operator sets, null included. */
+  readonly hardMax?: number;
+  /** Why the default is what it is. */
+  readonly reason: string;
+}
+
+const kib = 1024;
+const mib = 1024 * kib;
+const daySeconds = 86_400;
+
+export const quotaKinds: readonly QuotaKindRow[] = [
+  {
+    kind: 'connections',
+    unit: 'connections at the same time',
+    free: 1000,
+    min: 0,
+    reason: 'A pilot of a device fleet fits, and a thousand idle connections cost a broker about 5 MB.',
+  },
+  {
+    kind: 'publishPerSecond',
+    unit: 'messages per second from all clients',
+    free: 1000,
+    min: 0,
+    reason: 'Every one of the thousand connections may report once a second.',
+  },
+  {
+    kind: 'deliverPerSecond',
+    unit: 'messages per second to all clients',
+    free: 5000,
+    min: 0,
+    reason: 'Each published message may reach five subscribers, more than most applications have.',
+  },
+  {
+    kind: 'bytesPerSecond',
+    unit: 'bytes per second of messages, in and out each',
+    free: mib,
+    min: 0,
+    reason: 'A thousand messages per second of 1 KiB, and below a hundredth of what one broker carries.',
+  },
+  {
+    kind: 'messageBytesMax',
+    unit: 'bytes of one packet with a message',
+    free: 256 * kib,
+    min: kib,
+    hardMax: 384 * kib,
+    reason: 'Enough for images and firmware chunks; a stored message has to fit into a database item of 400 KB.',
+  },
+  {
+    kind: 'subscriptionsPerSession',
+    unit: 'subscriptions',
+    free: 100,
+    min: 0,
+    reason: 'Devices have a handful; wildcards serve those that want more.',
+  },
+  {
+    kind: 'sessionExpirySecondsMax',
+    unit: 'seconds that a session outlives its connection',
+    free: 7 * daySeconds,
+    min: 0,
+    reason: 'A device that is switched off over a long weekend misses nothing.',
+  },
+  {
+    kind: 'queuedMessagesPerSession',
+    unit: 'messages that wait for one client',
+    free: 1000,
+    min: 0,
+    reason: 'A message a minute for 16 hours, and a bound on what one lost device may cost.',
+  },
+  {
+    kind: 'retainedMessages',
+    unit: 'retained messages',
+    free: 10_000,
+    min: 0,
+    reason: 'Ten states for each of a thousand devices.',
+  },
+  {
+    kind: 'retainedBytes',
+    unit: 'bytes of retained messages, topics included',
+    free: 10 * mib,
+    min: 0,
+    reason: 'Ten thousand retained messages of 1 KiB, and little enough for a broker to keep in memory.',
+  },
+];
+
+export type PlanName = 'free';
+
+export interface Plan {
+  readonly name: PlanName;
+  readonly quotas: Quotas;
+}
+
+export const plans: Readonly<Record<PlanName, Plan>> = {
+  free: { name: 'free', quotas: quotasOf((row) => row.free) },
+};
+
+/** What holds for a tenant: its overrides over the plan's defaults, within the hard bounds. */
+export function effectiveQuotas(plan: PlanName, overrides: Partial<Quotas>): Quotas {
+  return quotasOf(({ kind, hardMax }) => {
+    const override = overrides[kind];
+    const wanted = override === undefined ? plans[plan].quotas[kind] : override;
+    return hardMax === undefined ? wanted : Math.min(wanted ?? hardMax, hardMax);
+  });
+}
+
+/** Undefined when `value` can be set as this quota, otherwise what is wrong with it. */
+export function quotaValueError(kind: QuotaKind, value: number | null): string | undefined {
+  const { min, hardMax } = quotaKinds.find((row) => row.kind === kind)!;
+  if (value === null) return undefined;
+  if (!Number.isSafeInteger(value) || value < min) return `${kind} is null or a whole number of at least ${min}`;
+  if (hardMax !== undefined && value > hardMax) return `${kind} is at most ${hardMax}`;
+  return undefined;
+}
+
+function quotasOf(value: (row: QuotaKindRow) => number | null): Quotas {
+  return Object.fromEntries(quotaKinds.map((row) => [row.kind, value(row)])) as Quotas;
+}

@@ -1,0 +1,69 @@
+/** The door of tenancy: what a tenant, credential, grant, quota and control entry IS. Shared by broker and tenant API. */
+export { type Access, compileAccess, type Grant, grantError, grantsMax } from './access.js';
+export { type ApiKeyParts, formatApiKey, generateApiKeyParts, parseApiKey } from './apikey.js';
+export {
+  controlCursorAt,
+  type ControlEntry,
+  controlFromItem,
+  controlKey,
+  controlPartition,
+  controlToItem,
+} from './control.js';
+export {
+  type ApiKey,
+  apiKeyFromItem,
+  apiKeyToItem,
+  type Credential,
+  credentialFromItem,
+  credentialToItem,
+  type Tenant,
+  tenantFromItem,
+  tenantToItem,
+} from './records.js';
+export {
+  apiKeyKey,
+  apiKeyPrefix,
+  brokerLeaseKey,
+  brokersPartition,
+  clientIdBytesMax,
+  clientPartition,
+  credentialKey,
+  credentialPrefix,
+  filterBytesMax,
+  keyBounds,
+  sessionBuckets,
+  sessionKey,
+  tenantKey,
+  topicBytesMax,
+  usagePartition,
+} from './keys.js';
+export { RecordUnreadable } from './item.js';
+export { credentialNameError, splitUserName, tenantIdError } from './names.js';
+export {
+  effectiveQuotas,
+  type Plan,
+  type PlanName,
+  plans,
+  type QuotaKind,
+  type QuotaKindRow,
+  quotaKinds,
+  quotaValueError,
+  type Quotas,
+} from './quotas.js';
+export {
+  chosenPasswordCharactersMax,
+  chosenPasswordCharactersMin,
+  generateSecret,
+  hashSecret,
+  type SecretHash,
+  verifySecret,
+} from './secrets.js';
+export {
+  type BrokerLease,
+  brokerLeaseFromItem,
+  brokerLeaseToItem,
+  neverExpiresSeconds,
+  type SessionRecord,
+  sessionFromItem,
+  sessionToItem,
+} from './sessions.js';

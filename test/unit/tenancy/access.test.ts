@@ -1,0 +1,217 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { filterMatches } from '../../../services/topic/topic.js';
+import { compileAccess, type Grant, grantError, splitUserName } from '../../../services/tenancy/tenancy.js';
+
+const sensor = { clientId: 'c1', username: 'sensor' };
+
+function grant(text: string): Grant {
+  const [effect, action, topic] = text.split(' ') as [Grant['effect'], Grant['action'], string];
+  return { effect, action, topic };
+}
+
+describe('access', () => {
+  // grants | who asks, when it matters | may publish | may not publish | may subscribe | may not subscribe
+  const rows: {
+    name: string;
+    grants?: string[];
+    who?: Partial<typeof sensor>;
+    publish?: string[];
+    notPublish?: string[];
+    subscribe?: string[];
+    notSubscribe?: string[];
+  }[] = [
+    {
+      name: 'without grants everything is allowed but what only the service publishes',
+      publish: ['a', 'a/b', '$other/a', '$SYSTEM', '/'],
+      notPublish: ['$SYS', '$SYS/broker', '$share/g/a', '$share'],
+      subscribe: ['#', '+/+', '$SYS/#', 'a'],
+      notSubscribe: ['$share/g/a'],
+    },
+    { name: 'no grant matches: denied', grants: [], notPublish: ['a'], notSubscribe: ['a', '#'] },
+    {
+      name: 'an allow covers what its filter covers',
+      grants: ['allow all a/+/c', 'allow publish x/#'],
+      publish: ['a/b/c', 'x', 'x/', 'x/y/z'],
+      notPublish: ['a/c', 'a/b', 'a/b/c/d', 'xy', 'X', '$SYS'],
+      subscribe: ['a/b/c', 'a/+/c'],
+      notSubscribe: ['a/#', 'a/+/+', '+/b/c', '#', 'x', 'x/#'],
+    },
+    {
+      name: 'a deny beats an allow, in any order',
+      grants: ['deny publish a/secret/#', 'allow all a/#', 'deny subscribe +/private'],
+      publish: ['a/b', 'a/private'],
+      notPublish: ['a/secret', 'a/secret/x'],
+      subscribe: ['a/b', 'a/secret', 'a/private/x'],
+      notSubscribe: ['a/private', 'a/+', 'a/#', 'a/+/#'],
+    },
+    {
+      name: 'wildcards in front leave topics with $ alone',
+      grants: ['allow all #', 'allow subscribe $SYS/#'],
+      publish: ['a', 'a/$SYS'],
+      notPublish: ['$other/a', '$SYS/a'],
+      subscribe: ['#', 'a', '$SYS/clients', '$SYS/#'],
+      notSubscribe: ['$other/a', '$share/g/a'],
+    },
+    {
+      name: 'variables stand for the client',
+      grants: ['allow all ${clientid}/#', 'allow publish dev-${clientid}/${username}'],
+      publish: ['c1/a', 'c1', 'dev-c1/sensor'],
+      notPublish: ['c2/a', '${clientid}/a', 'dev-c1/other'],
+      subscribe: ['c1/#'],
+      notSubscribe: ['+/a', 'c2/a'],
+    },
+    {
+      name: 'a client id that reads like a variable stays text',
+      grants: ['allow all t/${clientid}/x'],
+      who: { clientId: '${username}' },
+      publish: ['t/${username}/x'],
+      notPublish: ['t/sensor/x'],
+    },
+    ...['a/b', '+', '#', 'a+', 'x\0y'].map((clientId) => ({
+      name: `an allow matches nothing with the client id ${JSON.stringify(clientId)}, and a deny grows`,
+      grants: ['allow all ${clientid}/#', 'allow all t/${clientid}', 'allow all t/#', 'deny all t/d/${clientid}/x'],
+      who: { clientId },
+      publish: ['t/a', 't/e/x'],
+      notPublish: ['a/b/c', 'a/b', '+/x', 't/d/x', 't/d', 't/d/a/b/x', 't/d/other/y'],
+      subscribe: ['t/a'],
+      notSubscribe: ['+/x', '#', 'a/b/#', 't/+/x', 't/d/#', 't/d/q/y'],
+    })),
+    {
+      name: 'a deny whose first level is a bad value denies everything',
+      grants: ['allow all #', 'allow all $other/#', 'deny publish ${clientid}/x'],
+      who: { clientId: '$other/y' },
+      notPublish: ['a', '$other/y/x', '$other/z'],
+      subscribe: ['#', '$other/a'],
+    },
+    {
+      name: 'a client id with $ in front does not reach hidden topics',
+      grants: ['allow all ${clientid}/#', 'deny all ${clientid}/private', 'allow all $dev/${clientid}'],
+      who: { clientId: '$SYS' },
+      publish: ['$dev/$SYS'],
+      notPublish: ['$SYS/x', 'x'],
+      notSubscribe: ['$SYS/#', '$SYS/x', '#'],
+    },
+  ];
+  it.each(rows)('$name', ({ grants, who, publish, notPublish, subscribe, notSubscribe }) => {
+    const access = compileAccess(grants?.map(grant), { ...sensor, ...who });
+    const ask = (may: (topic: string) => boolean, topics: string[] = []): [string, boolean][] =>
+      topics.map((topic) => [topic, may(topic)]);
+    const answer = (topics: string[] = [], is: boolean): [string, boolean][] => topics.map((topic) => [topic, is]);
+    expect(ask(access.mayPublish, publish)).toEqual(answer(publish, true));
+    expect(ask(access.mayPublish, notPublish)).toEqual(answer(notPublish, false));
+    expect(ask(access.maySubscribe, subscribe)).toEqual(answer(subscribe, true));
+    expect(ask(access.maySubscribe, notSubscribe)).toEqual(answer(notSubscribe, false));
+  });
+
+  /**
+   * The definition itself, over every topic of a small world: its levels hold one word (`z`) that no filter names, and
+   * its topics are one level deeper than any filter, so that what holds in it holds everywhere.
+   */
+  const words = ['a', 'b', '$x', '', 'z'];
+  const world = [1, 2, 3, 4]
+    .flatMap((depth) =>
+      Array.from({ length: words.length ** depth }, (_, n) =>
+        Array.from({ length: depth }, (_, i) => words[Math.floor(n / words.length ** i) % words.length]!).join('/'),
+      ),
+    )
+    .filter((topic) => topic !== '');
+  const filters = fc
+    .tuple(
+      fc.array(fc.constantFrom('a', 'b', '$x', '', '+', '${clientid}'), { minLength: 1, maxLength: 3 }),
+      fc.boolean(),
+    )
+    .map(([levels, isMulti]) => (isMulti ? [...levels.slice(0, 2), '#'] : levels).join('/'))
+    .filter((filter) => filter !== '');
+  const grants = fc.array(
+    fc.record({
+      effect: fc.constantFrom('allow' as const, 'deny' as const),
+      action: fc.constantFrom('publish' as const, 'subscribe' as const, 'all' as const),
+      topic: filters,
+    }),
+    { maxLength: 4 },
+  );
+
+  it('agrees with its definition in a small world', () => {
+    fc.assert(
+      fc.property(grants, filters, fc.constantFrom('a', 'b'), (some, asked, clientId) => {
+        const filter = asked.replaceAll('${clientid}', 'b');
+        const access = compileAccess(some, { clientId, username: 'u' });
+        const matched = (effect: string, action: string): ((topic: string) => boolean)[] =>
+          some
+            .filter((g) => g.effect === effect && (g.action === action || g.action === 'all'))
+            .map((g) => (topic) => filterMatches(g.topic.replaceAll('${clientid}', clientId), topic));
+        const may = (action: string, topics: string[]): boolean =>
+          matched('allow', action).some((allow) => topics.every(allow)) &&
+          !matched('deny', action).some((deny) => topics.some(deny));
+        for (const topic of world)
+          if (access.mayPublish(topic) !== may('publish', [topic])) throw new Error(`publish ${topic}`);
+        const asks = world.filter((topic) => filterMatches(filter, topic));
+        expect(access.maySubscribe(filter)).toBe(may('subscribe', asks));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  const names = fc.string({ unit: fc.constantFrom('a', '/', '+', '#', '$', '\0', 'S'), minLength: 1, maxLength: 4 });
+  it('never lets a hostile client id out of its own level', () => {
+    fc.assert(
+      fc.property(names, fc.constantFrom(...world), (clientId, topic) => {
+        const allow = compileAccess([grant('allow all t/${clientid}/x'), grant('allow all ${clientid}')], {
+          clientId,
+          username: 'u',
+        });
+        const own = [`t/${clientId}/x`, clientId];
+        expect(allow.mayPublish(topic) && (!own.includes(topic) || /[/$]/.test(clientId))).toBe(false);
+        expect(allow.maySubscribe('#') || allow.maySubscribe('+') || allow.maySubscribe('t/#')).toBe(false);
+        const deny = compileAccess([grant('allow all #'), grant('deny all t/${clientid}/x')], {
+          clientId,
+          username: 'u',
+        });
+        for (const literal of [`t/${clientId}/x`, `t/${clientId.replaceAll(/[+#]/g, 'a')}/x`])
+          expect(deny.mayPublish(literal)).toBe(false);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+describe('a grant', () => {
+  it.each([
+    ['allow all #', undefined],
+    ['allow publish telemetry/${clientid}/#', undefined],
+    ['deny subscribe a-${username}/+', undefined],
+    ['allow subscribe $SYS/#', undefined],
+    ['allow publish $SYS/x', /nobody publishes/],
+    ['allow all a/#/b', /wildcard #/],
+    ['allow all a+', /wildcard \+/],
+    ['allow all a/${clientid}+', /wildcard \+/],
+    ['allow all ', /at least one character/],
+    ['allow all a\0b', /null character/],
+    ['allow all $share/g/a', /without \$share/],
+    ['allow all ${client}/a', /\$\{clientid\} and \$\{username\}/],
+    [`allow all ${'x'.repeat(1025)}`, /at most 1024 bytes/],
+    [`allow all ${'ä'.repeat(513)}`, /at most 1024 bytes/],
+    [`allow all ${'x'.repeat(1024)}`, undefined],
+  ])('%s is judged', (text, expected) => {
+    const error = grantError(grant(text));
+    if (expected === undefined) expect(error).toBeUndefined();
+    else expect(error).toMatch(expected);
+  });
+});
+
+describe('a user name', () => {
+  it.each([
+    ['sensor-1@acme', { name: 'sensor-1', tenant: 'acme' }],
+    ['a@b.org@acme', { name: 'a@b.org', tenant: 'acme' }],
+    ['sensor-1', undefined],
+    ['@acme', undefined],
+    ['a@', undefined],
+    ['a@ACME', undefined],
+    ['a@ab', undefined],
+    ['a/b@acme', undefined],
+    ['..@acme', undefined],
+    [`${'x'.repeat(65)}@acme`, undefined],
+    ['', undefined],
+  ])('%s is split at its last @', (userName, expected) => expect(splitUserName(userName)).toEqual(expected));
+});

@@ -1,0 +1,269 @@
+import { describe, expect, it } from 'vitest';
+import type { BrokerId, ClientId, TenantId } from '../../../services/kernel/kernel.js';
+import {
+  apiKeyFromItem,
+  apiKeyToItem,
+  brokerLeaseFromItem,
+  brokerLeaseToItem,
+  clientPartition,
+  controlCursorAt,
+  controlFromItem,
+  controlToItem,
+  credentialFromItem,
+  credentialToItem,
+  keyBounds,
+  RecordUnreadable,
+  sessionBuckets,
+  sessionFromItem,
+  sessionKey,
+  sessionToItem,
+  tenantFromItem,
+  tenantToItem,
+} from '../../../services/tenancy/tenancy.js';
+
+const tenant = 'acme' as TenantId;
+const clientId = 'pump-7' as ClientId;
+const owner = '01JD0000000000000000000000' as BrokerId;
+
+type Item = Record<string, unknown>;
+
+/** What releases have stored, word for word. Rows are added, never changed: each is decoded for ever. */
+const fixtures: { name: string; item: Item; record: unknown; from: (item: Item) => unknown; to: (r: never) => Item }[] =
+  [
+    {
+      name: 'tenant',
+      item: {
+        pk: 'acme',
+        sk: 'meta',
+        v: 1,
+        plan: 'free',
+        status: 'active',
+        quotaOverrides: { connections: null, retainedBytes: 5 },
+        createdAtMs: 1e12,
+      },
+      record: {
+        id: tenant,
+        plan: 'free',
+        status: 'active',
+        quotaOverrides: { connections: null, retainedBytes: 5 },
+        createdAtMs: 1e12,
+      },
+      from: tenantFromItem,
+      to: tenantToItem,
+    },
+    {
+      name: 'credential with grants',
+      item: {
+        pk: 'acme',
+        sk: 'cred#sensor',
+        v: 1,
+        name: 'sensor',
+        secretHash: 'sha256$x',
+        createdAtMs: 1,
+        revision: 3,
+        grants: [{ effect: 'allow', action: 'all', topic: 'a/${clientid}' }],
+      },
+      record: {
+        tenant,
+        name: 'sensor',
+        secretHash: 'sha256$x',
+        createdAtMs: 1,
+        revision: 3,
+        grants: [{ effect: 'allow', action: 'all', topic: 'a/${clientid}' }],
+      },
+      from: credentialFromItem,
+      to: credentialToItem,
+    },
+    {
+      name: 'credential without grants',
+      item: { pk: 'acme', sk: 'cred#s', v: 1, name: 's', secretHash: 'sha256$x', createdAtMs: 1, revision: 1 },
+      record: { tenant, name: 's', secretHash: 'sha256$x', createdAtMs: 1, revision: 1 },
+      from: credentialFromItem,
+      to: credentialToItem,
+    },
+    {
+      name: 'credential with no grant at all, which is another thing',
+      item: {
+        pk: 'acme',
+        sk: 'cred#s',
+        v: 1,
+        name: 's',
+        secretHash: 'sha256$x',
+        createdAtMs: 1,
+        revision: 1,
+        grants: [],
+      },
+      record: { tenant, name: 's', secretHash: 'sha256$x', createdAtMs: 1, revision: 1, grants: [] },
+      from: credentialFromItem,
+      to: credentialToItem,
+    },
+    {
+      name: 'API key',
+      item: { pk: 'acme', sk: 'key#abc', v: 1, id: 'abc', secretHash: 'sha256$x', createdAtMs: 1 },
+      record: { tenant, id: 'abc', secretHash: 'sha256$x', createdAtMs: 1 },
+      from: apiKeyFromItem,
+      to: apiKeyToItem,
+    },
+    {
+      name: 'connected session',
+      item: {
+        pk: 'acme#15',
+        sk: 'pump-7',
+        v: 1,
+        tenant: 'acme',
+        userName: 'sensor@acme',
+        protocolVersion: '3.1.1',
+        address: '[::1]:5',
+        connected: true,
+        connectedAtMs: 2,
+        keepAliveSeconds: 60,
+        expirySeconds: 0,
+        owner,
+        epoch: 4,
+      },
+      record: {
+        tenant,
+        clientId,
+        userName: 'sensor@acme',
+        protocolVersion: '3.1.1',
+        address: '[::1]:5',
+        connected: true,
+        connectedAtMs: 2,
+        keepAliveSeconds: 60,
+        expirySeconds: 0,
+        owner,
+        epoch: 4,
+      },
+      from: sessionFromItem,
+      to: sessionToItem,
+    },
+    {
+      name: 'session that sleeps, with the time when the database may forget it',
+      item: {
+        pk: 'acme#15',
+        sk: 'pump-7',
+        v: 1,
+        tenant: 'acme',
+        userName: 'sensor@acme',
+        protocolVersion: '5',
+        address: '1.2.3.4:5',
+        connected: false,
+        connectedAtMs: 2,
+        disconnectedAtMs: 10_500,
+        keepAliveSeconds: 0,
+        expirySeconds: 100,
+        owner,
+        epoch: 4,
+        ttl: 86_511,
+      },
+      record: {
+        tenant,
+        clientId,
+        userName: 'sensor@acme',
+        protocolVersion: '5',
+        address: '1.2.3.4:5',
+        connected: false,
+        connectedAtMs: 2,
+        disconnectedAtMs: 10_500,
+        keepAliveSeconds: 0,
+        expirySeconds: 100,
+        owner,
+        epoch: 4,
+      },
+      from: sessionFromItem,
+      to: sessionToItem,
+    },
+    {
+      name: 'broker lease',
+      item: { pk: 'brokers', sk: owner, v: 1, leaseUntilMs: 6000, startedAtMs: 1, ttl: 86_406 },
+      record: { brokerId: owner, leaseUntilMs: 6000, startedAtMs: 1 },
+      from: brokerLeaseFromItem,
+      to: brokerLeaseToItem,
+    },
+  ];
+
+describe('stored records', () => {
+  it.each(fixtures)('$name is read and written as ever', ({ item, record, from, to }) => {
+    expect(from(item)).toEqual(record);
+    expect(to(record as never)).toEqual(item);
+    expect(from({ ...item, addedLater: 1 })).toEqual(record);
+  });
+
+  it.each(fixtures)('$name is refused when damaged', ({ item, record, from }) => {
+    expect(() => from({ ...item, v: 2 })).toThrow(RecordUnreadable);
+    for (const attribute of Object.keys(item)) {
+      const damaged = { ...item, [attribute]: { not: 'this' } };
+      const isRead = (): unknown => from(damaged);
+      // What is not read may be anything; what is read has to be right.
+      try {
+        expect(isRead()).toEqual(attribute === 'quotaOverrides' ? { ...(record as Item), quotaOverrides: {} } : record);
+        expect(['pk', 'sk', 'v', 'ttl', 'quotaOverrides']).toContain(attribute);
+      } catch (error) {
+        if (!(error instanceof RecordUnreadable)) throw error;
+        expect(error.message).toContain(attribute === 'v' ? 'version' : attribute);
+        expect(error.message).not.toContain('not:');
+      }
+    }
+  });
+
+  it('a grant that cannot be read makes the credential unreadable, for it might be a deny', () => {
+    const item = { ...fixtures[1]!.item, grants: [{ effect: 'maybe', action: 'all', topic: 'a' }] };
+    expect(() => credentialFromItem(item)).toThrow(RecordUnreadable);
+  });
+
+  it('sessions that never expire, or are connected, are never forgotten by the database', () => {
+    const session = sessionFromItem(fixtures[6]!.item);
+    expect(sessionToItem({ ...session, expirySeconds: 0xffff_ffff })).not.toHaveProperty('ttl');
+    expect(sessionToItem({ ...session, connected: true })).not.toHaveProperty('ttl');
+  });
+});
+
+describe('keys', () => {
+  it('spread the sessions of a tenant over 16 buckets, the same in every release', () => {
+    const buckets = sessionBuckets(tenant);
+    expect(buckets).toHaveLength(16);
+    const counts = new Map<string, number>();
+    for (let i = 0; i < 1600; i++) {
+      const { pk } = sessionKey(tenant, `device-${i}` as ClientId);
+      counts.set(pk, (counts.get(pk) ?? 0) + 1);
+    }
+    expect([...counts.keys()].sort()).toEqual([...buckets]);
+    for (const count of counts.values()) expect(count).toBeGreaterThan(50);
+    expect(sessionKey(tenant, '' as ClientId)).toEqual({ pk: 'acme#05', sk: '' });
+    expect(sessionKey(tenant, 'ünï' as ClientId).pk).toBe('acme#00');
+  });
+
+  it('of the longest names fit', () => {
+    const longest = 't'.repeat(32) as TenantId;
+    for (const { bytesMax, reason } of keyBounds) {
+      expect(bytesMax).toBeLessThanOrEqual(1024);
+      expect(reason).not.toBe('');
+      expect(Buffer.byteLength(clientPartition(longest, 'c'.repeat(bytesMax) as ClientId))).toBeLessThanOrEqual(2048);
+    }
+  });
+});
+
+describe('the control log', () => {
+  const ulid = '01JD5T8Z8G0000000000000000';
+  it.each([
+    { type: 'credential-changed', tenant, name: 'sensor', change: 'rotated' },
+    { type: 'tenant-changed', tenant, change: 'quotas' },
+    { type: 'session-kick', tenant, clientId },
+  ] as const)('carries $type', (entry) => {
+    const item = controlToItem(entry, ulid, 1_000_500);
+    expect(item).toEqual({ pk: 'control', sk: ulid, v: 1, ...entry, ttl: 1001 + 21_600 });
+    expect(controlFromItem(item)).toEqual(entry);
+  });
+
+  it.each([
+    ['a type', { v: 1, type: 'tenant-moved', tenant }],
+    ['a change', { v: 1, type: 'tenant-changed', tenant, change: 'renamed' }],
+    ['a version', { v: 2, type: 'session-kick', tenant, clientId }],
+  ])('skips %s of a later release', (_, item) => expect(controlFromItem(item)).toBeUndefined());
+
+  it('has cursors by time that sort before the entries of that time', () => {
+    expect(controlCursorAt(0)).toBe('0'.repeat(26));
+    expect(controlCursorAt(1_469_918_176_385)).toBe('01ARYZ6S410000000000000000');
+    expect(controlCursorAt(1000) < controlCursorAt(1001)).toBe(true);
+  });
+});
