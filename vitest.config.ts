@@ -1,13 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
+/** Tests that start no process of their own, and so need no bundles. */
+const alone = ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/architecture/**/*.test.ts'];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/bundle.ts'],
+    projects: [
+      { extends: true, test: { name: 'unit', include: alone } },
+      {
+        extends: true,
+        test: { name: 'processes', include: ['test/**/*.test.ts'], exclude: alone, globalSetup: ['test/bundle.ts'] },
+      },
+    ],
     // Many tests start processes and open sockets; on a small machine they share two cores.
     testTimeout: 20_000,
     hookTimeout: 30_000,
-    pool: 'forks',
-    reporters: ['default'],
   },
 });

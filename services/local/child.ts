@@ -1,0 +1,135 @@
+/**
+ * One process of the machine, kept running: started with an IPC channel, ready when it says so, started again with a
+ * growing delay when it ends by itself, and stopped when asked. `machine.ts` uses it for the database and the broker.
+ * A child ends by itself when its parent goes away, because its IPC channel closes.
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { StartFailure } from './failure.js';
+
+export interface ChildOptions<Ready> {
+  /** For people: `broker`. */
+  readonly name: string;
+  /** The bundle that is run. */
+  readonly file: string;
+  /** Arguments and environment of the next start; after the first one it gets what the first one reported. */
+  launch(before: Ready | undefined): { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv };
+  /** The report in the child's ready message; undefined when it has not the agreed shape. */
+  readReady(message: object): Ready | undefined;
+  /** Asks the process to end cleanly. */
+  askToStop(process: ChildProcess): void;
+  /** The child prints its own line when it cannot start. */
+  readonly explainsItself: boolean;
+  /** When given, a process that ends by itself is not started again, and this is called instead. */
+  onLost?(): void;
+  /** Called with one line for every event that an operator should know. */
+  log(line: string): void;
+}
+
+const readyWithinMs = 30_000;
+const restartMsMin = 250;
+const restartMsMax = 8000;
+/** Longer than a clean stop with many clients takes; after it the process is killed. */
+const stopWithinMs = 10_000;
+/** A child that ran this long had started well: the next restart is prompt again. */
+const settledAfterMs = 60_000;
+
+export class Child<Ready> {
+  readonly #options: ChildOptions<Ready>;
+  #process: ChildProcess | undefined;
+  #ready: Ready | undefined;
+  #isReady = false;
+  #stopping = false;
+  #restartMs = restartMsMin;
+  #restartTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: ChildOptions<Ready>) {
+    this.#options = options;
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** The first start. Throws StartFailure when the child does not become ready. */
+  async start(): Promise<Ready> {
+    this.#ready = await this.#launch();
+    return this.#ready;
+  }
+
+  /** Resolves when the process is gone. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#restartTimer);
+    const running = this.#process;
+    if (running === undefined) return;
+    const gone = new Promise<void>((resolve) => running.once('exit', () => resolve()));
+    const killer = setTimeout(() => {
+      this.#options.log(`the ${this.#options.name} did not stop within ${stopWithinMs / 1000} s and is killed`);
+      running.kill('SIGKILL');
+    }, stopWithinMs);
+    this.#options.askToStop(running);
+    await gone;
+    clearTimeout(killer);
+  }
+
+  kill(): void {
+    this.#stopping = true;
+    this.#process?.kill('SIGKILL');
+  }
+
+  #launch(): Promise<Ready> {
+    const { name, file, explainsItself } = this.#options;
+    const { args, env } = this.#options.launch(this.#ready);
+    const startedMs = performance.now();
+    const running = fork(file, args, { env, execArgv: ['--enable-source-maps'] });
+    this.#process = running;
+    return new Promise((resolve, reject) => {
+      const tooLate = setTimeout(() => {
+        running.kill('SIGKILL');
+        reject(new StartFailure(`the ${name} was not ready within ${readyWithinMs / 1000} s`));
+      }, readyWithinMs);
+      running.on('message', (message: unknown) => {
+        if (typeof message !== 'object' || message === null || !('type' in message)) return;
+        if (message.type === 'ready') {
+          clearTimeout(tooLate);
+          const ready = this.#options.readReady(message);
+          if (ready === undefined) return reject(new StartFailure(`the ${name} reported nothing that is understood`));
+          this.#isReady = true;
+          resolve(ready);
+        } else if (message.type === 'failed') {
+          reject(
+            new StartFailure('message' in message ? String(message.message) : `the ${name} failed`, explainsItself),
+          );
+        }
+      });
+      running.once('error', (error) => reject(new StartFailure(`cannot start the ${name}: ${error.message}`)));
+      running.once('exit', (code, signal) => {
+        clearTimeout(tooLate);
+        const wasReady = this.#isReady;
+        this.#isReady = false;
+        this.#process = undefined;
+        const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+        reject(new StartFailure(`the ${name} ended before it was ready (${how})`));
+        if (this.#stopping || this.#ready === undefined) return;
+        if (this.#options.onLost !== undefined) return this.#options.onLost();
+        if (wasReady && performance.now() - startedMs > settledAfterMs) this.#restartMs = restartMsMin;
+        this.#options.log(`the ${name} ended unexpectedly (${how}); starting it again in ${this.#restartMs} ms`);
+        this.#restartTimer = setTimeout(() => this.#restart(), this.#restartMs);
+        this.#restartMs = Math.min(this.#restartMs * 2, restartMsMax);
+      });
+    });
+  }
+
+  #restart(): void {
+    this.#launch().then(
+      () => this.#options.log(`the ${this.#options.name} is running again`),
+      (error: unknown) => {
+        if (error instanceof StartFailure && !error.alreadySaid && !this.#stopping) this.#options.log(error.message);
+      },
+    );
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The embedded DynamoDB, a process of its own so that it never shares an event loop with a broker. Started by
+ * `machine.ts` over IPC: sends `{type:'ready', port}` or `{type:'failed', message}`. It outlives the broker on purpose:
+ * signals of a terminal or a process group do not stop it, only its parent does, by a message or by going away.
+ *
+ * Every write is in the page cache of the system before it is answered (LevelDB writes its log record by record, without
+ * fsync), so what was acknowledged survives a kill of all processes; it may not survive a loss of power.
+ */
+import type { IncomingMessage } from 'node:http';
+import dynalite from 'dynalite';
+import { systemCode } from './failure.js';
+
+const host = '127.0.0.1';
+const [path = '', port = '0'] = process.argv.slice(2);
+
+/** After the parent is gone: how long a broker may go on writing its state before this process ends anyway. */
+const orphanGraceMs = 5000;
+const orphanCheckMs = 50;
+
+const server = dynalite({
+  ...(path === '' ? {} : { path }),
+  createTableMs: 0,
+  deleteTableMs: 0,
+  updateTableMs: 0,
+});
+
+// dynalite throws when a client goes away in the middle of a request; a killed broker must not take the tables with it.
+server.on('request', (request: IncomingMessage) => {
+  request.removeAllListeners('error');
+  request.on('error', () => {});
+});
+
+process.on('SIGINT', () => {});
+process.on('SIGTERM', () => {});
+process.on('SIGHUP', () => {});
+process.on('message', (message) => {
+  if (message === 'stop') stop();
+});
+process.on('disconnect', stopWhenAlone);
+process.on('uncaughtException', (error) => {
+  const opening = systemCode(error)?.startsWith('LEVEL_') === true;
+  const why = opening ? 'it is damaged, not readable or in use by another process' : error.message;
+  fail(`the database${path === '' ? '' : ` in ${path}`} cannot be used: ${why}`);
+});
+
+server.listen(Number(port), host, () => {
+  void firstRequest().then(
+    () => process.send?.({ type: 'ready', port: portOf() }),
+    (error: Error) => fail(error.message),
+  );
+});
+
+function fail(message: string): void {
+  if (process.send === undefined) process.exit(1);
+  process.send({ type: 'failed', message }, () => process.exit(1));
+}
+
+function portOf(): number {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+/** The database opens in the background: ready means that it has answered once. */
+async function firstRequest(): Promise<void> {
+  const response = await fetch(`http://${host}:${portOf()}`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/x-amz-json-1.0',
+      'x-amz-target': 'DynamoDB_20120810.ListTables',
+      'x-amz-date': '20260101T000000Z',
+      authorization:
+        'AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=a',
+      connection: 'close',
+    },
+    body: '{}',
+  });
+  if (!response.ok) throw new Error(`the database answered ${response.status}: ${await response.text()}`);
+}
+
+function stop(): void {
+  server.close(() => process.exit(0));
+  server.closeIdleConnections();
+  // Clients keep their connections open; answers under way have a moment to leave.
+  setTimeout(() => server.closeAllConnections(), 500).unref();
+}
+
+/** The parent is gone: the broker stops by itself and writes its state here first, so wait until nobody is connected. */
+function stopWhenAlone(): void {
+  const startedMs = performance.now();
+  const timer = setInterval(() => {
+    server.getConnections((_, count) => {
+      if (count > 0 && performance.now() - startedMs < orphanGraceMs) return;
+      clearInterval(timer);
+      stop();
+    });
+  }, orphanCheckMs);
+}

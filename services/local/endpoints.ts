@@ -1,0 +1,51 @@
+/**
+ * What scripts and clients need to know about a running instance, and the file that tells them: `<data>/endpoints.json`
+ * is there, complete and with mode 0600, exactly while the instance runs.
+ */
+import { rmSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
+import { join } from 'node:path';
+import { writePrivateFile } from './data-folder.js';
+import type { Listener } from './settings.js';
+
+export interface Endpoint {
+  readonly port: number;
+  readonly url: string;
+}
+
+export interface Endpoints extends Readonly<Record<Listener, Endpoint>> {
+  /** What clients of this machine connect to: the host that was asked for, or localhost for a wildcard. */
+  readonly host: string;
+  /** PEM certificate of the authority that signed the server's certificate. */
+  readonly caFile: string;
+  readonly operatorKey: string;
+  readonly dataDir: string;
+  /** The broker's own health and metrics, for operators. */
+  readonly broker: { readonly healthUrl: string; readonly metricsUrl: string };
+  readonly pids: { readonly main: number; readonly broker: number; readonly dynamodb: number };
+}
+
+/** The host to connect to for a host that is listened on. */
+export const clientHost = (host: string): string => (host === '0.0.0.0' || host === '::' ? 'localhost' : host);
+
+/** As it stands in a URL. */
+export const urlHost = (host: string): string => (isIPv6(host) ? `[${host}]` : host);
+
+export function listenerUrl(listener: Listener, host: string, port: number): string {
+  const scheme = listener === 'api' ? 'http' : listener;
+  const path = listener === 'ws' || listener === 'wss' ? '/mqtt' : '';
+  return `${scheme}://${urlHost(host)}:${port}${path}`;
+}
+
+const fileIn = (folder: string): string => join(folder, 'endpoints.json');
+
+export function writeEndpoints(endpoints: Endpoints): string {
+  const file = fileIn(endpoints.dataDir);
+  writePrivateFile(file, `${JSON.stringify(endpoints, null, 2)}\n`);
+  return file;
+}
+
+/** Also at start: a file left by an instance that was killed would send scripts to ports that are gone. */
+export function removeEndpoints(folder: string): void {
+  rmSync(fileIn(folder), { force: true });
+}

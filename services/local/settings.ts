@@ -1,0 +1,143 @@
+/**
+ * What a person can choose: flags, and `SHOAL_*` variables of the same names. A flag wins over its variable, a variable
+ * over the default; an empty variable counts as absent. Called once by `main.ts`; nothing else reads the environment.
+ */
+import { isAbsolute, resolve } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { StartFailure } from './failure.js';
+
+export const listeners = ['mqtt', 'mqtts', 'ws', 'wss', 'api'] as const;
+export type Listener = (typeof listeners)[number];
+
+export interface Settings {
+  /** Absolute. */
+  readonly dataFolder: string;
+  /** False when `dataFolder` is only the default. */
+  readonly dataFolderGiven: boolean;
+  /** Nothing is kept: tables in memory and, unless a data folder was given, every file in a folder that is removed. */
+  readonly ephemeral: boolean;
+  readonly host: string;
+  /** 0 picks a free port. */
+  readonly ports: Readonly<Record<Listener, number>>;
+  readonly operatorKey: string | undefined;
+  readonly logLevel: string;
+}
+
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent'];
+
+interface Row {
+  readonly flag: string;
+  readonly value: string;
+  readonly fallback?: string;
+  readonly words: string;
+}
+
+const rows: readonly Row[] = [
+  { flag: 'data', value: 'folder', fallback: '.shoal', words: 'where everything durable is kept' },
+  { flag: 'host', value: 'address', fallback: '127.0.0.1', words: 'address that every listener binds to' },
+  { flag: 'mqtt-port', value: 'port', fallback: '1883', words: 'MQTT over plain TCP' },
+  { flag: 'mqtts-port', value: 'port', fallback: '8883', words: 'MQTT over TLS' },
+  { flag: 'ws-port', value: 'port', fallback: '8083', words: 'MQTT over WebSocket, path /mqtt' },
+  { flag: 'wss-port', value: 'port', fallback: '8084', words: 'MQTT over secure WebSocket, path /mqtt' },
+  { flag: 'api-port', value: 'port', fallback: '8080', words: 'tenant API' },
+  { flag: 'operator-key', value: 'key', words: 'key of the operator; generated and kept in the data folder if absent' },
+  { flag: 'log-level', value: 'level', fallback: 'warn', words: logLevels.join(', ') },
+];
+
+const variableOf = (flag: string): string => `SHOAL_${flag.toUpperCase().replaceAll('-', '_')}`;
+const propertyOf = (flag: string): string => flag.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+
+export interface Invocation {
+  /** Without `node` and the script. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+}
+
+/** The settings, or the text that `--help` asks for. Throws StartFailure for what cannot be understood. */
+export function readSettings({ args, env, cwd }: Invocation): Settings | { readonly help: string } {
+  const program = commandLine();
+  try {
+    program.parse([...args], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.helpDisplayed') return { help: program.helpInformation() };
+    throw new StartFailure(`${oneLine(error.message).replace(/^error: /, '')} (--help lists the flags)`);
+  }
+  const given = program.opts<Record<string, string | boolean | undefined>>();
+
+  /** The value and what to call it in a complaint. */
+  const chosen = (flag: string): { readonly value: string; readonly from: string } | undefined => {
+    const flagged = given[propertyOf(flag)];
+    if (typeof flagged === 'string') return { value: flagged, from: `--${flag}` };
+    const variable = env[variableOf(flag)];
+    if (variable !== undefined && variable !== '') return { value: variable, from: variableOf(flag) };
+    return undefined;
+  };
+  const text = (flag: string): string => chosen(flag)?.value ?? rows.find((row) => row.flag === flag)?.fallback ?? '';
+
+  for (const { flag } of rows) {
+    const choice = chosen(flag);
+    if (choice?.value.trim() === '') throw new StartFailure(`${choice.from} is empty`);
+  }
+  const dataFolder = text('data');
+  return {
+    dataFolder: isAbsolute(dataFolder) ? dataFolder : resolve(cwd, dataFolder),
+    dataFolderGiven: chosen('data') !== undefined,
+    ephemeral: given['ephemeral'] === true || truth(variableOf('ephemeral'), env[variableOf('ephemeral')]),
+    host: text('host'),
+    ports: distinct({
+      mqtt: portOf('mqtt-port', chosen('mqtt-port') ?? text('mqtt-port')),
+      mqtts: portOf('mqtts-port', chosen('mqtts-port') ?? text('mqtts-port')),
+      ws: portOf('ws-port', chosen('ws-port') ?? text('ws-port')),
+      wss: portOf('wss-port', chosen('wss-port') ?? text('wss-port')),
+      api: portOf('api-port', chosen('api-port') ?? text('api-port')),
+    }),
+    operatorKey: chosen('operator-key')?.value,
+    logLevel: logLevelOf(chosen('log-level')?.from, text('log-level')),
+  };
+}
+
+function commandLine(): Command {
+  const program = new Command('npm start --')
+    .description('Shoal on this machine: embedded DynamoDB, one broker and the tenant API.')
+    .exitOverride()
+    .showSuggestionAfterError(false)
+    .configureOutput({ writeOut: () => {}, writeErr: () => {} });
+  for (const { flag, value, fallback, words } of rows) {
+    const shown = fallback === undefined ? '' : `, default ${fallback}`;
+    program.addOption(new Option(`--${flag} <${value}>`, `${words} (${variableOf(flag)}${shown})`));
+  }
+  return program.option('--ephemeral', `keep nothing on disk (${variableOf('ephemeral')})`);
+}
+
+const oneLine = (message: string): string => message.split('\n').join(' ');
+
+function portOf(flag: string, choice: { readonly value: string; readonly from: string } | string): number {
+  const { value, from } = typeof choice === 'string' ? { value: choice, from: `--${flag}` } : choice;
+  const port = /^\d{1,5}$/.test(value) ? Number(value) : NaN;
+  if (!(port <= 65_535)) throw new StartFailure(`${from} ${value} is not a port: 0 to 65535, 0 picks a free one`);
+  return port;
+}
+
+function distinct(ports: Record<Listener, number>): Record<Listener, number> {
+  const seen = new Map<number, Listener>();
+  for (const listener of listeners) {
+    const port = ports[listener];
+    const other = seen.get(port);
+    if (other !== undefined) throw new StartFailure(`--${other}-port and --${listener}-port are both ${port}`);
+    if (port !== 0) seen.set(port, listener);
+  }
+  return ports;
+}
+
+function logLevelOf(from: string | undefined, level: string): string {
+  if (logLevels.includes(level)) return level;
+  throw new StartFailure(`${from ?? '--log-level'} ${level} is not one of ${logLevels.join(', ')}`);
+}
+
+function truth(variable: string, value: string | undefined): boolean {
+  if (value === undefined || ['', '0', 'false', 'no'].includes(value)) return false;
+  if (['1', 'true', 'yes'].includes(value)) return true;
+  throw new StartFailure(`${variable} ${value} is neither true nor false`);
+}

@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest';
+import { StartFailure } from '../../../services/local/failure.js';
+import { readSettings, type Settings } from '../../../services/local/settings.js';
+
+function read(args: readonly string[], env: Record<string, string> = {}): Settings {
+  const settings = readSettings({ args, env, cwd: '/home/someone' });
+  if ('help' in settings) throw new Error('help was not asked for');
+  return settings;
+}
+
+test('the defaults are those of the documentation', () => {
+  expect(read([])).toEqual({
+    dataFolder: '/home/someone/.shoal',
+    dataFolderGiven: false,
+    ephemeral: false,
+    host: '127.0.0.1',
+    ports: { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084, api: 8080 },
+    operatorKey: undefined,
+    logLevel: 'warn',
+  });
+});
+
+const choices: readonly [
+  flag: string,
+  variable: string,
+  value: string,
+  pick: (s: Settings) => unknown,
+  seen: unknown,
+][] = [
+  ['--data', 'SHOAL_DATA', '/srv/shoal', (s) => s.dataFolder, '/srv/shoal'],
+  ['--data', 'SHOAL_DATA', 'here', (s) => s.dataFolder, '/home/someone/here'],
+  ['--host', 'SHOAL_HOST', '0.0.0.0', (s) => s.host, '0.0.0.0'],
+  ['--mqtt-port', 'SHOAL_MQTT_PORT', '0', (s) => s.ports.mqtt, 0],
+  ['--mqtts-port', 'SHOAL_MQTTS_PORT', '1', (s) => s.ports.mqtts, 1],
+  ['--ws-port', 'SHOAL_WS_PORT', '65535', (s) => s.ports.ws, 65_535],
+  ['--wss-port', 'SHOAL_WSS_PORT', '9001', (s) => s.ports.wss, 9001],
+  ['--api-port', 'SHOAL_API_PORT', '9002', (s) => s.ports.api, 9002],
+  ['--operator-key', 'SHOAL_OPERATOR_KEY', 'a key of my own', (s) => s.operatorKey, 'a key of my own'],
+  ['--log-level', 'SHOAL_LOG_LEVEL', 'debug', (s) => s.logLevel, 'debug'],
+];
+
+describe.each(choices)('%s and %s %s', (flag, variable, value, pick, seen) => {
+  test('flag', () => expect(pick(read([flag, value]))).toEqual(seen));
+  test('flag with =', () => expect(pick(read([`${flag}=${value}`]))).toEqual(seen));
+  test('variable', () => expect(pick(read([], { [variable]: value }))).toEqual(seen));
+  test('the flag wins', () => expect(pick(read([flag, value], { [variable]: '7' }))).toEqual(seen));
+  test('an empty variable is absent', () => expect(read([], { [variable]: '' })).toEqual(read([])));
+});
+
+test.each([
+  ['1', true],
+  ['true', true],
+  ['0', false],
+  ['false', false],
+  ['', false],
+])('SHOAL_EPHEMERAL=%s', (value, ephemeral) => {
+  expect(read([], { SHOAL_EPHEMERAL: value }).ephemeral).toBe(ephemeral);
+  expect(read(['--ephemeral'], { SHOAL_EPHEMERAL: value }).ephemeral).toBe(true);
+});
+
+test.each<[args: string[], env: Record<string, string>, named: string]>([
+  [['--mqt-port', '1'], {}, '--mqt-port'],
+  [['--mqtt-port'], {}, '--mqtt-port'],
+  [['--mqtt-port', 'abc'], {}, '--mqtt-port abc'],
+  [['--mqtt-port', '65536'], {}, '--mqtt-port 65536'],
+  [['--mqtt-port=-1'], {}, '--mqtt-port -1'],
+  [['--mqtt-port='], {}, '--mqtt-port'],
+  [['--api-port', '1e3'], {}, '--api-port 1e3'],
+  [[], { SHOAL_WS_PORT: 'x' }, 'SHOAL_WS_PORT x'],
+  [['--ws-port', '1883'], {}, '--mqtt-port and --ws-port are both 1883'],
+  [['--data='], {}, '--data'],
+  [['--operator-key', ' '], {}, '--operator-key'],
+  [['--log-level', 'loud'], {}, '--log-level loud'],
+  [[], { SHOAL_EPHEMERAL: 'perhaps' }, 'SHOAL_EPHEMERAL perhaps'],
+  [['extra'], {}, 'argument'],
+])('%j %j is refused in one line that names it', (args, env, named) => {
+  let failure: unknown;
+  try {
+    read(args, env);
+  } catch (error) {
+    failure = error;
+  }
+  expect(failure).toBeInstanceOf(StartFailure);
+  expect((failure as StartFailure).message).toContain(named);
+  expect((failure as StartFailure).message).not.toContain('\n');
+});
+
+test('--help names every flag and its variable', () => {
+  const settings = readSettings({ args: ['--help'], env: {}, cwd: '/' });
+  const help = 'help' in settings ? settings.help : '';
+  for (const [flag, variable] of choices) {
+    expect(help).toContain(flag);
+    expect(help).toContain(variable);
+  }
+  expect(help).toContain('--ephemeral');
+});
