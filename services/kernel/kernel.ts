@@ -5,3 +5,4 @@ export { assert, AssertionFailed, unreachable } from './assert.js';
 export { BoundedFifo } from './fifo.js';
 export { type Log, silentLog } from './log.js';
 export { Counter, Metrics, type MetricSample } from './metrics.js';
+export { TokenBucket } from './token-bucket.js';

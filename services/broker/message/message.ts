@@ -14,6 +14,7 @@
  */
 import type { ClientId } from '../../kernel/kernel.js';
 
+export { type DeliveryTerms, type Meters, newMeters, type SharedOrigin } from './terms.js';
 export { handedOn, noSubscribers, PendingReceipt, type Receipt } from './receipt.js';
 
 export type QoS = 0 | 1 | 2;

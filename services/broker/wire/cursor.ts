@@ -80,7 +80,7 @@ export class Cursor {
  */
 export function decodeUtf8(bytes: Buffer, start: number, end: number): string {
   checkUtf8(bytes, start, end);
-  return bytes.utf8Slice(start, end);
+  return bytes.toString('utf8', start, end);
 }
 
 export function checkUtf8(bytes: Buffer, start: number, end: number): void {

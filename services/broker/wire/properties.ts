@@ -15,7 +15,11 @@ interface Row {
   readonly homes: readonly PropertyHome[];
 }
 
-const row = (id: number, type: Type, ...homes: PropertyHome[]): Row => ({ id, type, homes });
+const row = <T extends Type>(id: number, type: T, ...homes: PropertyHome[]): Row & { readonly type: T } => ({
+  id,
+  type,
+  homes,
+});
 
 const table = {
   payloadFormatIndicator: row(0x01, 'byte', 'publish', 'will'),

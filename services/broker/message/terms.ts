@@ -1,0 +1,46 @@
+import type { Message, QoS } from './message.js';
+
+/** The terms on which one subscriber gets a message: what its matching subscriptions come to. */
+export interface DeliveryTerms {
+  /** The highest QoS of the matching subscriptions. [MQTT-3.3.4-2] */
+  readonly qos: QoS;
+  readonly retainAsPublished: boolean;
+  /** Identifiers of all matching subscriptions that have one. [MQTT-3.3.4-3] [MQTT-3.3.4-4] */
+  readonly subscriptionIds: readonly number[];
+  /** The shared subscription that chose this subscriber; takes back what it cannot acknowledge. */
+  readonly group?: SharedOrigin | undefined;
+}
+
+export interface SharedOrigin {
+  /**
+   * Gives the message to another member: a connected one, or any when `anyone` is true. False when there is none.
+   */
+  handOn(message: Message, anyone: boolean, nowMs: number): boolean;
+}
+
+/** What one tenant has done since the broker started, counted where it happens. Plain fields: the hot path adds to them. */
+export interface Meters {
+  messagesReceived: number;
+  messagesSent: number;
+  bytesReceived: number;
+  bytesSent: number;
+  /** QoS 0 messages not delivered because the subscriber reads too slowly. */
+  droppedSlowSubscriber: number;
+  /** Messages not delivered because the subscriber's queue or the tenant's delivery rate was full. */
+  droppedOverQuota: number;
+  /** Messages refused because the publisher's access rules do not allow the topic. */
+  refusedPublishes: number;
+  /** Messages whose expiry passed before they could be delivered. */
+  expiredMessages: number;
+}
+
+export const newMeters = (): Meters => ({
+  messagesReceived: 0,
+  messagesSent: 0,
+  bytesReceived: 0,
+  bytesSent: 0,
+  droppedSlowSubscriber: 0,
+  droppedOverQuota: 0,
+  refusedPublishes: 0,
+  expiredMessages: 0,
+});

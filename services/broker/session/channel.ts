@@ -1,0 +1,187 @@
+/**
+ * The half of a connection's MQTT state that ends with the connection: dialect, limits that the client announced,
+ * topic aliases of both directions. Turns messages and answers into bytes in the outbox.
+ */
+import type { DeliveryTerms, Message, QoS, TopicName } from '../message/message.js';
+import {
+  type AckType,
+  encodeSuback,
+  encodeUnsuback,
+  type ProtocolVersion,
+  publishBytes,
+  type PublishForm,
+  reasons,
+  type Slab,
+  writeAck,
+  writePublish,
+} from '../wire/wire.js';
+import type { Outbox } from './ports.js';
+
+/** About 8 s of a 1 Mbit/s link. Above it QoS 0 messages are dropped. */
+export const outboxBytesMax = 1 << 20;
+/** Above it QoS 1 and 2 messages wait in the session, where they are counted against its queue. */
+export const outboxBytesHigh = 1 << 18;
+/** Answers that no limit holds back (PINGRESP, PUBACK …) may pile up this far before the connection is given up. */
+export const outboxBytesGiveUp = 2 * outboxBytesMax;
+/** How many aliases a connection keeps for the client, and the most we use towards one: bounds its table. */
+export const topicAliasMax = 32;
+/** QoS 1 and 2 messages that may be unacknowledged per connection, either way. */
+export const receiveMaximum = 256;
+
+export interface ChannelOptions {
+  readonly version: ProtocolVersion;
+  /** The client's Receive Maximum (65 535 when it said nothing). */
+  readonly receiveMaximum: number;
+  /** The client's Maximum Packet Size, in bytes; Infinity when it said nothing. */
+  readonly packetBytesMax: number;
+  /** The client's Topic Alias Maximum. */
+  readonly topicAliasMax: number;
+}
+
+export type Sent = 'sent' | 'too-large' | 'too-slow';
+
+/** One for the process: filled, used and forgotten within one call. */
+const form: PublishForm = {
+  version: 4,
+  qos: 0,
+  dup: false,
+  retain: false,
+  packetId: 0,
+  subscriptionIds: [],
+  topicAlias: 0,
+  sendTopic: true,
+};
+
+export class Channel {
+  readonly version: ProtocolVersion;
+  /** How many QoS 1 and 2 messages we may have under way to the client. [MQTT-3.3.4-9] */
+  readonly window: number;
+  readonly outbox: Outbox;
+  readonly #slab: Slab;
+  readonly #packetBytesMax: number;
+  readonly #aliasesOutMax: number;
+  #aliasesOut: Map<string, number> | undefined;
+  #aliasesIn: (TopicName | undefined)[] | undefined;
+
+  constructor(outbox: Outbox, slab: Slab, options: ChannelOptions) {
+    this.outbox = outbox;
+    this.#slab = slab;
+    this.version = options.version;
+    this.window = Math.min(options.receiveMaximum, receiveMaximum);
+    this.#packetBytesMax = options.packetBytesMax;
+    this.#aliasesOutMax = Math.min(options.topicAliasMax, topicAliasMax);
+  }
+
+  get congested(): boolean {
+    return this.outbox.waitingBytes > outboxBytesHigh;
+  }
+
+  /** QoS 0 to the client: shared bytes where nothing in the packet is this subscriber's own. */
+  publish0(message: Message, terms: DeliveryTerms, nowMs: number): Sent {
+    const retain = message.retain && terms.retainAsPublished;
+    if (retain || terms.subscriptionIds.length > 0 || this.#aliasesOutMax > 0)
+      return this.publish(message, terms, 0, 0, false, nowMs);
+    if (this.version === 5) {
+      if (message.image5 === undefined) this.#makeImage5(message, nowMs);
+      return this.#pushImage(message.image5!, message.image5Start, message.image5End);
+    }
+    if (message.image3 === undefined) this.#makeImage3(message, nowMs);
+    return this.#pushImage(message.image3!, message.image3Start, message.image3End);
+  }
+
+  #pushImage(source: Buffer, start: number, end: number): Sent {
+    if (end - start > this.#packetBytesMax) return 'too-large';
+    if (this.outbox.waitingBytes + end - start > outboxBytesMax) return 'too-slow';
+    this.outbox.push(source, start, end);
+    return 'sent';
+  }
+
+  #makeImage3(message: Message, nowMs: number): void {
+    this.#plainForm();
+    message.image3Start = writePublish(this.#slab, message, form, nowMs);
+    message.image3 = this.#slab.bytes;
+    message.image3End = this.#slab.at;
+  }
+
+  #makeImage5(message: Message, nowMs: number): void {
+    this.#plainForm();
+    message.image5Start = writePublish(this.#slab, message, form, nowMs);
+    message.image5 = this.#slab.bytes;
+    message.image5End = this.#slab.at;
+  }
+
+  #plainForm(): void {
+    form.version = this.version;
+    form.qos = 0;
+    form.dup = false;
+    form.retain = false;
+    form.packetId = 0;
+    form.subscriptionIds = [];
+    form.topicAlias = 0;
+    form.sendTopic = true;
+  }
+
+  /** Any PUBLISH to the client, written for it alone. An alias is taken only for a packet that is really sent. */
+  publish(message: Message, terms: DeliveryTerms, qos: QoS, packetId: number, dup: boolean, nowMs: number): Sent {
+    this.#plainForm();
+    form.qos = qos;
+    form.dup = dup;
+    form.retain = message.retain && terms.retainAsPublished;
+    form.packetId = packetId;
+    if (this.version === 5) {
+      form.subscriptionIds = terms.subscriptionIds;
+      if (this.#aliasesOutMax > 0) this.#useAlias(message.topic.text);
+    }
+    const bytes = publishBytes(message, form);
+    if (bytes > this.#packetBytesMax) return 'too-large';
+    if (qos === 0 && this.outbox.waitingBytes + bytes > outboxBytesMax) return 'too-slow';
+    if (form.topicAlias > 0 && form.sendTopic) this.#aliasesOut!.set(message.topic.text, form.topicAlias);
+    const start = writePublish(this.#slab, message, form, nowMs);
+    this.outbox.push(this.#slab.bytes, start, this.#slab.at);
+    return 'sent';
+  }
+
+  /** First come, first served: the first topics of a connection are the ones it will see most often. */
+  #useAlias(topic: string): void {
+    this.#aliasesOut ??= new Map();
+    const known = this.#aliasesOut.get(topic);
+    if (known !== undefined) {
+      form.topicAlias = known;
+      form.sendTopic = false;
+    } else if (this.#aliasesOut.size < this.#aliasesOutMax) form.topicAlias = this.#aliasesOut.size + 1;
+  }
+
+  /** Remembers what the client says an alias stands for; `alias` is 1 to `topicAliasMax`. */
+  setAlias(alias: number, topic: TopicName): void {
+    (this.#aliasesIn ??= [])[alias] = topic;
+  }
+
+  alias(alias: number): TopicName | undefined {
+    return this.#aliasesIn?.[alias];
+  }
+
+  ack(type: AckType, packetId: number, reasonCode: number): void {
+    const start = writeAck(this.#slab, type, packetId, this.version === 5 ? reasonCode : 0);
+    this.#answer(this.#slab.bytes, start, this.#slab.at);
+  }
+
+  suback(packetId: number, codes: readonly number[]): void {
+    this.send(encodeSuback(this.version, packetId, codes));
+  }
+
+  unsuback(packetId: number, codes: readonly number[]): void {
+    this.send(encodeUnsuback(this.version, packetId, codes));
+  }
+
+  send(packet: Buffer): void {
+    // [MQTT-3.1.2-24] Nothing larger than the client takes; and an answer that cannot be given ends the connection.
+    if (packet.length > this.#packetBytesMax)
+      this.outbox.close(reasons.packetTooLarge, 'an answer is larger than the Maximum Packet Size of the client');
+    else this.#answer(packet, 0, packet.length);
+  }
+
+  #answer(source: Buffer, start: number, end: number): void {
+    if (this.outbox.waitingBytes > outboxBytesGiveUp) this.outbox.close(reasons.clientTooSlow);
+    else this.outbox.push(source, start, end);
+  }
+}

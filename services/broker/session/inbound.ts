@@ -1,0 +1,161 @@
+/**
+ * Messages that come from one client: aliases, access, exactly-once, and acknowledgements in order.
+ *
+ * An acknowledgement leaves when its receipt has settled and everything before it has left ([MQTT-4.6.0-2],
+ * [MQTT-4.6.0-3]); usually that is at once. The identifiers of QoS 2 messages survive the connection with the
+ * session, together with their receipts: a PUBLISH that is repeated after a reconnect waits for the same receipt and
+ * is not published twice.
+ */
+import type { Receipt } from '../message/message.js';
+import { type AckType, type InboundPublish, packetType, PeerFault, protocolError, reasons } from '../wire/wire.js';
+import { type Channel, receiveMaximum, topicAliasMax } from './channel.js';
+import type { Access, SessionHost } from './ports.js';
+
+/** The sort key of a stored retained message or route is a topic, and DynamoDB bounds it. */
+export const topicBytesMax = 1024;
+/** How many topics a session remembers the access decision for. */
+const accessCacheMax = 256;
+
+interface WaitingAck {
+  readonly type: AckType;
+  readonly packetId: number;
+  readonly receipt: Receipt;
+}
+
+export class Inbound {
+  readonly #host: SessionHost;
+  #access: Access;
+  #lastTopic: string | undefined;
+  #lastAllowed = false;
+  #allowed: Map<string, boolean> | undefined;
+  /** QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
+  #qos2: Map<number, Receipt> | undefined;
+  #waiting: WaitingAck[] = [];
+  #channel: Channel | undefined;
+
+  constructor(host: SessionHost, access: Access) {
+    this.#host = host;
+    this.#access = access;
+  }
+
+  setAccess(access: Access): void {
+    this.#access = access;
+    this.#lastTopic = undefined;
+    this.#allowed = undefined;
+  }
+
+  attach(channel: Channel | undefined): void {
+    this.#channel = channel;
+    this.#waiting = []; // A client that comes back sends again what was not acknowledged.
+  }
+
+  /** QoS 1 and 2 messages whose exchange is not complete. */
+  get unfinished(): number {
+    return (this.#qos2?.size ?? 0) + this.#waiting.length;
+  }
+
+  onPublish(publish: InboundPublish, channel: Channel, nowMs: number): void {
+    const { message } = publish;
+    if (publish.topicAlias !== 0) this.#resolveAlias(publish, channel);
+    else if (message.topic.bytes.length === 0) throw protocolError('an empty topic without a topic alias');
+    if (message.topic.bytes.length > topicBytesMax)
+      throw new PeerFault(reasons.topicNameInvalid, `a topic name has at most ${topicBytesMax} bytes here`);
+    const { meters } = this.#host;
+    meters.messagesReceived++;
+    meters.bytesReceived += message.payloadEnd - message.payloadStart;
+    if (message.qos === 0) {
+      if (this.#mayPublish(message.topic.text)) this.#host.publish(message, nowMs);
+      else meters.refusedPublishes++;
+    } else this.#acknowledged(publish, channel, nowMs);
+  }
+
+  #acknowledged(publish: InboundPublish, channel: Channel, nowMs: number): void {
+    const { message, packetId } = publish;
+    const type = message.qos === 1 ? packetType.puback : packetType.pubrec;
+    const repeated = message.qos === 2 ? this.#qos2?.get(packetId) : undefined;
+    if (repeated !== undefined) {
+      this.#acknowledge(type, packetId, repeated); // [MQTT-4.3.3-10] Known: not published again.
+      return;
+    }
+    // [MQTT-3.3.4-7] Before MQTT 5.0 the client knows no limit; there the connection stops reading instead.
+    if (channel.version === 5 && this.unfinished >= receiveMaximum)
+      throw new PeerFault(reasons.receiveMaximumExceeded, `Receive Maximum is ${receiveMaximum}`);
+    if (!this.#mayPublish(message.topic.text)) {
+      this.#host.meters.refusedPublishes++;
+      // [MQTT-3.3.5-2] Before MQTT 5.0 the only other answer would be to close; the client would send it for ever.
+      this.#acknowledge(type, packetId, refused);
+      if (channel.version !== 5 && message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, refused);
+      return;
+    }
+    const receipt = this.#host.publish(message, nowMs);
+    if (message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, receipt);
+    this.#acknowledge(type, packetId, receipt);
+  }
+
+  #acknowledge(type: AckType, packetId: number, receipt: Receipt): void {
+    if (this.#waiting.length === 0 && receipt.reasonCode !== undefined) {
+      this.#send(type, packetId, receipt.reasonCode);
+      return;
+    }
+    this.#waiting.push({ type, packetId, receipt });
+    if (receipt.reasonCode === undefined) {
+      const channel = this.#channel;
+      receipt.whenSettled(() => {
+        if (this.#channel === channel) this.#sendSettled();
+      });
+    }
+  }
+
+  #sendSettled(): void {
+    let sent = 0;
+    for (const { type, packetId, receipt } of this.#waiting) {
+      if (receipt.reasonCode === undefined) break;
+      this.#send(type, packetId, receipt.reasonCode);
+      sent++;
+    }
+    if (sent > 0) this.#waiting.splice(0, sent);
+  }
+
+  #send(type: AckType, packetId: number, reasonCode: number): void {
+    const channel = this.#channel;
+    if (channel === undefined) return;
+    // [MQTT-4.3.3-9] PUBREC with an error ends the exchange; before MQTT 5.0 there is no such PUBREC.
+    if (type === packetType.pubrec && reasonCode >= 0x80 && channel.version === 5) this.#qos2?.delete(packetId);
+    channel.ack(type, packetId, reasonCode);
+  }
+
+  onPubrel(packetId: number): void {
+    const known = this.#qos2?.delete(packetId) === true;
+    this.#channel?.ack(packetType.pubcomp, packetId, known ? 0x00 : 0x92); // [MQTT-4.3.3-11]
+  }
+
+  #resolveAlias(publish: InboundPublish, channel: Channel): void {
+    const { message, topicAlias } = publish;
+    // [MQTT-3.3.2-8] [MQTT-3.3.2-9]
+    if (topicAlias < 1 || topicAlias > topicAliasMax)
+      throw new PeerFault(reasons.topicAliasInvalid, `a topic alias is 1 to ${topicAliasMax}`);
+    if (message.topic.bytes.length > 0) channel.setAlias(topicAlias, message.topic);
+    else {
+      const topic = channel.alias(topicAlias);
+      if (topic === undefined) throw protocolError(`topic alias ${topicAlias} was not set on this connection`);
+      message.topic = topic;
+    }
+  }
+
+  #mayPublish(topic: string): boolean {
+    if (topic === this.#lastTopic) return this.#lastAllowed;
+    this.#allowed ??= new Map();
+    let allowed = this.#allowed.get(topic);
+    if (allowed === undefined) {
+      allowed = this.#access.mayPublish(topic);
+      if (this.#allowed.size >= accessCacheMax) this.#allowed.clear();
+      this.#allowed.set(topic, allowed);
+    }
+    this.#lastTopic = topic;
+    this.#lastAllowed = allowed;
+    return allowed;
+  }
+}
+
+/** 0x87 Not authorized. */
+const refused: Receipt = { reasonCode: 0x87, whenSettled: (listener) => listener() };

@@ -1,0 +1,225 @@
+/**
+ * Messages on their way to one client: the queue, the window of QoS 1 and 2 messages under way, and what has to be
+ * sent again after a reconnect. Survives the connection.
+ *
+ *      deliver -> queue -> (window free, outbox not congested) -> in flight -> PUBACK / PUBCOMP
+ *
+ * Overflow rules (G7): QoS 0 is dropped when the client is not connected or its outbox is full; a QoS 1 or 2 message
+ * that finds the queue full is dropped, so that what was queued first is kept in order. Both are counted.
+ */
+import { BoundedFifo } from '../../kernel/kernel.js';
+import type { DeliveryTerms, Message, QoS } from '../message/message.js';
+import { packetType } from '../wire/wire.js';
+import type { Channel } from './channel.js';
+import type { SessionHost } from './ports.js';
+import type { Session } from './session.js';
+
+/** Memory one session's queue may take whatever the quota of messages says. */
+export const queueBytesMax = 8 << 20;
+
+interface Delivery {
+  readonly message: Message;
+  readonly terms: DeliveryTerms;
+  readonly qos: 1 | 2;
+  /** PUBREC has come: PUBREL is repeated, not PUBLISH. */
+  released: boolean;
+}
+
+const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
+
+export class Outbound {
+  readonly #session: Session;
+  readonly #host: SessionHost;
+  /** Sent and not finished, by packet identifier, in the order of sending. */
+  #inFlight: Map<number, Delivery> | undefined;
+  #queue: BoundedFifo<Delivery> | undefined;
+  /** Packet identifiers that this connection has yet to send again, the next one last. */
+  #resend: number[] = [];
+  #lastPacketId = 0;
+  #roomListeners: (() => void)[] = [];
+
+  constructor(session: Session, host: SessionHost) {
+    this.#session = session;
+    this.#host = host;
+  }
+
+  get queuedMessages(): number {
+    return this.#queue?.length ?? 0;
+  }
+
+  get inFlightMessages(): number {
+    return this.#inFlight?.size ?? 0;
+  }
+
+  /** Whether a QoS 1 or 2 message would be sent at once. */
+  get windowOpen(): boolean {
+    const channel = this.#session.channel;
+    return (
+      channel !== undefined &&
+      this.queuedMessages === 0 &&
+      this.#resend.length === 0 &&
+      this.inFlightMessages < channel.window &&
+      !channel.congested
+    );
+  }
+
+  deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
+    const qos = Math.min(message.qos, terms.qos) as QoS; // [MQTT-3.8.4-8]
+    const channel = this.#session.channel;
+    if (qos === 0) {
+      if (channel !== undefined) this.#deliver0(channel, message, terms, nowMs);
+      return;
+    }
+    const delivery: Delivery = { message: message.keep(), terms, qos, released: false };
+    if (channel === undefined || !this.windowOpen) this.#enqueue(delivery);
+    else if (this.#host.takeDelivery(nowMs)) this.#send(channel, delivery, nowMs);
+    else {
+      this.#enqueue(delivery);
+      this.#host.pumpLater(this.#session);
+    }
+  }
+
+  #deliver0(channel: Channel, message: Message, terms: DeliveryTerms, nowMs: number): void {
+    const { meters } = this.#host;
+    if (!this.#host.takeDelivery(nowMs)) {
+      meters.droppedOverQuota++;
+      return;
+    }
+    const sent = channel.publish0(message, terms, nowMs);
+    if (sent === 'sent') {
+      meters.messagesSent++;
+      meters.bytesSent += message.payloadEnd - message.payloadStart;
+    } else if (sent === 'too-slow') meters.droppedSlowSubscriber++;
+  }
+
+  #enqueue(delivery: Delivery): void {
+    this.#queue ??= new BoundedFifo({ itemsMax: 0, bytesMax: queueBytesMax }, sizeOf);
+    this.#queue.itemsMax = this.#host.limits.queuedMessagesPerSession;
+    if (!this.#queue.push(delivery)) this.#host.meters.droppedOverQuota++;
+  }
+
+  /** Sends what the window, the outbox and the tenant's rate allow. */
+  pump(nowMs: number): void {
+    const channel = this.#session.channel;
+    if (channel === undefined) return;
+    this.#resendSome(channel, nowMs);
+    while (this.#resend.length === 0 && this.queuedMessages > 0) {
+      if (this.inFlightMessages >= channel.window || channel.congested) break;
+      if (!this.#host.takeDelivery(nowMs)) {
+        this.#host.pumpLater(this.#session);
+        break;
+      }
+      this.#send(channel, this.#queue!.shift()!, nowMs);
+    }
+    if (this.hasRoom) this.#callRoomListeners();
+  }
+
+  #send(channel: Channel, delivery: Delivery, nowMs: number): void {
+    const { message, terms, qos } = delivery;
+    const { meters } = this.#host;
+    if (message.expiresAtMs <= nowMs) {
+      meters.expiredMessages++; // [MQTT-3.3.2-5]
+      return;
+    }
+    const packetId = this.#nextPacketId();
+    // [MQTT-3.1.2-25] A message the client cannot take counts as delivered.
+    if (channel.publish(message, terms, qos, packetId, false, nowMs) === 'too-large') return;
+    (this.#inFlight ??= new Map()).set(packetId, delivery);
+    meters.messagesSent++;
+    meters.bytesSent += message.payloadEnd - message.payloadStart;
+  }
+
+  /** [MQTT-2.2.1-4] An identifier that is not in use. The window is far below 65 535, so one is always free. */
+  #nextPacketId(): number {
+    do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
+    while (this.#inFlight?.has(this.#lastPacketId));
+    return this.#lastPacketId;
+  }
+
+  /** [MQTT-4.4.0-1] After a reconnect everything unacknowledged goes out again, in the original order. */
+  startResending(): void {
+    this.#resend = [...(this.#inFlight?.keys() ?? [])].reverse();
+  }
+
+  #resendSome(channel: Channel, nowMs: number): void {
+    while (this.#resend.length > 0 && !channel.congested) {
+      if (this.inFlightMessages - this.#resend.length >= channel.window) return;
+      const packetId = this.#resend.pop()!;
+      const delivery = this.#inFlight!.get(packetId);
+      if (delivery === undefined) continue;
+      if (delivery.released) channel.ack(packetType.pubrel, packetId, 0);
+      else if (channel.publish(delivery.message, delivery.terms, delivery.qos, packetId, true, nowMs) === 'too-large')
+        this.#inFlight!.delete(packetId);
+    }
+  }
+
+  /** Unknown identifiers are ignored: the acknowledgement of something this session has forgotten. */
+  onPuback(packetId: number, nowMs: number): void {
+    if (this.#inFlight?.get(packetId)?.qos !== 1) return;
+    this.#finish(packetId, nowMs);
+  }
+
+  onPubrec(packetId: number, reasonCode: number, nowMs: number): void {
+    const delivery = this.#inFlight?.get(packetId);
+    if (delivery?.qos !== 2) {
+      // Reason 0x92 where the dialect can say it; MQTT 3.1.1 completes the exchange either way.
+      this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
+    } else if (reasonCode >= 0x80)
+      this.#finish(packetId, nowMs); // Section 4.3.3: the exchange ends here.
+    else {
+      delivery.released = true; // [MQTT-4.3.3-4] From now on PUBREL, never PUBLISH again. [MQTT-4.3.3-6]
+      this.#session.channel?.ack(packetType.pubrel, packetId, 0);
+    }
+  }
+
+  onPubcomp(packetId: number, nowMs: number): void {
+    if (this.#inFlight?.get(packetId)?.qos !== 2) return;
+    this.#finish(packetId, nowMs);
+  }
+
+  #finish(packetId: number, nowMs: number): void {
+    this.#inFlight!.delete(packetId);
+    if (this.queuedMessages > 0 || this.#resend.length > 0 || this.#roomListeners.length > 0) this.pump(nowMs);
+  }
+
+  /** Whether a slow source (retained messages of a large subscription) should go on. */
+  get hasRoom(): boolean {
+    const channel = this.#session.channel;
+    return (
+      channel !== undefined &&
+      !channel.congested &&
+      this.queuedMessages <= this.#host.limits.queuedMessagesPerSession / 2
+    );
+  }
+
+  /** Calls back once, when there is room or when the session has been disconnected. */
+  whenRoom(listener: () => void): void {
+    if (this.hasRoom || this.#session.channel === undefined) listener();
+    else this.#roomListeners.push(listener);
+  }
+
+  #callRoomListeners(): void {
+    if (this.#roomListeners.length === 0) return;
+    const listeners = this.#roomListeners;
+    this.#roomListeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  onDetached(): void {
+    this.#resend = [];
+    this.#callRoomListeners();
+  }
+
+  /**
+   * Hands messages that came through shared subscriptions on to other members. While the session lives, QoS 2
+   * messages that have been sent stay: they may only be completed here. [MQTT-4.8.2-5]
+   */
+  handOnShared(sessionEnds: boolean, nowMs: number): void {
+    const handedOn = (delivery: Delivery): boolean =>
+      delivery.terms.group !== undefined && delivery.terms.group.handOn(delivery.message, sessionEnds, nowMs);
+    for (const [packetId, delivery] of this.#inFlight ?? [])
+      if (delivery.qos === 1 && handedOn(delivery)) this.#inFlight!.delete(packetId);
+      else if (sessionEnds) this.#inFlight!.delete(packetId);
+    this.#queue?.extract(handedOn);
+  }
+}

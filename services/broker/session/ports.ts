@@ -1,0 +1,51 @@
+/** What a session needs of the world. The rooms outside implement these; tests do, too. */
+import type { Message, Meters, Receipt } from '../message/message.js';
+import type { Reason, SubscriptionRequest } from '../wire/wire.js';
+import type { Session } from './session.js';
+
+/** Bytes on their way to one client. */
+export interface Outbox {
+  /** A range that will never be changed; sent in order with everything else at the end of the tick. */
+  push(source: Buffer, start: number, end: number): void;
+  /** Bytes pushed and not yet taken by the network. */
+  readonly waitingBytes: number;
+  /** Ends the connection; the client is told why where its protocol can. */
+  close(reason: Reason, detail?: string): void;
+}
+
+/** May this client publish to the topic, may it subscribe to the filter (without `$share/group/`)? */
+export interface Access {
+  mayPublish(topic: string): boolean;
+  maySubscribe(filter: string): boolean;
+}
+
+/** The tenant's quotas as far as a session keeps them. Read at each use, so a change counts at once. */
+export interface SessionLimits {
+  readonly subscriptionsPerSession: number;
+  readonly queuedMessagesPerSession: number;
+}
+
+export interface Subscription extends SubscriptionRequest {
+  /** The filter without `$share/group/`. */
+  readonly topicFilter: string;
+  /** The name of the share, if it is a shared subscription. */
+  readonly group: string | undefined;
+  /** MQTT 5.0 Subscription Identifier; 0 without. */
+  readonly id: number;
+}
+
+/** The tenant, as its sessions see it. */
+export interface SessionHost {
+  readonly limits: SessionLimits;
+  readonly meters: Meters;
+  publish(message: Message, nowMs: number): Receipt;
+  /** Adds or replaces the route of one subscription. */
+  subscribe(session: Session, subscription: Subscription): void;
+  unsubscribe(session: Session, subscription: Subscription): void;
+  /** Starts sending the retained messages that match. */
+  sendRetained(session: Session, subscription: Subscription): void;
+  /** Takes one from the tenant's delivery rate; false when it is used up. */
+  takeDelivery(nowMs: number): boolean;
+  /** Calls `session.pump` when the delivery rate allows more. */
+  pumpLater(session: Session): void;
+}

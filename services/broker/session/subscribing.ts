@@ -1,0 +1,77 @@
+/** SUBSCRIBE and UNSUBSCRIBE of one session: what is granted, refused, replaced, and how it is answered. */
+import { parseShared, topicFilterError } from '../../topic/topic.js';
+import { protocolError, type SubscribePacket, type SubscriptionRequest, type UnsubscribePacket } from '../wire/wire.js';
+import type { Channel } from './channel.js';
+import { topicBytesMax } from './inbound.js';
+import type { Access, SessionHost, Subscription } from './ports.js';
+import type { Session } from './session.js';
+
+/** Before MQTT 5.0 a refusal has one code. */
+const failure3 = 0x80;
+
+export function receiveSubscribe(
+  session: Session,
+  host: SessionHost,
+  access: Access,
+  channel: Channel,
+  packet: SubscribePacket,
+): void {
+  const codes: number[] = [];
+  const retainedFor: Subscription[] = [];
+  const id = packet.properties.subscriptionIdentifier ?? 0;
+  for (const request of packet.subscriptions) {
+    const subscription = examine(session, host, access, request, id);
+    if (typeof subscription === 'number') {
+      codes.push(channel.version === 5 ? subscription : failure3);
+      continue;
+    }
+    const isNew = !session.subscriptions.has(request.filter);
+    session.subscriptions.set(request.filter, subscription); // [MQTT-3.8.4-3] Replaces, and misses nothing.
+    host.subscribe(session, subscription);
+    codes.push(subscription.qos);
+    // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]; a shared subscription gets no retained messages when it is made (section 4.8.2).
+    const { retainHandling, group } = subscription;
+    if (group === undefined && (retainHandling === 0 || (retainHandling === 1 && isNew)))
+      retainedFor.push(subscription);
+  }
+  channel.suback(packet.packetId, codes); // [MQTT-3.8.4-1] [MQTT-3.8.4-6]
+  for (const subscription of retainedFor) host.sendRetained(session, subscription);
+}
+
+/** The subscription to make, or the MQTT 5.0 reason code of its refusal. */
+function examine(
+  session: Session,
+  host: SessionHost,
+  access: Access,
+  request: SubscriptionRequest,
+  id: number,
+): Subscription | number {
+  const shared = parseShared(request.filter);
+  if (typeof shared === 'string') return 0x8f;
+  if (shared !== undefined && request.noLocal) throw protocolError('No Local on a shared subscription'); // [MQTT-3.8.3-4]
+  const topicFilter = shared?.filter ?? request.filter;
+  if (topicFilterError(topicFilter) !== undefined || Buffer.byteLength(request.filter) > topicBytesMax) return 0x8f;
+  if (!access.maySubscribe(topicFilter)) return 0x87;
+  const { subscriptions } = session;
+  if (!subscriptions.has(request.filter) && subscriptions.size >= host.limits.subscriptionsPerSession) return 0x97;
+  return { ...request, topicFilter, group: shared?.group, id };
+}
+
+export function receiveUnsubscribe(
+  session: Session,
+  host: SessionHost,
+  channel: Channel,
+  packet: UnsubscribePacket,
+): void {
+  const codes = packet.filters.map((filter) => {
+    const shared = parseShared(filter);
+    const grammar = typeof shared === 'string' ? shared : topicFilterError(shared?.filter ?? filter);
+    if (grammar !== undefined) return 0x8f;
+    const subscription = session.subscriptions.get(filter); // [MQTT-3.10.4-1]
+    if (subscription === undefined) return 0x11; // No subscription existed.
+    session.subscriptions.delete(filter);
+    host.unsubscribe(session, subscription);
+    return 0x00;
+  });
+  channel.unsuback(packet.packetId, codes); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+}

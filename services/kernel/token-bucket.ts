@@ -1,0 +1,52 @@
+/**
+ * A rate limit: `perSecond` tokens come in a second, at most one second's worth is saved up. Infinity is no limit.
+ * `take` may leave a debt, so that something larger than the bucket can pass once and is paid for afterwards.
+ */
+export class TokenBucket {
+  #perSecond: number;
+  #tokens: number;
+  #filledAtMs: number;
+
+  constructor(perSecond: number, nowMs: number) {
+    this.#perSecond = perSecond;
+    this.#tokens = perSecond;
+    this.#filledAtMs = nowMs;
+  }
+
+  setRate(perSecond: number, nowMs: number): void {
+    this.#refill(nowMs);
+    // A debt of the old rate is forgiven: it may be one that the new rate would never have made.
+    this.#tokens = Math.max(0, Math.min(this.#tokens, perSecond));
+    if (perSecond === Infinity) this.#tokens = Infinity;
+    this.#perSecond = perSecond;
+  }
+
+  /** Takes `count`, even when that leaves a debt. */
+  spend(count: number, nowMs: number): void {
+    if (nowMs !== this.#filledAtMs) this.#refill(nowMs);
+    this.#tokens -= count;
+  }
+
+  /** Takes one if there is one. */
+  take(nowMs: number): boolean {
+    if (nowMs !== this.#filledAtMs) this.#refill(nowMs);
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  /** Milliseconds until the debt is paid; 0 without debt. */
+  waitMs(nowMs: number): number {
+    if (this.#tokens >= 0) return 0;
+    this.#refill(nowMs);
+    return this.#tokens >= 0 ? 0 : Math.ceil((-this.#tokens / this.#perSecond) * 1000);
+  }
+
+  /** Time that went backwards (a corrected wall clock) adds nothing. */
+  #refill(nowMs: number): void {
+    const elapsedMs = Math.max(0, nowMs - this.#filledAtMs);
+    this.#filledAtMs = nowMs;
+    if (this.#perSecond === Infinity) this.#tokens = Infinity;
+    else this.#tokens = Math.min(this.#perSecond, this.#tokens + (elapsedMs / 1000) * this.#perSecond);
+  }
+}
