@@ -37,7 +37,7 @@ export class Fleet {
     const member = this.#members.get(name);
     if (!member) return;
     this.#members.delete(name);
-    if (member.broker.died() === undefined) await member.broker.stop();
+    await member.broker.stop();
     rmSync(member.folder, { recursive: true, force: true });
   }
 

@@ -27,8 +27,8 @@ export const usage = `npm run bench -- [options]
   --profile               CPU profile of Shoal's broker process: prints where its time went
   --json <file>           every single measurement`;
 
-/** Throws an Error with one clear line. */
-export function readOptions(args: readonly string[]): Options {
+/** Undefined when help is asked for. Throws an Error with one clear line. */
+export function readOptions(args: readonly string[]): Options | undefined {
   const { values } = parseArgs({
     args: [...args],
     options: {
@@ -41,8 +41,10 @@ export function readOptions(args: readonly string[]): Options {
       quotas: { type: 'string', default: 'high' },
       profile: { type: 'boolean', default: false },
       json: { type: 'string' },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) return undefined;
   return {
     scenarios: names('--only', values.only, scenarios),
     brokers: names('--brokers', values.brokers, brokers),

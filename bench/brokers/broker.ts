@@ -23,6 +23,7 @@ export interface RunningBroker {
   readonly pid: number;
   /** Why it ended by itself, if it did. */
   readonly died: () => string | undefined;
+  /** Also after it died: what it started besides the measured process ends, too. */
   readonly stop: () => Promise<void>;
 }
 

@@ -29,7 +29,8 @@ const noQuotas = Object.fromEntries(Object.keys(highQuotas).map((kind) => [kind,
 
 /** The part of `endpoints.json` that is needed here. */
 interface Endpoints {
-  readonly ports: { readonly mqtt: number; readonly api: number };
+  readonly mqtt: { readonly port: number };
+  readonly api: { readonly url: string };
   readonly operatorKey: string;
   readonly pids: { readonly broker: number };
 }
@@ -46,13 +47,28 @@ export const shoal: Broker = {
         env: { ...process.env, NODE_ENV: 'production', ...profiling(options) },
       },
     );
-    const watched = watch(child);
-    const endpoints = await untilReady(data, watched.died);
-    const credentials = await signUp(endpoints, options);
-    const target = { host, port: endpoints.ports.mqtt, version, credentials };
-    return { target, pid: endpoints.pids.broker, ...watched };
+    const { died, stop } = watch(child);
+    try {
+      const endpoints = await untilReady(data, died);
+      const credentials = await signUp(endpoints, options);
+      const target = { host, port: endpoints.mqtt.port, version, credentials };
+      const pid = endpoints.pids.broker;
+      // The service starts its broker again when it dies; for us that is another broker than the one we measured.
+      return { target, pid, stop, died: () => died() ?? (isAlive(pid) ? undefined : 'the broker process died') };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
   },
 };
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 function profiling({ profileFolder }: ShoalOptions): Record<string, string> {
   if (profileFolder === undefined) return {};
@@ -65,7 +81,7 @@ async function untilReady(data: string, died: () => string | undefined): Promise
     if (died() !== undefined) throw new Error(died());
     if (existsSync(file)) {
       const endpoints = JSON.parse(readFileSync(file, 'utf8')) as Endpoints;
-      const health = await fetch(`http://${host}:${endpoints.ports.api}/healthz`).catch(() => undefined);
+      const health = await fetch(`${endpoints.api.url}/healthz`).catch(() => undefined);
       if (health?.status === 200) return endpoints;
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -73,13 +89,13 @@ async function untilReady(data: string, died: () => string | undefined): Promise
   throw new Error(`Shoal is not ready after ${startsMs} ms`);
 }
 
-async function signUp({ ports, operatorKey }: Endpoints, { quotas }: ShoalOptions) {
+async function signUp({ api, operatorKey }: Endpoints, { quotas }: ShoalOptions) {
   const call = async (method: string, path: string, key: string | undefined, body: unknown): Promise<unknown> => {
     const headers = {
       'content-type': 'application/json',
       ...(key !== undefined && { authorization: `Bearer ${key}` }),
     };
-    const url = `http://${host}:${ports.api}/v1/tenants${path}`;
+    const url = `${api.url}/v1/tenants${path}`;
     const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
     return response.json();
