@@ -12,6 +12,7 @@ export default defineConfig({
         test: { name: 'processes', include: ['test/**/*.test.ts'], exclude: alone, globalSetup: ['test/bundle.ts'] },
       },
     ],
+    env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
     // Many tests start processes and open sockets; on a small machine they share two cores.
     testTimeout: 20_000,
     hookTimeout: 30_000,

@@ -126,7 +126,7 @@ function serialNumber(): string {
 }
 
 const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
-  webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
+  webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
 
 async function makeAuthority(nowMs: number): Promise<MadePair> {
   const keys = await newKeys();

@@ -21,6 +21,8 @@ export interface ChildOptions<Ready> {
   readonly explainsItself: boolean;
   /** When given, a process that ends by itself is not started again, and this is called instead. */
   onLost?(): void;
+  /** Called when it runs again after it had ended by itself, with another process id. */
+  onRestarted?(): void;
   /** Called with one line for every event that an operator should know. */
   log(line: string): void;
 }
@@ -126,7 +128,10 @@ export class Child<Ready> {
 
   #restart(): void {
     this.#launch().then(
-      () => this.#options.log(`the ${this.#options.name} is running again`),
+      () => {
+        this.#options.log(`the ${this.#options.name} is running again`);
+        this.#options.onRestarted?.();
+      },
       (error: unknown) => {
         if (error instanceof StartFailure && !error.alreadySaid && !this.#stopping) this.#options.log(error.message);
       },

@@ -30,5 +30,7 @@ try {
       .join(' ')}`,
   );
 }
+// The SDK's advice to move to a newer Node.js is for those who build Shoal; here it would only hide the banner.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
 process.setSourceMapsEnabled(true);
 await import(pathToFileURL(join(root, 'dist/local.js')).href);
