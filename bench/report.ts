@@ -14,7 +14,7 @@ interface Column {
   readonly range?: boolean;
 }
 
-/** From this share on a core has nothing left to give: the process is what limits the rate. */
+/** Shares are of one core. From this share on a core has nothing left to give: the process is what limits the rate. */
 const saturatedShare = 0.97;
 
 const columns: readonly Column[] = [
@@ -32,6 +32,11 @@ const columns: readonly Column[] = [
   { title: 'lost', value: (m) => m.lost / m.sent, format: percent },
   { title: 'broker CPU', value: (m) => m.brokerCpuSeconds / m.seconds, format: percent },
   { title: 'load CPU', value: (m) => m.loadCpuSeconds / m.seconds, format: saturable },
+  {
+    title: 'other CPU',
+    value: (m) => Math.max(0, m.machineCpuSeconds - m.brokerCpuSeconds - m.loadCpuSeconds) / m.seconds,
+    format: percent,
+  },
 ];
 
 export function report(scenario: Scenario, outcomes: Outcomes, reference: string): string {
@@ -88,7 +93,7 @@ function rate(perSecond: number): string {
 }
 
 function percent(share: number): string {
-  return `${(share * 100).toFixed(share > 0 && share < 0.01 ? 2 : 0)} %`;
+  return `${(share * 100).toFixed(share >= 0.0001 && share < 0.01 ? 2 : 0)} %`;
 }
 
 /** A saturated load measures itself: the broker could do more. */

@@ -1,5 +1,5 @@
 /** Connections that do nothing: how fast they are accepted and what each costs in memory. */
-import { readCpuSeconds, readRssBytes } from '../proc.js';
+import { readCpuSeconds, readMachineCpuSeconds, readRssBytes } from '../proc.js';
 import type { Idle } from '../scenarios.js';
 import { openAll, type Target } from './connection.js';
 import type { Measurement } from './job.js';
@@ -17,11 +17,13 @@ export async function measureIdle(scenario: Idle, target: Target, brokerPid: num
 
   const rssBefore = readRssBytes(brokerPid);
   const cpuBefore = readCpuSeconds(brokerPid);
+  const machineCpuBefore = readMachineCpuSeconds();
   const loadCpuBefore = process.cpuUsage();
   const startedMs = performance.now();
   const connections = await openAll(target, clientIds('idle', scenario.connections));
   const seconds = (performance.now() - startedMs) / 1000;
   const loadCpu = process.cpuUsage(loadCpuBefore);
+  const machineCpuSeconds = readMachineCpuSeconds() - machineCpuBefore;
   let lost = 0;
   for (const connection of connections) connection.onLost = () => lost++;
   const brokerCpuSeconds = readCpuSeconds(brokerPid) - cpuBefore;
@@ -29,9 +31,9 @@ export async function measureIdle(scenario: Idle, target: Target, brokerPid: num
   const rssBytesPerConnection = (readRssBytes(brokerPid) - rssBefore) / scenario.connections;
   const messages = scenario.connections;
   const loadCpuSeconds = (loadCpu.user + loadCpu.system) / 1e6;
-  const sent = messages;
   connections.forEach((connection) => connection.close());
-  return { messages, seconds, brokerCpuSeconds, loadCpuSeconds, sent, lost, rssBytesPerConnection };
+  const cpu = { brokerCpuSeconds, loadCpuSeconds, machineCpuSeconds };
+  return { messages, seconds, ...cpu, sent: messages, lost, rssBytesPerConnection };
 }
 
 function clientIds(prefix: string, count: number): string[] {

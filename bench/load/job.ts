@@ -17,6 +17,8 @@ export interface Measurement {
   /** User and system time of all threads. */
   readonly brokerCpuSeconds: number;
   readonly loadCpuSeconds: number;
+  /** Of all processes of the machine, these two included. */
+  readonly machineCpuSeconds: number;
   /** Of the whole run with warm-up: deliveries that should have arrived, and those that never did. */
   readonly sent: number;
   readonly lost: number;

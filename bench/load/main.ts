@@ -2,7 +2,7 @@
  * The load process: takes one job over IPC, runs it, answers once and exits. It is started anew for each measurement, so
  * that every broker meets the same load, compiled by the same warm-up.
  */
-import { readCpuSeconds } from '../proc.js';
+import { readCpuSeconds, readMachineCpuSeconds } from '../proc.js';
 import { flood } from './flood.js';
 import { measureIdle } from './idle.js';
 import type { Job, Measurement, Outcome } from './job.js';
@@ -47,6 +47,7 @@ async function measure(traffic: Traffic, job: Job): Promise<Measurement> {
     seconds: after.seconds - before.seconds,
     brokerCpuSeconds: after.brokerCpuSeconds - before.brokerCpuSeconds,
     loadCpuSeconds: after.loadCpuSeconds - before.loadCpuSeconds,
+    machineCpuSeconds: after.machineCpuSeconds - before.machineCpuSeconds,
     sent: traffic.expected,
     lost: traffic.expected - traffic.received,
     ...(latenciesUs && { latencyUs: percentiles(latenciesUs) }),
@@ -59,6 +60,7 @@ function read(traffic: Traffic, brokerPid: number) {
     received: traffic.received,
     seconds: performance.now() / 1000,
     brokerCpuSeconds: readCpuSeconds(brokerPid),
+    machineCpuSeconds: readMachineCpuSeconds(),
     loadCpuSeconds: (user + system) / 1e6,
   };
 }
