@@ -123,6 +123,15 @@ describe('a planted violation fails', () => {
     ).toContain('no-cycles');
   });
 
+  test('types of the same room that name each other are no cycle', async () => {
+    expect(
+      await violationsOf({
+        'services/kernel/a.ts': `import { b } from './b.js'; export interface A { b: typeof b }`,
+        'services/kernel/b.ts': `import type { A } from './a.js'; export const b = (a: A): A => a;`,
+      }),
+    ).toEqual([]);
+  });
+
   test('a package outside its room', async () => {
     expect(
       await violationsOf({
@@ -138,6 +147,17 @@ describe('a planted violation fails', () => {
   test('a folder without a room', async () => {
     expect(await violationsOf({ 'services/attic/attic.ts': door })).toContain('every-file-is-in-a-room');
   });
+});
+
+test('the arrows of the map have no cycle, types included', () => {
+  const visiting = new Set<string>();
+  const visit = (name: string): void => {
+    expect([...visiting], `a cycle through ${name}`).not.toContain(name);
+    visiting.add(name);
+    for (const other of [...(rooms[name]?.mayImport ?? []), ...(rooms[name]?.mayImportTypes ?? [])]) visit(other);
+    visiting.delete(name);
+  };
+  for (const name of Object.keys(rooms)) visit(name);
 });
 
 test('the map names every room once and only rooms that exist on it', () => {
