@@ -1,0 +1,47 @@
+/** What the API needs from whoever starts it, and the types that all routes share. */
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import type { Dynamo } from '../services/dynamo/dynamo.js';
+import type { Clock, Log } from '../services/kernel/kernel.js';
+import type { StoredTenant } from './store/tenants.js';
+
+/** URLs that clients of a tenant use; only those that are on. */
+export interface Endpoints {
+  readonly mqtts?: string;
+  readonly wss?: string;
+  readonly mqtt?: string;
+  readonly ws?: string;
+  readonly api: string;
+}
+
+export interface Health {
+  readonly ok: boolean;
+  /** Part to `ok` or what is wrong with it. */
+  readonly parts: Readonly<Record<string, string>>;
+}
+
+export interface ApiDeps {
+  readonly dynamo: Dynamo;
+  readonly clock: Clock;
+  readonly endpoints: Endpoints;
+  /** Opens every tenant for reading, and what only operators do. */
+  readonly operatorKey: string;
+  /** Sign-ups a source address may try in a minute. Default 60. */
+  readonly signUp?: { readonly perMinute?: number };
+  readonly health: () => Promise<Health>;
+  readonly log: Log;
+  /** The address that a request came from, never from a header that the client may set. */
+  readonly sourceAddress: (c: Context) => string;
+  /** How long a deleted tenant's name is kept back. Default 2500: brokers hear of it within two seconds. */
+  readonly deletionSettleMs?: number;
+}
+
+export interface ApiEnv {
+  Variables: {
+    /** The tenant of the path, once `authenticate` let the request in. */
+    tenant: StoredTenant;
+    isOperator: boolean;
+  };
+}
+
+export type Api = OpenAPIHono<ApiEnv>;

@@ -1,0 +1,59 @@
+/** The API in a Lambda behind an HTTP API (payload 2.0). The only file here that reads the environment. */
+import { type Context as HonoContext } from 'hono';
+import { handle, type LambdaEvent } from 'hono/aws-lambda';
+import { Dynamo, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
+import { type Log, systemClock } from '../../services/kernel/kernel.js';
+import { createApp } from '../app.js';
+import type { Endpoints, Health } from '../deps.js';
+
+export const handler = handle(createApp(fromEnvironment(process.env)));
+
+function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0] {
+  const endpoint = env['SHOAL_DYNAMODB_ENDPOINT'];
+  const dynamo = new Dynamo({
+    region: needed(env, 'AWS_REGION'),
+    tablePrefix: env['SHOAL_TABLE_PREFIX'] ?? 'shoal-',
+    ...(endpoint !== undefined && { endpoint }),
+  });
+  const perMinute = env['SHOAL_SIGN_UPS_PER_MINUTE'];
+  return {
+    dynamo,
+    clock: systemClock,
+    endpoints: JSON.parse(needed(env, 'SHOAL_ENDPOINTS')) as Endpoints,
+    operatorKey: needed(env, 'SHOAL_OPERATOR_KEY'),
+    ...(perMinute !== undefined && { signUp: { perMinute: Number(perMinute) } }),
+    health: () => health(dynamo),
+    log: jsonLog,
+    sourceAddress,
+  };
+}
+
+/** What the gateway saw; headers such as X-Forwarded-For are the client's to write. */
+function sourceAddress(c: HonoContext): string {
+  const { event } = c.env as { event: LambdaEvent };
+  const context = 'requestContext' in event ? (event.requestContext as { http?: { sourceIp?: string } }) : undefined;
+  return context?.http?.sourceIp ?? 'unknown';
+}
+
+async function health(dynamo: Dynamo): Promise<Health> {
+  try {
+    await dynamo.get('cluster', { pk: 'health', sk: 'probe' });
+    return { ok: true, parts: { dynamodb: 'ok' } };
+  } catch (error) {
+    return { ok: false, parts: { dynamodb: error instanceof DynamoUnavailable ? 'unavailable' : 'misconfigured' } };
+  }
+}
+
+/** One JSON object a line: what CloudWatch indexes. */
+const write =
+  (level: string) =>
+  (fields: object, message: string): void => {
+    process.stdout.write(`${JSON.stringify({ level, message, ...fields })}\n`);
+  };
+const jsonLog: Log = { debug() {}, info: write('info'), warn: write('warn'), error: write('error') };
+
+function needed(env: NodeJS.ProcessEnv, name: string): string {
+  const value = env[name];
+  if (value === undefined || value === '') throw new Error(`environment variable ${name} is not set`);
+  return value;
+}

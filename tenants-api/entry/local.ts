@@ -1,0 +1,46 @@
+/** The API behind an HTTP server of its own, for one machine. */
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { getConnInfo } from '@hono/node-server/conninfo';
+import { createApp } from '../app.js';
+import type { ApiDeps } from '../deps.js';
+
+export type { ApiDeps, Endpoints, Health } from '../deps.js';
+
+export interface ServeOptions extends Omit<ApiDeps, 'sourceAddress'> {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+}
+
+export interface ServedApi {
+  readonly port: number;
+  /** Lets requests under way finish, for a moment. */
+  close(): Promise<void>;
+}
+
+/** A client that sends its request slower than this is not one of ours. */
+const requestTimeoutMs = 30_000;
+const closingMs = 2000;
+
+/** Rejects with the error of `listen` (EADDRINUSE and the like) when it cannot. */
+export async function serveApi({ host, port, ...deps }: ServeOptions): Promise<ServedApi> {
+  const app = createApp({ ...deps, sourceAddress: (c) => getConnInfo(c).remote.address ?? 'unknown' });
+  const server = createAdaptorServer({ fetch: app.fetch, hostname: host }) as Server;
+  server.requestTimeout = requestTimeoutMs;
+  server.listen(port, host);
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeIdleConnections();
+      const cancel = deps.clock.after(closingMs, () => server.closeAllConnections());
+      await closed;
+      cancel();
+    },
+  };
+}

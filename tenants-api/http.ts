@@ -1,0 +1,100 @@
+/** The parts of a route that every resource shares: who may call it, JSON bodies, paths, pages and problems. */
+import { z } from '@hono/zod-openapi';
+import type { Context, MiddlewareHandler } from 'hono';
+import type { ApiDeps, ApiEnv } from './deps.js';
+import { authenticate, type AuthenticationOptions } from './domain/authentication.js';
+import { Problem, type ProblemCode, problems } from './problems.js';
+import { pageItemsDefault, pageItemsMax } from './store/paging.js';
+
+/** Lets the request in or answers 401, 403 or 404; sets the tenant of the path. */
+export function guard(
+  { dynamo, operatorKey }: ApiDeps,
+  options: Pick<AuthenticationOptions, 'allow' | 'includeDeleting'>,
+): MiddlewareHandler<ApiEnv> {
+  return async (c, next) => {
+    const tenantId = c.req.param('id') ?? '';
+    const authorization = c.req.header('authorization');
+    const caller = await authenticate({ ...options, dynamo, operatorKey, authorization, tenantId });
+    c.set('tenant', caller.tenant);
+    c.set('isOperator', caller.isOperator);
+    await next();
+  };
+}
+
+/** 415 for a body that does not say that it is JSON. */
+export const onlyJson: MiddlewareHandler = async (c, next) => {
+  const hasBody = c.req.raw.body !== null && c.req.header('content-length') !== '0';
+  if (hasBody && !/^application\/json(\s*;.*)?$/i.test(c.req.header('content-type') ?? ''))
+    throw new Problem('not-json');
+  await next();
+};
+
+/** Validation failed: 422 with one entry a field. */
+export function refuseInvalid(result: { success: boolean; error?: z.ZodError }, _c: Context): void {
+  if (result.success || result.error === undefined) return;
+  const errors = result.error.issues.map((issue) => ({ field: issue.path.join('.'), message: issue.message }));
+  throw new Problem('invalid-request', { detail: errors[0]?.message ?? 'invalid', errors });
+}
+
+export const tenantPath = z.object({
+  id: z.string().openapi({ param: { name: 'id', in: 'path' }, example: 'acme', description: 'Tenant id' }),
+});
+
+export const pageQuery = z.strictObject({
+  limit: z
+    .string()
+    .regex(/^[0-9]{1,4}$/, `limit is a number from 1 to ${pageItemsMax}`)
+    .transform(Number)
+    .refine((n) => n >= 1 && n <= pageItemsMax, `limit is a number from 1 to ${pageItemsMax}`)
+    .optional()
+    .transform((n) => n ?? pageItemsDefault)
+    .openapi({ type: 'integer', minimum: 1, maximum: pageItemsMax, default: pageItemsDefault }),
+  cursor: z.string().min(1).optional().openapi({ description: 'Where the page before ended: its `cursor`' }),
+});
+
+export function pageOf<T extends z.ZodType>(name: string, item: T) {
+  return z
+    .object({ items: z.array(item), cursor: z.string().optional() })
+    .openapi(name, { description: 'One page. `cursor` is missing on the last one.' });
+}
+
+export const timestamp = z.string().openapi({ format: 'date-time', example: '2026-11-21T10:00:00.000Z' });
+
+const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    code: z.string().openapi({ description: 'Stable: what scripts rely on' }),
+    detail: z.string().optional(),
+    errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  })
+  .openapi('Problem');
+
+/** The OpenAPI responses for these codes and for those that any request may get. */
+export function problemResponses(...codes: ProblemCode[]) {
+  const responses: Record<number, { description: string; content: Record<string, { schema: typeof problemSchema }> }> =
+    {};
+  for (const code of [...codes, 'unavailable', 'internal'] as const) {
+    const { status, title } = problems[code];
+    const before = responses[status];
+    const description = `${before ? `${before.description}; ` : ''}\`${code}\`: ${title}`;
+    responses[status] = { description, content: { 'application/problem+json': { schema: problemSchema } } };
+  }
+  return responses;
+}
+
+/** What `guard` may answer. */
+export const guardProblems = ['unauthenticated', 'tenant-not-found', 'tenant-suspended'] as const;
+/** What a JSON body may be answered with. */
+export const bodyProblems = ['malformed-json', 'body-too-large', 'not-json', 'invalid-request'] as const;
+
+export function json<T extends z.ZodType>(schema: T, description: string) {
+  return { description, content: { 'application/json': { schema } } };
+}
+
+export function jsonBody<T extends z.ZodType, const Required extends boolean>(schema: T, required: Required) {
+  return { required, content: { 'application/json': { schema } } };
+}
+
+export const bearer = [{ apiKey: [] }];

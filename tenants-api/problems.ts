@@ -1,0 +1,81 @@
+/**
+ * Every error that the API answers with, in one table: the code is what scripts rely on and never changes its
+ * meaning. Answers are `application/problem+json` (RFC 9457) and never carry a stack trace or another tenant's data.
+ */
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+
+interface ProblemRow {
+  readonly status: ContentfulStatusCode;
+  readonly title: string;
+}
+
+export const problems = {
+  'malformed-json': { status: 400, title: 'The body is not JSON' },
+  unauthenticated: { status: 401, title: 'A valid API key is needed' },
+  'operator-only': { status: 403, title: 'Only the operator may do this' },
+  'tenant-only': { status: 403, title: 'Only the tenant may do this' },
+  'tenant-suspended': { status: 403, title: 'The tenant is suspended' },
+  'path-not-found': { status: 404, title: 'There is nothing at this path' },
+  'tenant-not-found': { status: 404, title: 'There is no such tenant' },
+  'key-not-found': { status: 404, title: 'There is no such API key' },
+  'credential-not-found': { status: 404, title: 'There is no such credential' },
+  'session-not-found': { status: 404, title: 'There is no such session' },
+  'method-not-allowed': { status: 405, title: 'This path does not know the method' },
+  'tenant-name-taken': { status: 409, title: 'The tenant name is taken' },
+  'credential-name-taken': { status: 409, title: 'The credential name is taken' },
+  'last-key': { status: 409, title: 'The last API key of a tenant stays' },
+  'too-many-keys': { status: 409, title: 'The tenant has as many API keys as it may have' },
+  'body-too-large': { status: 413, title: 'The body is too large' },
+  'not-json': { status: 415, title: 'The body has to be application/json' },
+  'invalid-request': { status: 422, title: 'The request is not valid' },
+  'invalid-cursor': { status: 422, title: 'The cursor is not one that this list gave' },
+  'too-many-sign-ups': { status: 429, title: 'Too many sign-ups from this address' },
+  internal: { status: 500, title: 'Something is wrong on our side' },
+  unavailable: { status: 503, title: 'The service is briefly unavailable' },
+  'not-ready': { status: 503, title: 'Not every part is ready' },
+} as const satisfies Record<string, ProblemRow>;
+
+export type ProblemCode = keyof typeof problems;
+
+/** One wrong field; `field` is a path such as `grants.0.topic`, empty for the body as a whole. */
+export interface FieldError {
+  readonly field: string;
+  readonly message: string;
+}
+
+export interface ProblemOptions {
+  /** One sentence for this occurrence. */
+  readonly detail?: string;
+  readonly errors?: readonly FieldError[];
+  readonly retryAfterSeconds?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** More members of the answer. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+}
+
+/** Thrown anywhere below a route; `app.ts` turns it into the answer. */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly code: ProblemCode;
+  readonly options: ProblemOptions;
+  constructor(code: ProblemCode, options: ProblemOptions = {}) {
+    super(options.detail ?? problems[code].title);
+    this.code = code;
+    this.options = options;
+  }
+}
+
+export function problemResponse({ code, options }: Problem): Response {
+  const { status, title } = problems[code];
+  const { detail, errors, retryAfterSeconds, extra } = options;
+  const body = { type: `urn:shoal:problem:${code}`, title, status, code, detail, errors, ...extra };
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: {
+      'content-type': 'application/problem+json',
+      ...(retryAfterSeconds !== undefined && { 'retry-after': String(retryAfterSeconds) }),
+      ...(status === 401 && { 'www-authenticate': 'Bearer' }),
+      ...options.headers,
+    },
+  });
+}

@@ -1,0 +1,269 @@
+/** Credentials: what MQTT clients of a tenant connect with. */
+import { createRoute, z } from '@hono/zod-openapi';
+import type { TenantId } from '../../services/kernel/kernel.js';
+import {
+  chosenPasswordCharactersMax,
+  chosenPasswordCharactersMin,
+  type ControlEntry,
+  type Credential,
+  credentialNameError,
+  generateSecret,
+  grantError,
+  grantsMax,
+  hashSecret,
+  type SecretHash,
+} from '../../services/tenancy/tenancy.js';
+import type { Api, ApiDeps } from '../deps.js';
+import {
+  bearer,
+  bodyProblems,
+  guard,
+  guardProblems,
+  json,
+  jsonBody,
+  onlyJson,
+  pageOf,
+  pageQuery,
+  problemResponses,
+  tenantPath,
+  timestamp,
+} from '../http.js';
+import { Problem } from '../problems.js';
+import { appendControl } from '../store/control.js';
+import {
+  createCredential,
+  findCredential,
+  listCredentials,
+  removeCredential,
+  setGrants,
+  setSecret,
+} from '../store/credentials.js';
+
+const grant = z
+  .strictObject({
+    effect: z.enum(['allow', 'deny']),
+    action: z.enum(['publish', 'subscribe', 'all']),
+    topic: z.string().openapi({ example: 'telemetry/${clientid}/#' }),
+  })
+  .superRefine((value, context) => {
+    const error = grantError(value);
+    if (error !== undefined) context.addIssue({ code: 'custom', path: ['topic'], message: error });
+  })
+  .openapi('Grant');
+const grants = z
+  .array(grant)
+  .max(grantsMax, `a credential has at most ${grantsMax} grants`)
+  .nullable()
+  .openapi({ description: 'null: everything in the tenant. Deny beats allow, no match is deny.' });
+
+const name = z
+  .string()
+  .superRefine((value, context) => {
+    const error = credentialNameError(value);
+    if (error !== undefined) context.addIssue({ code: 'custom', message: error });
+  })
+  .openapi({ example: 'sensor-1' });
+const password = z
+  .string()
+  .min(chosenPasswordCharactersMin, `a password has at least ${chosenPasswordCharactersMin} characters`)
+  .max(chosenPasswordCharactersMax, `a password has at most ${chosenPasswordCharactersMax} characters`);
+
+const createBody = z
+  .strictObject({ name, password: password.optional(), grants: grants.optional() })
+  .openapi('NewCredential');
+const patchBody = z.strictObject({ grants }).openapi('CredentialChange');
+const rotateBody = z.strictObject({ password: password.optional() }).openapi('Rotation');
+
+const credentialView = z
+  .object({
+    name: z.string(),
+    username: z.string().openapi({ example: 'sensor-1@acme' }),
+    grants,
+    createdAt: timestamp,
+  })
+  .openapi('Credential');
+const withPassword = credentialView
+  .extend({ password: z.string().openapi({ description: 'Shown once' }) })
+  .openapi('CredentialWithPassword');
+const credentialPath = tenantPath.extend({ name: z.string().openapi({ param: { name: 'name', in: 'path' } }) });
+
+const tags = ['Credentials'];
+const path = '/v1/tenants/{id}/credentials';
+const onePath = `${path}/{name}` as const;
+
+export function credentialRoutes(app: Api, deps: ApiDeps): void {
+  createAndRead(app, deps);
+  change(app, deps);
+}
+
+function createAndRead(app: Api, deps: ApiDeps): void {
+  const { dynamo, clock } = deps;
+  const create = createRoute({
+    method: 'post',
+    path,
+    summary: 'Create a credential',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'tenant' }), onlyJson],
+    request: { params: tenantPath, body: jsonBody(createBody, true) },
+    responses: {
+      201: json(withPassword, 'The credential and its password'),
+      ...problemResponses('credential-name-taken', 'tenant-only', ...guardProblems, ...bodyProblems),
+    },
+  });
+  app.openapi(create, async (c) => {
+    const tenant = c.get('tenant').id;
+    const body = c.req.valid('json');
+    const secret = await newSecret(body.password);
+    const credential: Credential = {
+      tenant,
+      name: body.name,
+      secretHash: secret.hash,
+      ...(body.grants && { grants: body.grants }),
+      createdAtMs: clock.nowMs(),
+      revision: 1,
+    };
+    if (!(await createCredential(dynamo, credential))) throw new Problem('credential-name-taken');
+    c.header('location', `/v1/tenants/${tenant}/credentials/${encodeURIComponent(body.name)}`);
+    return c.json({ ...viewOf(credential), password: secret.password }, 201);
+  });
+
+  const readAll = createRoute({
+    method: 'get',
+    path,
+    summary: 'List credentials',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' })],
+    request: { params: tenantPath, query: pageQuery },
+    responses: {
+      200: json(pageOf('CredentialPage', credentialView), 'Credentials by name'),
+      ...problemResponses('invalid-request', 'invalid-cursor', ...guardProblems),
+    },
+  });
+  app.openapi(readAll, async (c) =>
+    c.json(await listCredentials(dynamo, c.get('tenant').id, c.req.valid('query'), viewOf), 200),
+  );
+
+  const readOne = createRoute({
+    method: 'get',
+    path: onePath,
+    summary: 'Read a credential',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' })],
+    request: { params: credentialPath },
+    responses: {
+      200: json(credentialView, 'The credential'),
+      ...problemResponses('credential-not-found', ...guardProblems),
+    },
+  });
+  app.openapi(readOne, async (c) =>
+    c.json(viewOf(orNotFound(await findCredential(dynamo, c.get('tenant').id, nameOf(c.req.valid('param'))))), 200),
+  );
+}
+
+/** Each change is written first; the brokers hear of it after and disconnect whom it concerns. */
+function change(app: Api, deps: ApiDeps): void {
+  const { dynamo } = deps;
+  const tell = (
+    tenant: TenantId,
+    changed: string,
+    how: Extract<ControlEntry, { type: 'credential-changed' }>['change'],
+  ): Promise<void> =>
+    appendControl(dynamo, deps.clock, { type: 'credential-changed', tenant, name: changed, change: how });
+  const common = { tags, security: bearer } as const;
+
+  const patch = createRoute({
+    ...common,
+    method: 'patch',
+    path: onePath,
+    summary: 'Change the grants of a credential',
+    middleware: [guard(deps, { allow: 'tenant' }), onlyJson],
+    request: { params: credentialPath, body: jsonBody(patchBody, true) },
+    responses: {
+      200: json(credentialView, 'The credential'),
+      ...problemResponses('credential-not-found', 'tenant-only', ...guardProblems, ...bodyProblems),
+    },
+  });
+  app.openapi(patch, async (c) => {
+    const tenant = c.get('tenant').id;
+    const changed = nameOf(c.req.valid('param'));
+    const wanted = c.req.valid('json').grants ?? undefined;
+    const credential = orNotFound(await setGrants(dynamo, tenant, changed, wanted));
+    await tell(tenant, changed, 'grants');
+    return c.json(viewOf(credential), 200);
+  });
+
+  const rotate = createRoute({
+    ...common,
+    method: 'post',
+    path: `${onePath}/rotate`,
+    summary: 'Give a credential a new password',
+    description: 'The old one stops at once; who is connected with it is disconnected within two seconds.',
+    middleware: [guard(deps, { allow: 'tenant' }), onlyJson],
+    request: { params: credentialPath, body: jsonBody(rotateBody, false) },
+    responses: {
+      200: json(withPassword, 'The credential and its new password'),
+      ...problemResponses('credential-not-found', 'tenant-only', ...guardProblems, ...bodyProblems),
+    },
+  });
+  app.openapi(rotate, async (c) => {
+    const tenant = c.get('tenant').id;
+    const changed = nameOf(c.req.valid('param'));
+    // Without a body there is nothing to validate.
+    const body = c.req.valid('json') as z.infer<typeof rotateBody> | undefined;
+    const secret = await newSecret(body?.password);
+    const credential = orNotFound(await setSecret(dynamo, tenant, changed, secret.hash));
+    await tell(tenant, changed, 'rotated');
+    return c.json({ ...viewOf(credential), password: secret.password }, 200);
+  });
+
+  const remove = createRoute({
+    ...common,
+    method: 'delete',
+    path: onePath,
+    summary: 'Delete a credential',
+    description: 'Who is connected with it is disconnected within two seconds.',
+    middleware: [guard(deps, { allow: 'tenant' })],
+    request: { params: credentialPath },
+    responses: {
+      204: { description: 'It is gone' },
+      ...problemResponses('credential-not-found', 'tenant-only', ...guardProblems),
+    },
+  });
+  app.openapi(remove, async (c) => {
+    const tenant = c.get('tenant').id;
+    const removed = nameOf(c.req.valid('param'));
+    const wasThere = await removeCredential(dynamo, tenant, removed);
+    // Also when it was gone: the request before this one may have failed between the write and the entry.
+    await tell(tenant, removed, 'deleted');
+    if (!wasThere) throw new Problem('credential-not-found');
+    return c.body(null, 204);
+  });
+}
+
+async function newSecret(given: string | undefined): Promise<{ password: string; hash: SecretHash }> {
+  const secret = given ?? generateSecret();
+  return { password: secret, hash: await hashSecret(secret, given === undefined ? 'generated' : 'chosen') };
+}
+
+/** What cannot be a name is not looked up. */
+function nameOf(params: { name: string }): string {
+  if (credentialNameError(params.name) !== undefined) throw new Problem('credential-not-found');
+  return params.name;
+}
+
+function orNotFound(credential: Credential | undefined): Credential {
+  if (credential === undefined) throw new Problem('credential-not-found');
+  return credential;
+}
+
+function viewOf(credential: Credential): z.infer<typeof credentialView> {
+  return {
+    name: credential.name,
+    username: `${credential.name}@${credential.tenant}`,
+    grants: credential.grants?.slice() ?? null,
+    createdAt: new Date(credential.createdAtMs).toISOString(),
+  };
+}

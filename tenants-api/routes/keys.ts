@@ -1,0 +1,107 @@
+/** API keys of a tenant. */
+import { createRoute, z } from '@hono/zod-openapi';
+import { type ApiKey, formatApiKey, generateApiKeyParts, hashSecret } from '../../services/tenancy/tenancy.js';
+import type { Api, ApiDeps } from '../deps.js';
+import {
+  bearer,
+  guard,
+  guardProblems,
+  json,
+  jsonBody,
+  bodyProblems,
+  onlyJson,
+  pageOf,
+  pageQuery,
+  problemResponses,
+  tenantPath,
+  timestamp,
+} from '../http.js';
+import { Problem } from '../problems.js';
+import { addKey, keysMax, listKeys, removeKey } from '../store/keys.js';
+import { decodeCursor, toPage } from '../store/paging.js';
+
+const keyView = z.object({ id: z.string(), createdAt: timestamp }).openapi('ApiKey');
+const newKey = keyView.extend({ apiKey: z.string().openapi({ description: 'Shown once' }) }).openapi('NewApiKey');
+const keyPath = tenantPath.extend({ keyId: z.string().openapi({ param: { name: 'keyId', in: 'path' } }) });
+
+/** No fields yet: a body is not needed, and what it may not say is refused. */
+const newKeyBody = z.strictObject({}).openapi('NewApiKeyRequest');
+
+const tags = ['API keys'];
+const list = 'keys';
+
+export function keyRoutes(app: Api, deps: ApiDeps): void {
+  const { dynamo, clock } = deps;
+  const create = createRoute({
+    method: 'post',
+    path: '/v1/tenants/{id}/keys',
+    summary: 'Create an API key',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' }), onlyJson],
+    request: { params: tenantPath, body: jsonBody(newKeyBody, false) },
+    responses: {
+      201: json(newKey, 'The key'),
+      ...problemResponses('too-many-keys', ...guardProblems, ...bodyProblems),
+    },
+  });
+  app.openapi(create, async (c) => {
+    const tenant = c.get('tenant');
+    const parts = generateApiKeyParts(tenant.id);
+    const secretHash = await hashSecret(parts.secret, 'generated');
+    const key: ApiKey = { tenant: tenant.id, id: parts.keyId, secretHash, createdAtMs: clock.nowMs() };
+    if (!(await addKey(dynamo, key)))
+      throw new Problem('too-many-keys', { detail: `A tenant has at most ${keysMax} API keys` });
+    return c.json({ ...viewOf(key), apiKey: formatApiKey(parts) }, 201);
+  });
+
+  const readAll = createRoute({
+    method: 'get',
+    path: '/v1/tenants/{id}/keys',
+    summary: 'List API keys',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' })],
+    request: { params: tenantPath, query: pageQuery },
+    responses: {
+      200: json(pageOf('ApiKeyPage', keyView), 'Keys by id, without their secrets'),
+      ...problemResponses('invalid-request', 'invalid-cursor', ...guardProblems),
+    },
+  });
+  app.openapi(readAll, async (c) => {
+    const { limit, cursor } = c.req.valid('query');
+    const after = cursor === undefined ? '' : decodeCursor(list, cursor)[1];
+    const keys = (await listKeys(dynamo, c.get('tenant'))).filter(({ id }) => id > after);
+    return c.json(
+      toPage(list, limit, keys, ({ id }) => [0, id], viewOf),
+      200,
+    );
+  });
+
+  const remove = createRoute({
+    method: 'delete',
+    path: '/v1/tenants/{id}/keys/{keyId}',
+    summary: 'Delete an API key',
+    description: 'It stops at once. The last one stays, so that nobody is locked out by accident.',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' })],
+    request: { params: keyPath },
+    responses: {
+      204: { description: 'It is gone' },
+      ...problemResponses('key-not-found', 'last-key', ...guardProblems),
+    },
+  });
+  app.openapi(remove, async (c) => {
+    const { keyId } = c.req.valid('param');
+    const isId = /^[a-z0-9]{10}$/.test(keyId);
+    const outcome = isId ? await removeKey(dynamo, c.get('tenant').id, keyId) : 'not found';
+    if (outcome === 'not found') throw new Problem('key-not-found');
+    if (outcome === 'last key') throw new Problem('last-key', { detail: 'Create another key first' });
+    return c.body(null, 204);
+  });
+}
+
+function viewOf({ id, createdAtMs }: ApiKey): z.infer<typeof keyView> {
+  return { id, createdAt: new Date(createdAtMs).toISOString() };
+}

@@ -1,0 +1,88 @@
+/** Sessions: who is connected, and a way to disconnect one. Brokers write the records, the API reads them. */
+import { createRoute, z } from '@hono/zod-openapi';
+import type { ClientId } from '../../services/kernel/kernel.js';
+import { clientIdBytesMax } from '../../services/tenancy/tenancy.js';
+import type { Api, ApiDeps } from '../deps.js';
+import { viewSession } from '../domain/sessions.js';
+import {
+  bearer,
+  guard,
+  guardProblems,
+  json,
+  pageOf,
+  pageQuery,
+  problemResponses,
+  tenantPath,
+  timestamp,
+} from '../http.js';
+import { Problem } from '../problems.js';
+import { appendControl } from '../store/control.js';
+import { findLease, findLeases, findSession, listSessions } from '../store/sessions.js';
+
+const sessionView = z
+  .object({
+    clientId: z.string(),
+    username: z.string().openapi({ example: 'sensor-1@acme' }),
+    protocolVersion: z.enum(['3.1', '3.1.1', '5']),
+    address: z.string().openapi({ example: '203.0.113.7:49152' }),
+    connected: z.boolean(),
+    since: timestamp.openapi({ description: 'Since when it is connected, or is not' }),
+    keepAliveSeconds: z.int(),
+    sessionExpirySeconds: z.int().nullable().openapi({ description: 'null: the session never expires' }),
+  })
+  .openapi('Session');
+
+const sessionPath = tenantPath.extend({ clientId: z.string().openapi({ param: { name: 'clientId', in: 'path' } }) });
+
+const tags = ['Sessions'];
+const path = '/v1/tenants/{id}/sessions';
+
+export function sessionRoutes(app: Api, deps: ApiDeps): void {
+  const { dynamo, clock } = deps;
+  const readAll = createRoute({
+    method: 'get',
+    path,
+    summary: 'List sessions',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' })],
+    request: { params: tenantPath, query: pageQuery },
+    responses: {
+      200: json(pageOf('SessionPage', sessionView), 'Sessions, in an order of their own that does not change'),
+      ...problemResponses('invalid-request', 'invalid-cursor', ...guardProblems),
+    },
+  });
+  app.openapi(readAll, async (c) => {
+    const leases = await findLeases(dynamo);
+    const nowMs = clock.nowMs();
+    const page = await listSessions(dynamo, c.get('tenant').id, c.req.valid('query'), (session) =>
+      viewSession(session, leases.get(session.owner), nowMs),
+    );
+    return c.json(page, 200);
+  });
+
+  const disconnect = createRoute({
+    method: 'delete',
+    path: `${path}/{clientId}`,
+    summary: 'Disconnect a client',
+    description: 'Within two seconds. The client may connect again: delete its credential to keep it out.',
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' })],
+    request: { params: sessionPath },
+    responses: {
+      202: { description: 'The brokers are told' },
+      ...problemResponses('session-not-found', ...guardProblems),
+    },
+  });
+  app.openapi(disconnect, async (c) => {
+    const tenant = c.get('tenant').id;
+    const clientId = c.req.valid('param').clientId as ClientId;
+    const isId = clientId !== '' && Buffer.byteLength(clientId) <= clientIdBytesMax;
+    const session = isId ? await findSession(dynamo, tenant, clientId) : undefined;
+    const view = session && viewSession(session, await findLease(dynamo, session.owner), clock.nowMs());
+    if (view === undefined) throw new Problem('session-not-found');
+    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId });
+    return c.body(null, 202);
+  });
+}

@@ -1,0 +1,70 @@
+/** Sessions as brokers record them, and the leases that tell whether a record's owner still lives. Read only. */
+import type { Dynamo } from '../../services/dynamo/dynamo.js';
+import type { BrokerId, ClientId, TenantId } from '../../services/kernel/kernel.js';
+import {
+  type BrokerLease,
+  brokerLeaseFromItem,
+  brokerLeaseKey,
+  brokersPartition,
+  sessionBuckets,
+  sessionFromItem,
+  sessionKey,
+  type SessionRecord,
+} from '../../services/tenancy/tenancy.js';
+import { decodeCursor, type ListPage, type PageRequest, toPage } from './paging.js';
+
+export async function findSession(
+  dynamo: Dynamo,
+  tenant: TenantId,
+  clientId: ClientId,
+): Promise<SessionRecord | undefined> {
+  const item = await dynamo.get('sessions', sessionKey(tenant, clientId), { consistent: true });
+  return item && sessionFromItem(item);
+}
+
+export async function findLease(dynamo: Dynamo, brokerId: BrokerId): Promise<BrokerLease | undefined> {
+  const item = await dynamo.get('cluster', brokerLeaseKey(brokerId), { consistent: true });
+  return item && brokerLeaseFromItem(item);
+}
+
+export async function findLeases(dynamo: Dynamo): Promise<ReadonlyMap<BrokerId, BrokerLease>> {
+  const leases = new Map<BrokerId, BrokerLease>();
+  for await (const items of dynamo.queryAll('cluster', { pk: brokersPartition }))
+    for (const item of items) {
+      const lease = brokerLeaseFromItem(item);
+      leases.set(lease.brokerId, lease);
+    }
+  return leases;
+}
+
+const list = 'sessions';
+
+/** Bucket by bucket, by client id inside a bucket. `view` answers undefined for a session that is over. */
+export async function listSessions<T>(
+  dynamo: Dynamo,
+  tenant: TenantId,
+  { limit, cursor }: PageRequest,
+  view: (session: SessionRecord) => T | undefined,
+): Promise<ListPage<T>> {
+  const [firstBucket, after] = cursor === undefined ? [0, undefined] : decodeCursor(list, cursor);
+  const found: { bucket: number; clientId: string; session: T }[] = [];
+  for (const [bucket, pk] of sessionBuckets(tenant).entries()) {
+    if (bucket < firstBucket || found.length > limit) continue;
+    const from = bucket === firstBucket && after !== undefined ? { pk, sk: after } : undefined;
+    const query = { pk, limit: limit + 1 - found.length, consistent: true, ...(from && { from }) };
+    for await (const items of dynamo.queryAll('sessions', query)) {
+      for (const item of items) {
+        const session = view(sessionFromItem(item));
+        if (session !== undefined) found.push({ bucket, clientId: item['sk'] as string, session });
+      }
+      if (found.length > limit) break;
+    }
+  }
+  return toPage(
+    list,
+    limit,
+    found,
+    ({ bucket, clientId }) => [bucket, clientId],
+    ({ session }) => session,
+  );
+}
