@@ -1,0 +1,57 @@
+/** Runs every row of the conformance tables against one real broker, side by side. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NotOffered, startTestBroker, type TestBroker } from '../support/broker.js';
+import { peerDeviation } from './peer.js';
+import { tables } from './tables.js';
+import { Trial } from './trial.js';
+
+let broker: TestBroker;
+beforeAll(async () => {
+  broker = await startTestBroker();
+}, 60_000);
+afterAll(() => broker?.close());
+
+const againstPeer = process.env['CONFORMANCE_TARGET'] === 'mosquitto';
+
+for (const table of tables) {
+  describe.concurrent(table.title, () => {
+    for (const row of table.rows) {
+      const { test: run, id } = row;
+      if (!run) continue;
+      const skip = againstPeer && peerDeviation(table.key, id) !== undefined;
+      test.skipIf(skip).concurrent(
+        `${id} ${row.says}`,
+        async (context) => {
+          const trial = new Trial(broker, table.level);
+          try {
+            await run(trial);
+          } catch (error) {
+            if (error instanceof NotOffered) context.skip();
+            throw error;
+          } finally {
+            trial.end();
+          }
+        },
+        20_000,
+      );
+    }
+  });
+}
+
+test('every row is named once, and every reference leads to a row with a test', () => {
+  const shoalTests = new Set(
+    tables
+      .flatMap((t) => (t.key === 'shoal' ? t.rows : []))
+      .filter((r) => r.test)
+      .map((r) => r.id),
+  );
+  for (const { title, rows } of tables) {
+    const own = new Set(rows.filter((r) => r.test).map((r) => r.id));
+    const dangling = rows.filter((r) => r.coveredBy && !own.has(r.coveredBy) && !shoalTests.has(r.coveredBy));
+    expect(rows.length, title).toBe(new Set(rows.map((r) => r.id)).size);
+    expect(
+      dangling.map((r) => `${r.id} -> ${r.coveredBy}`),
+      title,
+    ).toEqual([]);
+  }
+});
