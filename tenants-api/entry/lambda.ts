@@ -6,8 +6,6 @@ import { type Log, systemClock } from '../../services/kernel/kernel.js';
 import { createApp } from '../app.js';
 import type { Endpoints, Health } from '../deps.js';
 
-export const handler = handle(createApp(fromEnvironment(process.env)));
-
 function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0] {
   const endpoint = env['SHOAL_DYNAMODB_ENDPOINT'];
   const dynamo = new Dynamo({
@@ -57,3 +55,5 @@ function needed(env: NodeJS.ProcessEnv, name: string): string {
   if (value === undefined || value === '') throw new Error(`environment variable ${name} is not set`);
   return value;
 }
+
+export const handler = handle(createApp(fromEnvironment(process.env)));
