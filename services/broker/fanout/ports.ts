@@ -26,4 +26,6 @@ export interface RetainedStore {
    * message since the call (whoever subscribed before it has been sent that one already).
    */
   read(filter: string): AsyncIterable<readonly Message[]>;
+  /** The tenant has been deleted: nothing more is written. */
+  close(): void;
 }

@@ -72,7 +72,7 @@ export class Outbound {
     }
     const delivery: Delivery = { message: message.keep(), terms, qos, released: false };
     if (channel === undefined || !this.windowOpen) this.#enqueue(delivery);
-    else if (this.#host.takeDelivery(nowMs)) this.#send(channel, delivery, nowMs);
+    else if (this.#host.takeDelivery(message.payloadBytes, nowMs)) this.#send(channel, delivery, nowMs);
     else {
       this.#enqueue(delivery);
       this.#host.pumpLater(this.#session);
@@ -81,7 +81,7 @@ export class Outbound {
 
   #deliver0(channel: Channel, message: Message, terms: DeliveryTerms, nowMs: number): void {
     const { meters } = this.#host;
-    if (!this.#host.takeDelivery(nowMs)) {
+    if (!this.#host.takeDelivery(message.payloadBytes, nowMs)) {
       meters.droppedOverQuota++;
       return;
     }
@@ -105,7 +105,7 @@ export class Outbound {
     this.#resendSome(channel, nowMs);
     while (this.#resend.length === 0 && this.queuedMessages > 0) {
       if (this.inFlightMessages >= channel.window || channel.congested) break;
-      if (!this.#host.takeDelivery(nowMs)) {
+      if (!this.#host.takeDelivery(this.#queue!.peek()!.message.payloadBytes, nowMs)) {
         this.#host.pumpLater(this.#session);
         break;
       }

@@ -39,13 +39,13 @@ export interface SessionHost {
   readonly limits: SessionLimits;
   readonly meters: Meters;
   publish(message: Message, nowMs: number): Receipt;
-  /** Adds or replaces the route of one subscription. */
-  subscribe(session: Session, subscription: Subscription): void;
+  /** Adds the route of one subscription, or replaces it when it is not new. */
+  subscribe(session: Session, subscription: Subscription, isNew: boolean): void;
   unsubscribe(session: Session, subscription: Subscription): void;
   /** Starts sending the retained messages that match. */
   sendRetained(session: Session, subscription: Subscription): void;
-  /** Takes one from the tenant's delivery rate; false when it is used up. */
-  takeDelivery(nowMs: number): boolean;
+  /** Takes one message of `bytes` from the tenant's delivery rate; false when that is used up. */
+  takeDelivery(bytes: number, nowMs: number): boolean;
   /** Calls `session.pump` when the delivery rate allows more. */
   pumpLater(session: Session): void;
 }

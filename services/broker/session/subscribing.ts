@@ -27,7 +27,7 @@ export function receiveSubscribe(
     }
     const isNew = !session.subscriptions.has(request.filter);
     session.subscriptions.set(request.filter, subscription); // [MQTT-3.8.4-3] Replaces, and misses nothing.
-    host.subscribe(session, subscription);
+    host.subscribe(session, subscription, isNew);
     codes.push(subscription.qos);
     // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]; a shared subscription gets no retained messages when it is made (section 4.8.2).
     const { retainHandling, group } = subscription;

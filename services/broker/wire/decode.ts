@@ -71,6 +71,15 @@ export function packetIdentifier(cursor: Cursor): number {
 
 function decodeConnect(cursor: Cursor): ConnectPacket {
   const version = protocolVersion(cursor);
+  try {
+    return decodeConnectOf(version, cursor);
+  } catch (error) {
+    if (error instanceof PeerFault) error.dialect = version;
+    throw error;
+  }
+}
+
+function decodeConnectOf(version: ProtocolVersion, cursor: Cursor): ConnectPacket {
   const flags = cursor.u8();
   if ((flags & 0x01) !== 0) throw malformed('the reserved connect flag is set'); // [MQTT-3.1.2-3]
   const hasWill = (flags & 0x04) !== 0;
@@ -109,16 +118,8 @@ function protocolVersion(cursor: Cursor): ProtocolVersion {
   if (name === 'MQTT' && (level === 4 || level === 5)) return level;
   if (name === 'MQIsdp' && level === 3) return level;
   if (name !== 'MQTT' && name !== 'MQIsdp') throw new PeerFault(reasons.notMqtt, 'the protocol name is not MQTT');
-  throw new UnsupportedProtocol(name === 'MQTT' && level > 5);
-}
-
-/** Knows in which dialect the client can be told. */
-export class UnsupportedProtocol extends PeerFault {
-  readonly answerIn5: boolean;
-  constructor(answerIn5: boolean) {
-    super(reasons.unsupportedProtocolVersion, reasons.unsupportedProtocolVersion.words);
-    this.answerIn5 = answerIn5;
-  }
+  const dialect = name === 'MQTT' && level > 5 ? 5 : 4;
+  throw new PeerFault(reasons.unsupportedProtocolVersion, reasons.unsupportedProtocolVersion.words, dialect);
 }
 
 function decodeWill(cursor: Cursor, version: ProtocolVersion, qos: QoS, retain: boolean): WillPacket {

@@ -3,6 +3,8 @@
  * the log; `code` is the MQTT 5.0 reason code (section 2.4); `connack3` is the MQTT 3.1.1 CONNACK return code
  * (section 3.2.2.3), where a refused CONNECT of MQTT 3.x has an answer at all.
  */
+import type { ProtocolVersion } from './packets.js';
+
 export interface Reason {
   readonly name: string;
   /** MQTT 5.0 reason code; undefined where nobody is left to be told. */
@@ -62,6 +64,7 @@ export const reasons = {
     0x03,
   ),
   serverShuttingDown: row('server-shutting-down', 0x8b, 'operator', 'this broker stops, connect again', 0x03),
+  serverBusy: row('server-busy', 0x89, 'server', 'too many clients connect at once, try again', 0x03),
   badAuthenticationMethod: row(
     'bad-authentication-method',
     0x8c,
@@ -99,10 +102,13 @@ export const reasons = {
 export class PeerFault extends Error {
   override readonly name = 'PeerFault';
   readonly reason: Reason;
+  /** Of a CONNECT that could not be accepted: the dialect in which its sender understands an answer. */
+  dialect: ProtocolVersion | undefined;
 
-  constructor(reason: Reason, detail: string) {
+  constructor(reason: Reason, detail: string, dialect?: ProtocolVersion) {
     super(detail);
     this.reason = reason;
+    this.dialect = dialect;
   }
 }
 

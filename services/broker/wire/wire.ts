@@ -1,5 +1,4 @@
 /** The door of the codec: bytes to packets and back. Knows no sessions and no tenants. */
-export { UnsupportedProtocol } from './decode.js';
 export { encodeConnack, encodeDisconnect, encodeSuback, encodeUnsuback, pingresp } from './encode.js';
 export {
   type AckType,

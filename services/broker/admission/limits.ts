@@ -1,0 +1,54 @@
+/** A tenant's quotas as numbers to compare with: `null` has become Infinity, and the rates are buckets. */
+import { TokenBucket } from '../../kernel/kernel.js';
+import { effectiveQuotas, quotaKinds, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+
+/** Below every item size limit of the store, whatever the quota says. */
+const packetBytesHardMax = quotaKinds.find(({ kind }) => kind === 'messageBytesMax')!.hardMax!;
+/** Sessions that a tenant may have in all, as a multiple of the connections it may have: bounds what is offline. */
+const sessionsPerConnection = 10;
+
+export class TenantLimits {
+  connections = Infinity;
+  sessions = Infinity;
+  packetBytesMax = packetBytesHardMax;
+  subscriptionsPerSession = Infinity;
+  sessionExpirySecondsMax = Infinity;
+  queuedMessagesPerSession = Infinity;
+  retainedMessages = Infinity;
+  retainedBytes = Infinity;
+  readonly publish: TokenBucket;
+  readonly deliver: TokenBucket;
+  readonly bytesIn: TokenBucket;
+  readonly bytesOut: TokenBucket;
+  /** False: no rate is limited, and the buckets need not be asked. */
+  inLimited = false;
+  outLimited = false;
+
+  constructor(record: TenantRecord, nowMs: number) {
+    this.publish = new TokenBucket(Infinity, nowMs);
+    this.deliver = new TokenBucket(Infinity, nowMs);
+    this.bytesIn = new TokenBucket(Infinity, nowMs);
+    this.bytesOut = new TokenBucket(Infinity, nowMs);
+    this.set(record, nowMs);
+  }
+
+  set(record: TenantRecord, nowMs: number): void {
+    const quotas = effectiveQuotas(record.plan, record.quotaOverrides);
+    const limit = (kind: keyof typeof quotas): number => quotas[kind] ?? Infinity;
+    this.connections = limit('connections');
+    this.sessions = this.connections * sessionsPerConnection;
+    this.packetBytesMax = Math.min(limit('messageBytesMax'), packetBytesHardMax);
+    this.subscriptionsPerSession = limit('subscriptionsPerSession');
+    this.sessionExpirySecondsMax = limit('sessionExpirySecondsMax');
+    this.queuedMessagesPerSession = limit('queuedMessagesPerSession');
+    this.retainedMessages = limit('retainedMessages');
+    this.retainedBytes = limit('retainedBytes');
+    this.publish.setRate(limit('publishPerSecond'), nowMs);
+    this.deliver.setRate(limit('deliverPerSecond'), nowMs);
+    this.bytesIn.setRate(limit('bytesPerSecond'), nowMs);
+    this.bytesOut.setRate(limit('bytesPerSecond'), nowMs);
+    const bytesLimited = limit('bytesPerSecond') !== Infinity;
+    this.inLimited = bytesLimited || limit('publishPerSecond') !== Infinity;
+    this.outLimited = bytesLimited || limit('deliverPerSecond') !== Infinity;
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * One client id of a tenant on this broker: its session, the connection it has right now, the credential it came
+ * with, and the two things that may still be due when the connection has gone: its will and its end.
+ */
+import type { Cancel } from '../../kernel/kernel.js';
+import type { SessionRecord } from '../../tenancy/tenancy.js';
+import type { Session } from '../session/session.js';
+import type { Connection } from './ports.js';
+
+export interface Residence {
+  readonly session: Session;
+  readonly credentialName: string;
+  record: Omit<SessionRecord, 'owner'>;
+  connection: Connection | undefined;
+  cancelWill: Cancel | undefined;
+  cancelExpiry: Cancel | undefined;
+}

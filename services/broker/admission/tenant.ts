@@ -1,0 +1,135 @@
+/**
+ * A tenant on this broker: an object of its own, with its own routing, sessions, limits and meters (G6). It is made
+ * when the first client of the tenant connects and dropped some time after the last session has ended.
+ * It is what the tenant's sessions see as their host; who comes in and who leaves is decided in `admission.ts`.
+ */
+import type { Clock, ClientId, Log, TenantId } from '../../kernel/kernel.js';
+import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
+import { Message, type Meters, newMeters, type Receipt } from '../message/message.js';
+import type { Session, SessionHost, Subscription } from '../session/session.js';
+import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import { TenantLimits } from './limits.js';
+import type { Residence } from './residence.js';
+import { isSystemFilter, systemMessages } from './system-topics.js';
+
+/** How soon a session that the tenant's delivery rate holds back is looked at again. */
+const pumpLaterMs = 50;
+
+const ignore = (): void => {};
+
+export class Tenant implements SessionHost {
+  readonly id: TenantId;
+  readonly limits: TenantLimits;
+  readonly meters: Meters = newMeters();
+  readonly routing: Routing;
+  readonly residences = new Map<ClientId, Residence>();
+  readonly startedAtMs: number;
+  connections = 0;
+  /** CONNECTs that passed the quota and are not connections yet. */
+  entering = 0;
+  subscriptions = 0;
+  /** Subscriptions to `$SYS` topics: without one nobody is told. */
+  systemSubscriptions = 0;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #waitingToPump = new Set<Session>();
+  /** The tail of what is going on for a client id: one CONNECT or end after the other. */
+  readonly #turns = new Map<ClientId, Promise<unknown>>();
+
+  constructor(record: TenantRecord, makeRetained: (tenant: Tenant) => RetainedStore, clock: Clock, log: Log) {
+    this.id = record.id;
+    this.#clock = clock;
+    this.#log = log;
+    this.startedAtMs = clock.nowMs();
+    this.limits = new TenantLimits(record, this.startedAtMs);
+    this.routing = new Routing(makeRetained(this));
+  }
+
+  get isEmpty(): boolean {
+    return this.residences.size === 0 && this.#turns.size === 0;
+  }
+
+  /** Runs `step` when all earlier steps for the client id are over, so that two CONNECTs never interleave. */
+  inTurn<T>(clientId: ClientId, step: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(clientId) ?? Promise.resolve();
+    const result = before.then(step, step);
+    const tail: Promise<void> = result.then(ignore, ignore).then(() => {
+      if (this.#turns.get(clientId) === tail) this.#turns.delete(clientId);
+    });
+    this.#turns.set(clientId, tail);
+    return result;
+  }
+
+  publish(message: Message, nowMs: number): Receipt {
+    return this.routing.publish(message, nowMs);
+  }
+
+  subscribe(session: Session, subscription: Subscription, isNew: boolean): void {
+    const { topicFilter, group } = subscription;
+    this.routing.subscribe(topicFilter, group, session, subscription);
+    if (isNew) this.#count(subscription, 1);
+  }
+
+  unsubscribe(session: Session, subscription: Subscription): void {
+    this.routing.unsubscribe(subscription.topicFilter, subscription.group, session);
+    this.#count(subscription, -1);
+  }
+
+  #count({ topicFilter }: Subscription, change: number): void {
+    this.subscriptions += change;
+    if (isSystemFilter(topicFilter)) this.systemSubscriptions += change;
+  }
+
+  sendRetained(session: Session, subscription: Subscription): void {
+    const { channel } = session;
+    const { filter, topicFilter, qos, noLocal, id } = subscription;
+    const terms = { qos, retainAsPublished: true, subscriptionIds: id > 0 ? [id] : [] };
+    const nowMs = this.#clock.nowMs();
+    if (isSystemFilter(topicFilter)) {
+      for (const message of systemMessages(this, topicFilter, true, nowMs)) session.deliver(message, terms, nowMs);
+      return;
+    }
+    const wanted = (): boolean => session.channel === channel && session.subscriptions.get(filter) === subscription;
+    replayRetained(this.routing.retained, session, { filter: topicFilter, terms, noLocal, wanted }, () =>
+      this.#clock.nowMs(),
+    ).catch((error: unknown) => this.#log.error({ tenant: this.id, error }, 'retained messages could not be read'));
+  }
+
+  /** Tells subscribers of `$SYS` topics the tenant's own numbers. */
+  publishSystemTopics(): void {
+    if (this.systemSubscriptions === 0) return;
+    const nowMs = this.#clock.nowMs();
+    for (const message of systemMessages(this, '$SYS/#', false, nowMs)) this.routing.publish(message, nowMs);
+  }
+
+  takeDelivery(bytes: number, nowMs: number): boolean {
+    const { limits } = this;
+    if (!limits.outLimited) return true;
+    if (limits.bytesOut.waitMs(nowMs) > 0 || !limits.deliver.take(nowMs)) return false;
+    limits.bytesOut.spend(bytes, nowMs);
+    return true;
+  }
+
+  /** Counts what a client has sent; returns for how many milliseconds nothing more is to be read from it. */
+  spendPublish(packetBytes: number, nowMs: number): number {
+    const { limits } = this;
+    if (!limits.inLimited) return 0;
+    limits.publish.spend(1, nowMs);
+    limits.bytesIn.spend(packetBytes, nowMs);
+    return this.publishWaitMs(nowMs);
+  }
+
+  publishWaitMs(nowMs: number): number {
+    return Math.max(this.limits.publish.waitMs(nowMs), this.limits.bytesIn.waitMs(nowMs));
+  }
+
+  pumpLater(session: Session): void {
+    this.#waitingToPump.add(session);
+    if (this.#waitingToPump.size > 1) return;
+    this.#clock.after(pumpLaterMs, () => {
+      const sessions = this.#waitingToPump;
+      this.#waitingToPump = new Set();
+      for (const waiting of sessions) waiting.pump(this.#clock.nowMs());
+    });
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The process of one broker. Started as a task, or as a child with an IPC channel: then it reports when it is ready,
+ * and stops when the channel closes, so that it never outlives its parent.
+ */
+import { systemClock } from '../kernel/kernel.js';
+import { type Broker, newBrokerId, startBroker } from './compose.js';
+import { readConfig } from './config.js';
+import { makeLog } from './ops/ops.js';
+
+/** A stop that hangs (DynamoDB away) does not keep the process for ever. */
+const stopTimeoutMs = 10_000;
+
+async function main(): Promise<void> {
+  const isChild = process.send !== undefined;
+  let broker: Broker | undefined;
+  let stopRequested = false;
+  const stop = (): void => {
+    if (stopRequested) return;
+    stopRequested = true;
+    setTimeout(() => process.exit(1), stopTimeoutMs).unref();
+    if (!broker) process.exit(0);
+    broker.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`broker: stopping failed: ${messageOf(error)}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', () => {
+    if (!isChild) stop(); // Ctrl-C reaches the whole process group; the parent decides.
+  });
+  process.on('disconnect', stop);
+  try {
+    const config = readConfig(process.env);
+    const brokerId = newBrokerId();
+    broker = await startBroker(config, brokerId, systemClock, makeLog(config.logLevel, { broker: brokerId }));
+    process.send?.({ type: 'ready', ports: broker.ports });
+  } catch (error) {
+    const message = messageOf(error);
+    process.stderr.write(`broker: ${message}\n`);
+    process.send?.({ type: 'failed', message });
+    process.exit(1);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+await main();

@@ -1,0 +1,54 @@
+/** `GET /healthz` for load balancers and `GET /metrics` in the Prometheus text format, on a port of their own. */
+import { createServer, type Server } from 'node:http';
+import type { Metrics, MetricSample } from '../../kernel/kernel.js';
+
+/** Undefined: serving. Otherwise why not. */
+export type Health = () => string | undefined;
+
+export async function serveHealth(
+  options: { readonly host: string; readonly port: number },
+  health: Health,
+  metrics: Metrics,
+): Promise<{ readonly port: number; close(): void }> {
+  const server = createServer((request, response) => {
+    if (request.url === '/healthz') {
+      const trouble = health();
+      response
+        .writeHead(trouble === undefined ? 200 : 503, { 'content-type': 'text/plain' })
+        .end(`${trouble ?? 'ok'}\n`);
+    } else if (request.url === '/metrics')
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(prometheusText(metrics.samples()));
+    else response.writeHead(404).end();
+  });
+  await listen(server, options);
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address ? address.port : options.port,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+function listen(server: Server, options: { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function prometheusText(samples: Iterable<MetricSample>): string {
+  const lines: string[] = [];
+  let family = '';
+  for (const { name, kind, help, labels, value } of samples) {
+    if (name !== family) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`);
+    family = name;
+    const pairs = Object.entries(labels).map(([label, text]) => `${label}="${text}"`);
+    lines.push(`${name}${pairs.length > 0 ? `{${pairs.join(',')}}` : ''} ${value}`);
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,3 @@
+/** The door of operations: the process's log, its health and its metrics. */
+export { type Health, serveHealth } from './health.js';
+export { makeLog } from './log.js';

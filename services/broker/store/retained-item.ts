@@ -1,0 +1,46 @@
+/** A retained message as an item. Frozen: what version 1 wrote is read for ever. */
+import type { ClientId, TenantId } from '../../kernel/kernel.js';
+import type { Item, TableKey } from '../../dynamo/dynamo.js';
+import { Message, type QoS } from '../message/message.js';
+
+const version = 1;
+
+/** Attribute names count towards the 400 KB of an item and are paid for with every byte written: they are short. */
+export function retainedToItem(tenant: TenantId, message: Message, publishedAtMs: number): Item & TableKey {
+  return {
+    pk: tenant,
+    sk: message.topic.text,
+    v: version,
+    payload: Uint8Array.from(message.payload),
+    qos: message.qos,
+    publishedAtMs,
+    bytes: retainedBytes(message),
+    ...(message.properties.length > 0 && { properties: Uint8Array.from(message.properties) }),
+    ...(message.publisher !== undefined && { publisher: message.publisher }),
+    ...(message.expiresAtMs !== Infinity && {
+      expiresAtMs: message.expiresAtMs,
+      ttl: Math.ceil(message.expiresAtMs / 1000),
+    }),
+  };
+}
+
+/** What counts against `retainedBytes`. */
+export function retainedBytes(message: Message): number {
+  return message.topic.bytes.length + message.payloadBytes + message.properties.length;
+}
+
+export function retainedFromItem(item: Item): Message {
+  if (item['v'] !== version) throw new Error(`a retained message of version ${String(item['v'])} cannot be read`);
+  const topic = item['sk'] as string;
+  const properties = item['properties'] as Uint8Array | undefined;
+  const publisher = item['publisher'] as ClientId | undefined;
+  return Message.of({
+    topic: { text: topic, bytes: Buffer.from(topic) },
+    payload: Buffer.from(item['payload'] as Uint8Array),
+    qos: item['qos'] as QoS,
+    retain: true,
+    ...(properties && { properties: Buffer.from(properties) }),
+    expiresAtMs: (item['expiresAtMs'] as number | undefined) ?? Infinity,
+    publisher,
+  });
+}

@@ -1,0 +1,311 @@
+/**
+ * One client's connection: bytes in to packets, packets to the session, answers and messages out. It knows the order
+ * of things (CONNECT first, nothing after DISCONNECT), keeps the deadlines and the publisher's pace, and makes sure
+ * that whatever goes wrong ends this connection only, with exactly one reason.
+ *
+ *      awaiting CONNECT -> admitting (reading stops) -> open -> closed
+ */
+import { type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
+import type { Admission, Admitted, Connection as AdmissionConnection, Ending } from '../admission/admission.js';
+import { receiveMaximum } from '../session/session.js';
+import {
+  type AckType,
+  type ConnectPacket,
+  type ControlPacket,
+  type DisconnectPacket,
+  encodeConnack,
+  encodeDisconnect,
+  type InboundPublish,
+  PacketReader,
+  type PacketSink,
+  PeerFault,
+  pingresp,
+  protocolError,
+  type ProtocolVersion,
+  type Reason,
+  reasons,
+  type TopicTable,
+} from '../wire/wire.js';
+import type { Flusher } from './flusher.js';
+import type { ByteSink, ByteStream } from './ports.js';
+import { SendQueue } from './send-queue.js';
+import type { DeadlineWheel, Guarded } from './wheel.js';
+
+/** What all connections of a broker share. */
+export interface ConnectionWorld {
+  readonly admission: Admission;
+  readonly topics: TopicTable;
+  readonly flusher: Flusher;
+  readonly wheel: DeadlineWheel;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Called once when the connection has gone. */
+  readonly onGone: (connection: Connection) => void;
+}
+
+/** A client that says nothing, or too little, for this long before CONNECT is complete is closed. */
+const connectTimeoutMs = 10_000;
+/** A CONNECT with the largest will, password and properties that make sense; nothing larger is read from a stranger. */
+const connectBytesMax = 128 * 1024;
+/** After the last word the client has this long to take it and go. */
+const lingerMs = 2000;
+/** MQTT 3.x knows no Receive Maximum: with more than this unacknowledged, reading stops until some are. */
+const unacknowledgedMax = 4 * receiveMaximum;
+const unacknowledgedWaitMs = 20;
+/** Longest sleep of a publisher over its tenant's rate before it is looked at again. */
+const pauseMsMax = 1000;
+
+export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded {
+  closed = false;
+  readonly #world: ConnectionWorld;
+  readonly #stream: ByteStream;
+  readonly #queue: SendQueue;
+  readonly #reader: PacketReader;
+  #admitted: Admitted | undefined;
+  #connect: ConnectPacket | undefined;
+  #heardAtMs: number;
+  #keepAliveMs = 0;
+  #nowMs = 0;
+  #cancelPause: Cancel | undefined;
+  #cancelLinger: Cancel | undefined;
+
+  constructor(world: ConnectionWorld, makeStream: (sink: ByteSink) => ByteStream) {
+    this.#world = world;
+    this.#stream = makeStream(this);
+    this.#queue = new SendQueue(this.#stream, world.flusher);
+    this.#reader = new PacketReader(world.topics, this, connectBytesMax);
+    this.#heardAtMs = world.clock.monotonicMs();
+    world.wheel.watch(this, this.#heardAtMs, connectTimeoutMs);
+  }
+
+  get remoteAddress(): string {
+    return this.#stream.remoteAddress;
+  }
+
+  get waitingBytes(): number {
+    return this.#queue.waitingBytes;
+  }
+
+  push(source: Buffer, start: number, end: number): void {
+    if (!this.closed) this.#queue.push(source, start, end);
+  }
+
+  // From the stream.
+
+  onBytes(chunk: Buffer): void {
+    if (this.closed) return;
+    const { clock } = this.#world;
+    this.#heardAtMs = clock.monotonicMs();
+    this.#nowMs = clock.nowMs();
+    this.#guarded(() => this.#reader.read(chunk, this.#nowMs));
+  }
+
+  onDrain(): void {
+    this.#queue.recount();
+    this.#admitted?.session.pump(this.#world.clock.nowMs());
+  }
+
+  onClosed(): void {
+    this.#cancelLinger?.();
+    this.#end(reasons.connectionLost, { publishWill: true });
+    this.#world.onGone(this);
+  }
+
+  /** A peer's fault ends its connection; a fault of ours ends this connection, too, and is logged. */
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (error instanceof PeerFault) this.#fail(error);
+      else {
+        this.#world.log.error(
+          { error, address: this.remoteAddress },
+          'a connection failed through a fault of the broker',
+        );
+        this.close(reasons.unspecifiedError);
+      }
+    }
+  }
+
+  #fail(fault: PeerFault): void {
+    if (this.#admitted) this.close(fault.reason, fault.message);
+    else this.#refuse(fault);
+  }
+
+  // From the reader.
+
+  onPublish(publish: InboundPublish): void {
+    const { tenant, session, channel } = this.#admitted!;
+    session.receivePublish(publish, channel, this.#nowMs);
+    const waitMs = tenant.spendPublish(publish.packetBytes, this.#nowMs);
+    if (waitMs > 0) this.#pause(waitMs);
+    else if (publish.packetId !== 0 && session.unacknowledgedPublishes > unacknowledgedMax)
+      this.#pause(unacknowledgedWaitMs);
+  }
+
+  onAck(type: AckType, packetId: number, reasonCode: number): void {
+    this.#admitted!.session.receiveAck(type, packetId, reasonCode, this.#nowMs);
+  }
+
+  onPacket(packet: ControlPacket): void {
+    switch (packet.type) {
+      case 'connect':
+        return this.#admit(packet);
+      case 'subscribe':
+        return this.#admitted!.session.receiveSubscribe(packet, this.#admitted!.channel);
+      case 'unsubscribe':
+        return this.#admitted!.session.receiveUnsubscribe(packet, this.#admitted!.channel);
+      case 'pingreq':
+        return this.#admitted!.channel.send(pingresp); // [MQTT-3.12.4-1]
+      case 'disconnect':
+        return this.#onDisconnect(packet);
+      case 'auth':
+        throw protocolError('AUTH without an authentication method'); // [MQTT-4.12.0-6]
+    }
+  }
+
+  #admit(packet: ConnectPacket): void {
+    this.#connect = packet;
+    this.#stopReading(); // What the client sends before CONNACK waits. [MQTT-3.1.4-5] is kept by the session.
+    this.#world.admission.connect(packet, this).then(
+      (admitted) => this.#guarded(() => this.#onAdmitted(admitted)),
+      (error: unknown) => this.#guarded(() => throwIt(error)),
+    );
+  }
+
+  #onAdmitted(admitted: Admitted): void {
+    this.#admitted = admitted;
+    if (this.closed) return this.#world.admission.disconnected(admitted, { publishWill: true });
+    this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;
+    this.#keepAliveMs = admitted.keepAliveSeconds * 1500; // [MQTT-3.1.2-22] One and a half times.
+    this.#heardAtMs = this.#world.clock.monotonicMs();
+    if (this.#keepAliveMs > 0) this.#world.wheel.watch(this, this.#heardAtMs, this.#keepAliveMs);
+    this.#resumeReading();
+  }
+
+  #onDisconnect(packet: DisconnectPacket): void {
+    const wanted = packet.properties.sessionExpiryInterval;
+    // Section 3.14.2.2.2: a session that was to end with the connection cannot be kept by its last word.
+    if (wanted !== undefined && wanted > 0 && !this.#connect!.properties.sessionExpiryInterval)
+      throw protocolError('the session expiry interval was zero in CONNECT');
+    const isNormal = packet.reasonCode === 0;
+    this.#reader.stop();
+    this.#end(isNormal ? reasons.normalDisconnection : reasons.disconnectWithWill, {
+      publishWill: !isNormal,
+      ...(wanted !== undefined && { expirySeconds: wanted }),
+    });
+    this.#leave();
+  }
+
+  // Pace.
+
+  #stopReading(): void {
+    this.#reader.stop();
+    this.#stream.pause();
+  }
+
+  #resumeReading(): void {
+    this.#stream.resume();
+    this.#nowMs = this.#world.clock.nowMs();
+    this.#reader.resume(this.#nowMs);
+  }
+
+  /** Nothing is lost and nobody is refused: the publisher feels back pressure until its tenant's rate allows more. */
+  #pause(waitMs: number): void {
+    this.#stopReading();
+    this.#cancelPause ??= this.#world.clock.after(Math.min(waitMs, pauseMsMax), () => {
+      this.#cancelPause = undefined;
+      this.#heardAtMs = this.#world.clock.monotonicMs(); // We did not listen.
+      if (this.closed) return;
+      const againMs = this.#mustWaitMs();
+      if (againMs > 0) this.#pause(againMs);
+      else this.#guarded(() => this.#resumeReading());
+    });
+  }
+
+  #mustWaitMs(): number {
+    const { tenant, session } = this.#admitted!;
+    const rateMs = tenant.publishWaitMs(this.#world.clock.nowMs());
+    return session.unacknowledgedPublishes > unacknowledgedMax ? Math.max(rateMs, unacknowledgedWaitMs) : rateMs;
+  }
+
+  checkDeadline(nowMs: number): number {
+    if (this.closed) return 0;
+    const silentMs = nowMs - this.#heardAtMs;
+    if (!this.#admitted) {
+      // While the broker itself is at work on CONNECT the client cannot be late.
+      if (this.#connect) return connectTimeoutMs;
+      if (silentMs < connectTimeoutMs) return connectTimeoutMs - silentMs;
+      this.close(reasons.connectTimeout);
+      return 0;
+    }
+    if (this.#keepAliveMs === 0) return 0;
+    if (silentMs < this.#keepAliveMs || this.#cancelPause) return Math.max(this.#keepAliveMs - silentMs, 1);
+    this.close(reasons.keepAliveTimeout);
+    return 0;
+  }
+
+  // The end.
+
+  #refuse(fault: PeerFault): void {
+    const dialect: ProtocolVersion | undefined = fault.dialect ?? this.#connect?.version;
+    const { reason } = fault;
+    if (dialect === 5 && reason.code !== undefined)
+      this.push(...whole(encodeConnack(5, false, reason.code, { reasonString: fault.message })));
+    else if (dialect !== undefined && dialect !== 5 && reason.connack3 !== undefined)
+      this.push(...whole(encodeConnack(dialect, false, reason.connack3)));
+    this.#end(reason, { publishWill: false });
+    this.#leave();
+  }
+
+  close(reason: Reason, detail: string = reason.words): void {
+    if (this.closed) return;
+    if (this.#admitted?.channel.version === 5 && reason.code !== undefined) {
+      const withWords = encodeDisconnect(reason.code, { reasonString: detail });
+      const { properties } = this.#connect!;
+      // [MQTT-3.14.2-3] Not larger than the client takes. [MQTT-3.1.2-29] allows the words in DISCONNECT.
+      const fits = withWords.length <= (properties.maximumPacketSize ?? Infinity);
+      this.push(...whole(fits ? withWords : encodeDisconnect(reason.code)));
+    }
+    this.#end(reason, { publishWill: true });
+    this.#leave();
+  }
+
+  /** The connection is over for everybody but the network. Runs once. */
+  #end(reason: Reason, ending: Ending): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#cancelPause?.();
+    closedBy(this.#world.metrics, reason).add();
+    this.#world.log.debug({ reason: reason.name, address: this.remoteAddress }, 'connection closed');
+    if (this.#admitted) this.#world.admission.disconnected(this.#admitted, ending);
+  }
+
+  /** Without a word and at once. */
+  destroy(): void {
+    this.#end(reasons.connectionLost, { publishWill: false });
+    this.#stream.destroy();
+  }
+
+  #leave(): void {
+    this.#reader.stop();
+    this.#queue.flush();
+    this.#stream.end();
+    this.#stream.resume(); // So that the client's own end is seen.
+    this.#cancelLinger ??= this.#world.clock.after(lingerMs, () => this.#stream.destroy());
+  }
+}
+
+function throwIt(error: unknown): never {
+  throw error;
+}
+
+const whole = (packet: Buffer): [Buffer, number, number] => [packet, 0, packet.length];
+
+function closedBy(metrics: Metrics, reason: Reason): Counter {
+  return metrics.counter('shoal_connections_closed_total', 'Connections closed', {
+    reason: reason.name,
+    fault: reason.fault,
+  });
+}

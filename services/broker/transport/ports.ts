@@ -1,0 +1,22 @@
+/** Bytes to and from one peer; TCP, TLS and WebSocket look alike from here on. */
+export interface ByteStream {
+  readonly remoteAddress: string;
+  /** Bytes written that the network has not taken yet. */
+  readonly unsentBytes: number;
+  write(bytes: Buffer): void;
+  /** No more bytes are read until `resume`. */
+  pause(): void;
+  resume(): void;
+  /** Sends what has been written, then closes. */
+  end(): void;
+  destroy(): void;
+}
+
+/** What a stream tells its connection. */
+export interface ByteSink {
+  onBytes(chunk: Buffer): void;
+  /** The network has taken everything. */
+  onDrain(): void;
+  /** Once, whatever the cause. */
+  onClosed(): void;
+}

@@ -1,0 +1,142 @@
+/** The door of transport: listeners for MQTT over TCP, TLS and WebSocket, and all connections they accept. */
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { WebSocketServer } from 'ws';
+import type { Clock, Log, Metrics } from '../../kernel/kernel.js';
+import type { Admission } from '../admission/admission.js';
+import { type TopicTable } from '../wire/wire.js';
+import { Connection, type ConnectionWorld } from './connection.js';
+import { Flusher } from './flusher.js';
+import type { ByteSink, ByteStream } from './ports.js';
+import { socketStream, webSocketStream } from './streams.js';
+import { DeadlineWheel } from './wheel.js';
+
+export interface TransportOptions {
+  readonly admission: Admission;
+  readonly topics: TopicTable;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Connections of all kinds at once; more are closed before they cost anything. */
+  readonly connectionsMax: number;
+}
+
+export interface ListenerOptions {
+  readonly kind: 'mqtt' | 'mqtts' | 'ws' | 'wss';
+  readonly host: string;
+  readonly port: number;
+  /** PEM; for `mqtts` and `wss`. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+}
+
+/** One WebSocket frame; an MQTT packet may be cut into several. */
+const webSocketFrameBytesMax = 1 << 20;
+const webSocketPath = '/mqtt';
+/** Connections the kernel holds while the process is busy: a reconnect storm in one turn of the event loop. */
+const backlog = 4096;
+
+export class Transport {
+  readonly #options: TransportOptions;
+  readonly #world: ConnectionWorld;
+  readonly #connections = new Set<Connection>();
+  readonly #servers: Server[] = [];
+
+  constructor(options: TransportOptions) {
+    this.#options = options;
+    const { admission, topics, clock, log, metrics } = options;
+    this.#world = {
+      admission,
+      topics,
+      clock,
+      log,
+      metrics,
+      flusher: new Flusher(),
+      wheel: new DeadlineWheel(() => clock.monotonicMs()),
+      onGone: (connection) => this.#connections.delete(connection),
+    };
+    metrics.gauge('shoal_sockets', 'Open connections, admitted or not', () => this.#connections.size);
+  }
+
+  /** Resolves with the port in use. Rejects with the system's error when it cannot listen. */
+  async listen(options: ListenerOptions): Promise<number> {
+    const server = this.#makeServer(options);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: options.host, port: options.port, backlog }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.#options.log.error({ error, listener: options.kind }, 'a listener failed'));
+        resolve();
+      });
+    });
+    this.#servers.push(server);
+    const address = server.address();
+    return typeof address === 'object' && address ? address.port : options.port;
+  }
+
+  #makeServer({ kind, tls }: ListenerOptions): Server {
+    const onSocket = (socket: Socket): void => this.#accept((sink) => socketStream(socket, sink), socket);
+    const credentials = { ...tls, minVersion: 'TLSv1.2' as const };
+    switch (kind) {
+      case 'mqtt':
+        return createTcpServer({ noDelay: true }, onSocket);
+      case 'mqtts': {
+        const failures = this.#options.metrics.counter('shoal_tls_failures_total', 'TLS handshakes that failed');
+        // A handshake gets as long as CONNECT does.
+        const server = createTlsServer({ ...credentials, handshakeTimeout: 10_000 }, onSocket);
+        return server.on('tlsClientError', () => failures.add());
+      }
+      case 'ws':
+        return this.#acceptWebSockets(createHttpServer());
+      case 'wss':
+        return this.#acceptWebSockets(createHttpsServer(credentials));
+    }
+  }
+
+  /** [MQTT-6.0.0-3] [MQTT-6.0.0-4] The subprotocol is `mqtt`, and the client has to ask for it. */
+  #acceptWebSockets<S extends HttpServer | ReturnType<typeof createHttpsServer>>(server: S): S {
+    const acceptor = new WebSocketServer({
+      noServer: true,
+      maxPayload: webSocketFrameBytesMax,
+      perMessageDeflate: false,
+      handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
+    });
+    server.on('request', (request, response) => {
+      response.writeHead(request.url === webSocketPath ? 426 : 404, { connection: 'close' });
+      response.end(`MQTT over WebSocket is at ${webSocketPath}, subprotocol mqtt\n`);
+    });
+    server.on('upgrade', (request, socket, head) => {
+      const path = request.url?.split('?')[0];
+      const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+      if (path !== webSocketPath || !protocols.includes('mqtt')) {
+        const status = path === webSocketPath ? '400 Bad Request' : '404 Not Found';
+        socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+        return;
+      }
+      const address = `${request.socket.remoteAddress}:${request.socket.remotePort}`;
+      acceptor.handleUpgrade(request, socket, head, (webSocket) => {
+        request.socket.setNoDelay(true);
+        this.#accept((sink) => webSocketStream(webSocket, address, sink), request.socket);
+      });
+    });
+    return server;
+  }
+
+  #accept(makeStream: (sink: ByteSink) => ByteStream, socket: Socket): void {
+    if (this.#connections.size >= this.#options.connectionsMax) socket.destroy();
+    else this.#connections.add(new Connection(this.#world, makeStream));
+  }
+
+  /** Nobody new comes in. */
+  stopAccepting(): void {
+    for (const server of this.#servers) server.close();
+  }
+
+  /** Closes what is left without a word; call it when everybody has been told. */
+  stop(): void {
+    this.stopAccepting();
+    for (const connection of this.#connections) connection.destroy();
+    this.#world.wheel.stop();
+  }
+}

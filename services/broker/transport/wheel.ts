@@ -1,0 +1,54 @@
+/**
+ * Deadlines of many connections on one timer. A connection is looked at when its slot comes up and put into a later
+ * slot if it has been heard of meanwhile, so that traffic costs the wheel nothing.
+ */
+
+/** How late a deadline may be noticed, in milliseconds. */
+export const wheelTickMs = 250;
+
+/** Nobody sits in a slot for longer, so that a connection that has gone is soon forgotten. */
+const watchMsMax = 60_000;
+
+export interface Guarded {
+  /** Milliseconds until it wants to be looked at again; 0 or less when its deadline has passed and it has been dealt with. */
+  checkDeadline(nowMs: number): number;
+}
+
+export class DeadlineWheel {
+  readonly #slots = new Map<number, Set<Guarded>>();
+  #tick = 0;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(nowMs: () => number) {
+    this.#tick = Math.floor(nowMs() / wheelTickMs);
+    this.#timer = setInterval(() => this.#turn(nowMs()), wheelTickMs);
+    this.#timer.unref();
+  }
+
+  /** Looks at `guarded` in `delayMs`. */
+  watch(guarded: Guarded, nowMs: number, delayMs: number): void {
+    const slot = Math.max(this.#tick + 1, Math.ceil((nowMs + Math.min(delayMs, watchMsMax)) / wheelTickMs));
+    const members = this.#slots.get(slot);
+    if (members) members.add(guarded);
+    else this.#slots.set(slot, new Set([guarded]));
+  }
+
+  #turn(nowMs: number): void {
+    const now = Math.floor(nowMs / wheelTickMs);
+    while (this.#tick < now) {
+      this.#tick++;
+      const due = this.#slots.get(this.#tick);
+      if (!due) continue;
+      this.#slots.delete(this.#tick);
+      for (const guarded of due) {
+        const againMs = guarded.checkDeadline(nowMs);
+        if (againMs > 0) this.watch(guarded, nowMs, againMs);
+      }
+    }
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#slots.clear();
+  }
+}
