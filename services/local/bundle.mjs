@@ -2,7 +2,6 @@
  * Bundles the three processes of a machine into `dist/`. Plain JavaScript, because it runs before anything is compiled:
  * called by `start.mjs`, by `npm run build` and before the tests. npm packages stay outside the bundles.
  */
-import { existsSync } from 'node:fs';
 import { readFile, mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +19,7 @@ const entryPoints = {
 export async function bundle() {
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(join(root, file)))),
+    entryPoints,
     outdir: 'dist',
     bundle: true,
     platform: 'node',

@@ -14,17 +14,19 @@ import {
   accessSync,
   chmodSync,
   constants,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { StartFailure, systemCode } from './failure.js';
 import type { Settings } from './settings.js';
 
@@ -57,7 +59,7 @@ export function openDataFolder(settings: Pick<Settings, 'dataFolder' | 'dataFold
 
 function makeUsable(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolder(path);
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
     const probe = join(path, `.probe-${process.pid}`);
     writeFileSync(probe, '');
@@ -67,6 +69,17 @@ function makeUsable(path: string): void {
     const why =
       code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a folder' : `it cannot be read and written (${code})`;
     throw new StartFailure(`data folder ${path} (--data): ${why}`);
+  }
+}
+
+/** With the folders above it. `mkdirSync`'s own `recursive` never returns where the system refuses new folders (/proc). */
+function makeFolder(path: string): void {
+  const above = dirname(path);
+  if (above !== path && !existsSync(above)) makeFolder(above);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
   }
 }
 

@@ -46,6 +46,10 @@ test('a file in place of the folder is named', () => {
   expect(() => openDataFolder(kept(path))).toThrow(`data folder ${path} (--data): it is not a folder`);
 });
 
+test.runIf(process.platform === 'linux')('a place where no folder can be made is named', () => {
+  expect(() => openDataFolder(kept('/proc/shoal/data'))).toThrow('data folder /proc/shoal/data (--data): it cannot be');
+});
+
 test('ephemeral: tables in memory, and a temporary folder that disappears', () => {
   const open = openDataFolder({ dataFolder: folder, dataFolderGiven: false, ephemeral: true });
   expect(open.tablesPath).toBeUndefined();

@@ -1,0 +1,240 @@
+/**
+ * Everything on one machine: embedded DynamoDB and a broker as child processes, the tenant API in this one. They share
+ * nothing but the tables, as on AWS. Called by `main.ts`; it never prints and never ends the process.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { createTables, Dynamo } from '../dynamo/dynamo.js';
+import { systemClock } from '../kernel/kernel.js';
+import { serveApi } from '../../tenants-api/entry/local.js';
+import { ensureCertificates, type CertificateFiles } from './certificates.js';
+import { Child } from './child.js';
+import { openDataFolder, operatorKeyOf } from './data-folder.js';
+import { clientHost, listenerUrl, removeEndpoints, urlHost, writeEndpoints, type Endpoints } from './endpoints.js';
+import { StartFailure } from './failure.js';
+import { healthOf } from './health.js';
+import { checkPorts } from './ports.js';
+import type { Listener, Settings } from './settings.js';
+
+const region = 'local';
+const tablePrefix = 'shoal-';
+/** After a crash the processes of the instance before may need this long to notice and let go. */
+const afterCrashMs = 8000;
+
+export interface MachineOptions {
+  readonly settings: Settings;
+  /** Folder of the bundles. */
+  readonly dist: string;
+  /** One line that an operator should read. */
+  log(line: string): void;
+  /** The machine cannot go on: it has to be stopped. */
+  onLost(why: string): void;
+}
+
+export interface Machine {
+  readonly endpoints: Endpoints;
+  readonly endpointsFile: string;
+  /** The tables are empty: this start has made them. */
+  readonly isNew: boolean;
+  /** Broker first, which disconnects clients and writes its state, then the API, then the tables. */
+  stop(): Promise<void>;
+  /** At once, without asking. */
+  kill(): void;
+}
+
+/** Throws StartFailure, after everything that had been started is stopped again. */
+export async function startMachine(options: MachineOptions): Promise<Machine> {
+  /** What undoes the steps so far, the last one first. */
+  const undo: (() => void | Promise<void>)[] = [];
+  const children: Child<unknown>[] = [];
+  const stop = async (): Promise<void> => {
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+  };
+  try {
+    const started = await startParts(options, undo, children);
+    return { ...started, stop, kill: () => children.forEach((child) => child.kill()) };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startParts(
+  { settings, dist, log, onLost }: MachineOptions,
+  undo: (() => void | Promise<void>)[],
+  children: Child<unknown>[],
+): Promise<Pick<Machine, 'endpoints' | 'endpointsFile' | 'isNew'>> {
+  const folder = openDataFolder(settings);
+  undo.push(() => folder.close());
+  removeEndpoints(folder.path);
+  undo.push(() => removeEndpoints(folder.path));
+  const patienceMs = folder.afterCrash ? afterCrashMs : 0;
+  await checkPorts(settings, patienceMs);
+  const isNew = folder.tablesPath === undefined || !existsSync(folder.tablesPath);
+  const operatorKey = operatorKeyOf(folder.path, settings.operatorKey);
+  const certificates = await ensureCertificates(folder.path, settings.host, Date.now());
+
+  /** Writes endpoints.json again: a process that was started again has another id. */
+  let announce = (): void => {};
+  const supervision: Supervision = { log, onLost, onRestarted: () => announce() };
+
+  const tables = tablesProcess(join(dist, 'dynamodb.js'), folder.tablesPath, supervision);
+  children.push(tables);
+  const tablesPort = await startPatiently(tables, patienceMs);
+  undo.push(() => tables.stop());
+  const endpoint = `http://127.0.0.1:${tablesPort}`;
+  const dynamo = new Dynamo({ endpoint, region, tablePrefix });
+  undo.push(() => dynamo.close());
+  await createTables(dynamo);
+
+  const broker = brokerProcess(join(dist, 'broker.js'), endpoint, settings, certificates, supervision);
+  children.push(broker);
+  const brokerPorts = await broker.start();
+  undo.push(() => broker.stop());
+
+  const host = clientHost(settings.host);
+  const brokerUrl = `http://${urlHost(host)}:${brokerPorts.health}`;
+  const health = () =>
+    healthOf({
+      dynamodb: () => dynamo.check(),
+      broker: async () => {
+        if (!broker.isReady) throw new Error('it is not running');
+        const response = await fetch(`${brokerUrl}/healthz`);
+        if (!response.ok) throw new Error(`it answered ${response.status}`);
+      },
+    });
+  const url = (listener: Exclude<Listener, 'api'>) => ({
+    port: brokerPorts[listener],
+    url: listenerUrl(listener, host, brokerPorts[listener]),
+  });
+  const served = { mqtt: url('mqtt'), mqtts: url('mqtts'), ws: url('ws'), wss: url('wss') };
+
+  // The API tells tenants its own URL, which is known once it listens.
+  const told = { mqtts: served.mqtts.url, wss: served.wss.url, mqtt: served.mqtt.url, ws: served.ws.url, api: '' };
+  const api = await serveApi({
+    dynamo,
+    clock: systemClock,
+    // On standard error, like the broker's: standard output is for the banner.
+    log: pino({ level: settings.logLevel, base: { part: 'api' } }, pino.destination({ dest: 2, sync: false })),
+    host: settings.host,
+    port: settings.ports.api,
+    operatorKey,
+    health,
+    endpoints: told,
+  });
+  told.api = listenerUrl('api', host, api.port);
+  // Clients of the API may still see the broker stop, so it goes second.
+  undo.splice(-1, 0, () => api.close());
+
+  const describe = (): Endpoints => ({
+    host,
+    ...served,
+    api: { port: api.port, url: told.api },
+    caFile: certificates.caFile,
+    operatorKey,
+    dataDir: folder.path,
+    broker: { healthUrl: `${brokerUrl}/healthz`, metricsUrl: `${brokerUrl}/metrics` },
+    pids: { main: process.pid, broker: broker.pid ?? 0, dynamodb: tables.pid ?? 0 },
+  });
+  announce = () => void writeEndpoints(describe());
+  return { endpoints: describe(), endpointsFile: writeEndpoints(describe()), isNew };
+}
+
+interface Supervision {
+  log(line: string): void;
+  onLost(why: string): void;
+  onRestarted(): void;
+}
+
+/** The environment without what is meant for this process or for an AWS account. */
+function plainEnv(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !/^(SHOAL|AWS)_(?!SDK_)/.test(name));
+  return Object.fromEntries(kept);
+}
+
+function tablesProcess(
+  file: string,
+  path: string | undefined,
+  { log, onLost, onRestarted }: Supervision,
+): Child<number> {
+  return new Child<number>({
+    name: 'database',
+    file,
+    launch: (port) => ({ args: [path ?? '', String(port ?? 0)], env: plainEnv() }),
+    readReady: (message) => ('port' in message && typeof message.port === 'number' ? message.port : undefined),
+    askToStop: (running) => running.send('stop'),
+    explainsItself: false,
+    log,
+    onRestarted,
+    ...(path === undefined
+      ? { onLost: () => onLost('the database ended unexpectedly, and with it all that was only in memory') }
+      : {}),
+  });
+}
+
+/** The processes of an instance that was killed may still hold the database for a moment. */
+async function startPatiently<Ready>(child: Child<Ready>, patienceMs: number): Promise<Ready> {
+  const givingUpMs = performance.now() + patienceMs;
+  for (;;) {
+    try {
+      return await child.start();
+    } catch (error) {
+      if (!(error instanceof StartFailure) || performance.now() > givingUpMs) throw error;
+    }
+  }
+}
+
+interface BrokerPorts {
+  readonly mqtt: number;
+  readonly mqtts: number;
+  readonly ws: number;
+  readonly wss: number;
+  readonly health: number;
+}
+
+function brokerProcess(
+  file: string,
+  endpoint: string,
+  settings: Settings,
+  certificates: CertificateFiles,
+  { log, onRestarted }: Supervision,
+): Child<BrokerPorts> {
+  return new Child<BrokerPorts>({
+    name: 'broker',
+    file,
+    // A broker that is started again listens where its clients look for it, also where the system had picked the port.
+    launch: (before) => {
+      const ports = before ?? { ...settings.ports, health: 0 };
+      return {
+        args: [],
+        env: {
+          ...plainEnv(),
+          AWS_REGION: region,
+          SHOAL_DYNAMODB_ENDPOINT: endpoint,
+          SHOAL_TABLE_PREFIX: tablePrefix,
+          SHOAL_HOST: settings.host,
+          SHOAL_MQTT_PORT: String(ports.mqtt),
+          SHOAL_MQTTS_PORT: String(ports.mqtts),
+          SHOAL_WS_PORT: String(ports.ws),
+          SHOAL_WSS_PORT: String(ports.wss),
+          SHOAL_HEALTH_PORT: String(ports.health),
+          SHOAL_TLS_CERT_FILE: certificates.certFile,
+          SHOAL_TLS_KEY_FILE: certificates.keyFile,
+          SHOAL_LOG_LEVEL: settings.logLevel,
+        },
+      };
+    },
+    readReady: (message) => ('ports' in message ? readPorts(message.ports) : undefined),
+    askToStop: (running) => running.kill('SIGTERM'),
+    explainsItself: true,
+    log,
+    onRestarted,
+  });
+}
+
+function readPorts(ports: unknown): BrokerPorts | undefined {
+  const { mqtt, mqtts, ws, wss, health } = Object(ports) as Record<string, unknown>;
+  const all = { mqtt, mqtts, ws, wss, health };
+  return Object.values(all).every((port) => typeof port === 'number') ? (all as unknown as BrokerPorts) : undefined;
+}
