@@ -10,7 +10,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed';
 import { DynamoMisconfigured, DynamoUnavailable } from '../services/dynamo/dynamo.js';
 import type { Log } from '../services/kernel/kernel.js';
 import type { Api, ApiDeps, ApiEnv } from './deps.js';
-export type { ApiDeps, Endpoints, Health } from './deps.js';
+export type { ApiDeps } from './deps.js';
 import { refuseInvalid } from './http.js';
 import { Problem, problemResponse } from './problems.js';
 import { credentialRoutes } from './routes/credentials.js';

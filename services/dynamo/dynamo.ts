@@ -6,17 +6,8 @@ export {
   type TableDefinition,
   type TableKey,
   type TableName,
-  tableDefinition,
   tableDefinitions,
 } from './tables.js';
 export { ConditionFailed, DynamoMisconfigured, DynamoRejected, DynamoUnavailable } from './errors.js';
-export {
-  Dynamo,
-  type DynamoOptions,
-  type Page,
-  type QueryOptions,
-  type SortKeyRange,
-  type UpdateOptions,
-  type WriteCondition,
-} from './client.js';
+export { Dynamo, type DynamoOptions, type SortKeyRange } from './client.js';
 export { createTables } from './create.js';

@@ -1,14 +1,7 @@
 /** The door of tenancy: what a tenant, credential, grant, quota and control entry IS. Shared by broker and tenant API. */
 export { type Access, compileAccess, type Grant, grantError, grantsMax } from './access.js';
-export { type ApiKeyParts, formatApiKey, generateApiKeyParts, parseApiKey } from './apikey.js';
-export {
-  controlCursorAt,
-  type ControlEntry,
-  controlFromItem,
-  controlKey,
-  controlPartition,
-  controlToItem,
-} from './control.js';
+export { formatApiKey, generateApiKeyParts, parseApiKey } from './apikey.js';
+export { controlCursorAt, type ControlEntry, controlFromItem, controlPartition, controlToItem } from './control.js';
 export {
   type ApiKey,
   apiKeyFromItem,
@@ -29,23 +22,19 @@ export {
   clientPartition,
   credentialKey,
   credentialPrefix,
-  filterBytesMax,
   keyBounds,
   sessionBuckets,
   sessionKey,
   tenantKey,
-  topicBytesMax,
   usagePartition,
 } from './keys.js';
 export { RecordUnreadable } from './item.js';
 export { credentialNameError, splitUserName, tenantIdError } from './names.js';
 export {
   effectiveQuotas,
-  type Plan,
   type PlanName,
   plans,
   type QuotaKind,
-  type QuotaKindRow,
   quotaKinds,
   quotaValueError,
   type Quotas,

@@ -1,6 +1,7 @@
 /** The API in a Lambda behind an HTTP API (payload 2.0). The only file here that reads the environment. */
-import { type Context as HonoContext } from 'hono';
-import { handle, type LambdaEvent } from 'hono/aws-lambda';
+import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import type { Context as HonoContext } from 'hono';
+import { handle } from 'hono/aws-lambda';
 import { Dynamo, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
 import { type Log, systemClock } from '../../services/kernel/kernel.js';
 import { createApp } from '../app.js';
@@ -28,9 +29,8 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0
 
 /** What the gateway saw; headers such as X-Forwarded-For are the client's to write. */
 function sourceAddress(c: HonoContext): string {
-  const { event } = c.env as { event: LambdaEvent };
-  const context = 'requestContext' in event ? (event.requestContext as { http?: { sourceIp?: string } }) : undefined;
-  return context?.http?.sourceIp ?? 'unknown';
+  const { event } = c.env as { event: Partial<APIGatewayProxyEventV2> };
+  return event.requestContext?.http.sourceIp ?? 'unknown';
 }
 
 async function health(dynamo: Dynamo): Promise<Health> {
@@ -56,4 +56,5 @@ function needed(env: NodeJS.ProcessEnv, name: string): string {
   return value;
 }
 
+// eslint-disable-next-line @typescript-eslint/no-deprecated -- the package that is to replace it is not published yet
 export const handler = handle(createApp(fromEnvironment(process.env)));

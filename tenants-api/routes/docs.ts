@@ -78,6 +78,7 @@ export function docsRoutes(app: Api): void {
 }
 
 async function readAsset(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  const require = createRequire(import.meta.url);
+  const folder = dirname(require.resolve('swagger-ui-dist/package.json'));
   return Uint8Array.from(await readFile(join(folder, name)));
 }

@@ -113,7 +113,7 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
     const tenant = c.get('tenant');
     const status = tenant.status === 'suspended' ? ('suspended' as const) : ('active' as const);
     const createdAt = new Date(tenant.createdAtMs).toISOString();
-    return c.json({ id: tenant.id as string, plan: tenant.plan, status, createdAt, endpoints: deps.endpoints }, 200);
+    return c.json({ id: tenant.id, plan: tenant.plan, status, createdAt, endpoints: deps.endpoints }, 200);
   });
 
   const remove = createRoute({

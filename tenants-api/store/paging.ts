@@ -33,7 +33,7 @@ export function decodeCursor(list: string, cursor: string): readonly [bucket: nu
       typeof after === 'string' &&
       after !== '' &&
       Buffer.byteLength(after) <= positionBytesMax;
-    if (isValid) return [bucket as number, after as string];
+    if (isValid) return [bucket as number, after];
   } catch {
     // Not ours either.
   }
