@@ -28,9 +28,11 @@ async function main(): Promise<void> {
     );
   };
   process.on('SIGTERM', stop);
-  process.on('SIGINT', () => {
-    if (!isChild) stop(); // Ctrl-C reaches the whole process group; the parent decides.
-  });
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (!isChild) stop(); // Ctrl-C and a closed terminal reach the whole process group; the parent decides.
+    });
+  }
   process.on('disconnect', stop);
   try {
     const config = readConfig(process.env);
