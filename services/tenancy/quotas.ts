@@ -65,7 +65,7 @@ export const quotaKinds: readonly QuotaKindRow[] = [
     kind: 'messageBytesMax',
     unit: 'bytes of one packet with a message',
     free: 256 * kib,
-    min: kib,
+    min: 1,
     hardMax: 384 * kib,
     reason: 'Enough for images and firmware chunks; a stored message has to fit into a database item of 400 KB.',
   },

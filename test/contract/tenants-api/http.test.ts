@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dynamo } from '../../../services/dynamo/dynamo.js';
 import type { Log } from '../../../services/kernel/kernel.js';
+import { quotaKinds } from '../../../services/tenancy/tenancy.js';
 import { Problem, type ProblemCode, problemResponse, problems } from '../../../tenants-api/problems.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 import { openApi, operatorKey, type TestApi } from './api.js';
@@ -58,6 +60,18 @@ describe('problems', () => {
     expect(response.headers.get('content-type')).toBe('application/problem+json');
     expect(response.headers.get('retry-after')).toBe('3');
     expect(await response.json()).toEqual({ type: `urn:shoal:problem:${code}`, title, status, code, detail: 'why' });
+  });
+});
+
+describe('the guide for users', () => {
+  const guide = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8').split('\n');
+
+  it.each(Object.entries(problems))('lists %s under its status', (code, { status }) => {
+    expect(guide.some((line) => line.startsWith(`| ${status} |`) && line.includes(`\`${code}\``))).toBe(true);
+  });
+
+  it.each(quotaKinds)('lists the quota $kind with its unit', ({ kind, unit }) => {
+    expect(guide.some((line) => line.startsWith(`| \`${kind}\` |`) && line.includes(unit))).toBe(true);
   });
 });
 
