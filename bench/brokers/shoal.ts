@@ -18,7 +18,7 @@ const highQuotas = {
   publishPerSecond: 1_000_000_000,
   deliverPerSecond: 1_000_000_000,
   bytesPerSecond: 1_000_000_000_000,
-  messageBytesMax: 1_000_000,
+  messageBytesMax: 262_144,
   subscriptionsPerSession: 1000,
   sessionExpirySecondsMax: 86_400,
   queuedMessagesPerSession: 1_000_000,
