@@ -100,7 +100,8 @@ async function startParts(
       dynamodb: () => dynamo.check(),
       broker: async () => {
         if (!broker.isReady) throw new Error('it is not running');
-        const response = await fetch(`${brokerUrl}/healthz`);
+        const response = await fetch(`${brokerUrl}/healthz`).catch(() => undefined);
+        if (response === undefined) throw new Error('it does not answer');
         if (!response.ok) throw new Error(`it answered ${response.status}`);
       },
     });

@@ -12,6 +12,9 @@ import { readSettings, type Settings } from './settings.js';
 
 const say = (line: string): void => void process.stderr.write(`shoal: ${line}\n`);
 
+/** A stop that takes longer makes people wonder. */
+const hintAfterMs = 2000;
+
 let machine: Machine | undefined;
 let stopping = false;
 /** Ends at once on the second signal, whatever the first one is waiting for. */
@@ -26,6 +29,7 @@ function onSignal(): void {
 async function stopWith(code: number): Promise<void> {
   if (stopping) return;
   stopping = true;
+  setTimeout(() => say('still stopping; another Ctrl-C ends it at once'), hintAfterMs).unref();
   await starting;
   await machine?.stop();
   process.exit(code);

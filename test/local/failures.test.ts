@@ -1,10 +1,12 @@
 /** Whatever keeps Shoal from starting: one line on stderr that names it, an exit code, no stack trace, nothing left. */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { freePorts, Workshop, type Shoal } from './shoal.js';
 
+const root = join(import.meta.dirname, '../..');
 const workshop = new Workshop();
 afterEach(() => workshop.clean());
 
@@ -74,6 +76,25 @@ test('a data folder in use by a running instance', async () => {
   const first = await workshop.start([...freePorts, '--data', folder]).ready();
   await expectOneLine(workshop.start([...freePorts, '--data', folder]), '--data', folder, String(first.pid));
   expect(first.hasExited).toBe(false);
+});
+
+test('packages that are not installed', () => {
+  const folder = workshop.folder();
+  mkdirSync(join(folder, 'services/local'), { recursive: true });
+  copyFileSync(join(root, 'services/local/start.mjs'), join(folder, 'services/local/start.mjs'));
+  const { status, stderr } = spawnSync(process.execPath, [join(folder, 'services/local/start.mjs')], {
+    encoding: 'utf8',
+  });
+  expect(status).toBe(1);
+  expect(stderr).toBe('shoal: the packages are not installed: run `npm ci` first\n');
+});
+
+test('a Node.js that is too old', () => {
+  const older = `data:text/javascript,Object.defineProperty(process, 'versions', { value: { node: '18.20.8' } })`;
+  const args = ['--import', older, join(root, 'services/local/start.mjs')];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^shoal: Node\.js 18\.20\.8 is too old: [^\n]*20\.19[^\n]*\n$/);
 });
 
 test('--help is no failure', async () => {

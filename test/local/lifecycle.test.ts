@@ -131,6 +131,19 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
   },
 );
 
+test('a second Ctrl-C does not wait for a broker that hangs', async () => {
+  const folder = workshop.folder();
+  const shoal = await start(folder);
+  const { pids } = endpointsIn(folder);
+  process.kill(pids.broker, 'SIGSTOP');
+  shoal.signalGroup('SIGINT');
+  await until(() => shoal.stderr.includes('another Ctrl-C'), 'the hint');
+  expect(shoal.hasExited).toBe(false);
+  shoal.signalGroup('SIGINT');
+  expect(await shoal.exited).toBe(130);
+  await until(() => !isRunning(pids.broker) && !isRunning(pids.dynamodb), 'the end of the children');
+});
+
 test('a killed main process leaves no children, and the folder can be used again', async () => {
   const folder = workshop.folder();
   const shoal = await start(folder);
@@ -160,7 +173,13 @@ test('a broker that dies is started again on its ports, and /healthz says so', a
   const login = await signUp(endpoints);
   process.kill(endpoints.pids.broker, 'SIGKILL');
   const health = async () => await call(`${endpoints.api.url}/healthz`);
-  await until(async () => (await health()).status === 503, '503 while the broker is gone');
+  const unready: unknown[] = [];
+  await until(async () => {
+    const { status, body } = await health();
+    if (status === 503) unready.push(body['parts']);
+    return status === 503;
+  }, '503 while the broker is gone');
+  expect(unready).toEqual([{ dynamodb: 'ok', broker: expect.stringMatching(/^it (is not running|does not answer)$/) }]);
   await until(async () => (await health()).status === 200, '200 once it is back', 15_000);
   expect((await connect(endpoints, login)).connected).toBe(true);
   expect(shoal.stderr).toMatch(/^shoal: the broker ended unexpectedly \(signal SIGKILL\)[^\n]*\n/);
