@@ -4,7 +4,6 @@ import type { Row } from '../row.js';
 import type { Trial } from '../trial.js';
 import * as forwarding from '../scenarios/forwarding.js';
 import * as sharing from '../scenarios/sharing.js';
-import { until } from '../../support/until.js';
 
 /** Every type of packet a server sends, so that the strict decoder of the client sees each. */
 async function everyPacketType(t: Trial): Promise<void> {
@@ -338,14 +337,12 @@ export const accessRows: Row[] = [
     async test(t) {
       const as = await t.broker.credential({ tenant: 'alone' });
       const s = await t.connect({ as });
-      await s.subscribe({ filter: '$SYS/broker/clients/connected', qos: 0 });
-      let seen = '';
-      void (async () => {
-        for (;;) seen = String((await s.expect('publish')).payload);
-      })().catch(() => undefined);
-      await until(() => seen === '1', 'one connected client', 12_000);
+      const connected = { filter: '$SYS/broker/clients/connected', qos: 0 };
+      await s.subscribe(connected);
+      await s.expect('publish', { payload: '1' });
       await t.connect({ as });
-      await until(() => seen === '2', 'two connected clients', 12_000);
+      await s.subscribe(connected);
+      await s.expect('publish', { payload: '2' });
     },
   },
 ];
