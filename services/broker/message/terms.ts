@@ -1,4 +1,4 @@
-import type { Message, QoS } from './message.js';
+import type { Message, QoS } from './application-message.js';
 
 /** The terms on which one subscriber gets a message: what its matching subscriptions come to. */
 export interface DeliveryTerms {

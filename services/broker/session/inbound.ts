@@ -6,6 +6,7 @@
  * session, together with their receipts: a PUBLISH that is repeated after a reconnect waits for the same receipt and
  * is not published twice.
  */
+import type { ClientId } from '../../kernel/kernel.js';
 import type { Receipt } from '../message/message.js';
 import { type AckType, type InboundPublish, packetType, PeerFault, protocolError, reasons } from '../wire/wire.js';
 import { type Channel, receiveMaximum, topicAliasMax } from './channel.js';
@@ -23,6 +24,7 @@ interface WaitingAck {
 }
 
 export class Inbound {
+  readonly #clientId: ClientId;
   readonly #host: SessionHost;
   #access: Access;
   #lastTopic: string | undefined;
@@ -33,7 +35,8 @@ export class Inbound {
   #waiting: WaitingAck[] = [];
   #channel: Channel | undefined;
 
-  constructor(host: SessionHost, access: Access) {
+  constructor(clientId: ClientId, host: SessionHost, access: Access) {
+    this.#clientId = clientId;
     this.#host = host;
     this.#access = access;
   }
@@ -60,6 +63,7 @@ export class Inbound {
     else if (message.topic.bytes.length === 0) throw protocolError('an empty topic without a topic alias');
     if (message.topic.bytes.length > topicBytesMax)
       throw new PeerFault(reasons.topicNameInvalid, `a topic name has at most ${topicBytesMax} bytes here`);
+    message.publisher = this.#clientId;
     const { meters } = this.#host;
     meters.messagesReceived++;
     meters.bytesReceived += message.payloadEnd - message.payloadStart;

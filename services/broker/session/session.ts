@@ -66,7 +66,7 @@ export class Session {
     this.clientId = clientId;
     this.#host = host;
     this.#access = access;
-    this.#inbound = new Inbound(host, access);
+    this.#inbound = new Inbound(clientId, host, access);
     this.#outbound = new Outbound(this, host);
   }
 

@@ -96,7 +96,8 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   onBytes(chunk: Buffer): void {
     if (this.closed) return;
     const { clock } = this.#world;
-    this.#heardAtMs = clock.monotonicMs();
+    // Before CONNECT is complete bytes do not buy time: a trickle is as late as silence.
+    if (this.#connect) this.#heardAtMs = clock.monotonicMs();
     this.#nowMs = clock.nowMs();
     this.#guarded(() => this.#reader.read(chunk, this.#nowMs));
   }
@@ -251,9 +252,12 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #refuse(fault: PeerFault): void {
     const dialect: ProtocolVersion | undefined = fault.dialect ?? this.#connect?.version;
     const { reason } = fault;
-    if (dialect === 5 && reason.code !== undefined)
-      this.push(...whole(encodeConnack(5, false, reason.code, { reasonString: fault.message })));
-    else if (dialect !== undefined && dialect !== 5 && reason.connack3 !== undefined)
+    if (dialect === 5 && reason.code !== undefined) {
+      const withWords = encodeConnack(5, false, reason.code, { reasonString: fault.message });
+      // [MQTT-3.2.2-19] Not larger than the client takes.
+      const fits = withWords.length <= (this.#connect?.properties.maximumPacketSize ?? Infinity);
+      this.push(...whole(fits ? withWords : encodeConnack(5, false, reason.code)));
+    } else if (dialect !== undefined && dialect !== 5 && reason.connack3 !== undefined)
       this.push(...whole(encodeConnack(dialect, false, reason.connack3)));
     this.#end(reason, { publishWill: false });
     this.#leave();

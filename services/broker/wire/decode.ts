@@ -28,7 +28,7 @@ export function decodePacket(firstByte: number, cursor: Cursor, version: Protoco
   switch (type) {
     case packetType.connect:
       requireFlags(flags, 0);
-      return complete(decodeConnect(cursor), cursor);
+      return decodeConnect(cursor);
     case packetType.subscribe:
       requireFlags(flags, 2); // [MQTT-3.8.1-1]
       return complete(decodeSubscribe(cursor, version), cursor);
@@ -72,7 +72,7 @@ export function packetIdentifier(cursor: Cursor): number {
 function decodeConnect(cursor: Cursor): ConnectPacket {
   const version = protocolVersion(cursor);
   try {
-    return decodeConnectOf(version, cursor);
+    return complete(decodeConnectOf(version, cursor), cursor);
   } catch (error) {
     if (error instanceof PeerFault) error.dialect = version;
     throw error;
@@ -174,9 +174,14 @@ function decodeUnsubscribe(cursor: Cursor, version: ProtocolVersion): Unsubscrib
   return { type: 'unsubscribe', packetId, filters, properties };
 }
 
+/** [MQTT-3.14.2-1] What a client may say (table 3-10). */
+const disconnectCodes = new Set([0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99]);
+
 function decodeDisconnect(cursor: Cursor, version: ProtocolVersion): DisconnectPacket {
   if (version !== 5 || cursor.left === 0) return { type: 'disconnect', reasonCode: 0, properties: {} };
   const reasonCode = cursor.u8();
+  if (!disconnectCodes.has(reasonCode))
+    throw malformed(`DISCONNECT of a client has no reason 0x${reasonCode.toString(16)}`);
   const properties = cursor.left > 0 ? readProperties(cursor, 'disconnect') : {};
   return { type: 'disconnect', reasonCode, properties };
 }

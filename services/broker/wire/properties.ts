@@ -113,7 +113,7 @@ export function readProperties(cursor: Cursor, home: PropertyHome): Properties {
     else found[name] = value;
   }
   cursor.at += length;
-  return found as Properties;
+  return found;
 }
 
 function readValue(cursor: Cursor, type: Type): number | string | Buffer | [string, string] {

@@ -131,6 +131,7 @@ export class PacketReader {
       const byte = this.#held[i]!;
       length += (byte & 0x7f) << (7 * (i - 1));
       if (byte < 0x80) {
+        if (byte === 0 && i > 1) throw longerThanNeeded();
         this.#checkAnnounced(this.#held[0]!, length);
         return i + 1 + length - this.#heldBytes;
       }
@@ -146,7 +147,10 @@ export class PacketReader {
       if (body >= end) return this.#incomplete(bytes, at);
       const byte = bytes[body++]!;
       length += (byte & 0x7f) << shift;
-      if (byte < 0x80) break;
+      if (byte < 0x80) {
+        if (byte === 0 && shift > 0) throw longerThanNeeded();
+        break;
+      }
       if (shift === 21) throw malformed('the remaining length has more than four bytes');
     }
     const firstByte = bytes[at]!;
@@ -265,6 +269,11 @@ export class PacketReader {
     }
     this.#sink.onPacket(packet);
   }
+}
+
+/** [MQTT-1.5.5-1] A QoS 0 frame may go on as it came, so this matters to others, too. */
+function longerThanNeeded(): PeerFault {
+  return malformed('a remaining length that is longer than it needs to be');
 }
 
 function tooLarge(packetBytes: number, packetBytesMax: number): PeerFault {

@@ -1,0 +1,127 @@
+/**
+ * The record that travels between rooms: one application message.
+ *
+ * A message that has just been read is *volatile*: its payload is a range of the read buffer and the object itself
+ * is used again for the next PUBLISH. Whoever holds on to a message after the call that brought it calls `keep()`;
+ * all who do so for one message share one copy. That is why QoS 0 traffic allocates nothing.
+ *
+ *      source   [ ....|payloadStart ........ payloadEnd|.... ]
+ *      image3   a complete QoS 0, retain 0 PUBLISH frame with this content for an MQTT 3.x client
+ *      image5   the same for an MQTT 5.0 client (no subscription identifier, no alias)
+ *
+ * An image is a range of some buffer (kept in plain fields, not in an object per message). It starts out as the frame that came in, where that is byte for byte what goes
+ * out; otherwise the first subscriber that needs one has it encoded and all others share it.
+ */
+import type { ClientId } from '../../kernel/kernel.js';
+
+export type QoS = 0 | 1 | 2;
+
+/** A valid topic name, decoded once. Equal names need not be the same object. */
+export interface TopicName {
+  readonly text: string;
+  /** UTF-8, without length prefix. */
+  readonly bytes: Buffer;
+}
+
+export const emptyBytes: Buffer = Buffer.alloc(0);
+
+export class Message {
+  topic: TopicName;
+  qos: QoS = 0;
+  retain = false;
+  source: Buffer = emptyBytes;
+  payloadStart = 0;
+  payloadEnd = 0;
+  /**
+   * MQTT 5.0 properties that go on to subscribers as they came, encoded and in order (payload format, content type,
+   * response topic, correlation data, user properties); never aliases, expiry or subscription identifiers.
+   */
+  properties: Buffer = emptyBytes;
+  /** Milliseconds since the epoch after which it is not delivered any more; Infinity without expiry. */
+  expiresAtMs = Infinity;
+  /** The client that published it; undefined for the broker's own messages. */
+  publisher: ClientId | undefined = undefined;
+  image3: Buffer | undefined = undefined;
+  image3Start = 0;
+  image3End = 0;
+  image5: Buffer | undefined = undefined;
+  image5Start = 0;
+  image5End = 0;
+  readonly #volatile: boolean;
+  #kept: Message | undefined = undefined;
+
+  private constructor(topic: TopicName, isVolatile: boolean) {
+    this.topic = topic;
+    this.#volatile = isVolatile;
+  }
+
+  /** The reusable record of a read loop; call `renew` before each use. */
+  static volatile(): Message {
+    return new Message({ text: '', bytes: emptyBytes }, true);
+  }
+
+  /** A message of its own, for everything that did not come out of a read buffer. The buffers are not copied. */
+  static of(fields: {
+    topic: TopicName;
+    payload: Buffer;
+    qos: QoS;
+    retain: boolean;
+    properties?: Buffer;
+    expiresAtMs?: number;
+    publisher?: ClientId | undefined;
+  }): Message {
+    const message = new Message(fields.topic, false);
+    message.qos = fields.qos;
+    message.retain = fields.retain;
+    message.source = fields.payload;
+    message.payloadEnd = fields.payload.length;
+    message.properties = fields.properties ?? emptyBytes;
+    message.expiresAtMs = fields.expiresAtMs ?? Infinity;
+    message.publisher = fields.publisher;
+    return message;
+  }
+
+  /** Forgets what the last message left behind. */
+  renew(): void {
+    this.#kept = undefined;
+    this.image3 = undefined;
+    this.image5 = undefined;
+    this.properties = emptyBytes;
+    this.expiresAtMs = Infinity;
+  }
+
+  get payloadBytes(): number {
+    return this.payloadEnd - this.payloadStart;
+  }
+
+  /** What it takes to hold the message, in bytes; the objects around it are counted with a flat 200. */
+  get heldBytes(): number {
+    return this.payloadEnd - this.payloadStart + this.properties.length + this.topic.bytes.length + 200;
+  }
+
+  /** A view, valid as long as the message is. */
+  get payload(): Buffer {
+    return this.source.subarray(this.payloadStart, this.payloadEnd);
+  }
+
+  /** This message as one that may be held: itself, or one shared copy of a volatile one. */
+  keep(): Message {
+    if (!this.#volatile) return this;
+    if (this.#kept) return this.#kept;
+    const payloadBytes = this.payloadEnd - this.payloadStart;
+    const bytes = Buffer.allocUnsafe(payloadBytes + this.properties.length);
+    this.source.copy(bytes, 0, this.payloadStart, this.payloadEnd);
+    const kept = new Message(this.topic, false);
+    if (this.properties.length > 0) {
+      this.properties.copy(bytes, payloadBytes);
+      kept.properties = bytes.subarray(payloadBytes);
+    }
+    kept.qos = this.qos;
+    kept.retain = this.retain;
+    kept.source = bytes;
+    kept.payloadEnd = payloadBytes;
+    kept.expiresAtMs = this.expiresAtMs;
+    kept.publisher = this.publisher;
+    return (this.#kept = kept);
+  }
+}
