@@ -64,7 +64,7 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
   const disconnect = createRoute({
     method: 'delete',
     path: `${path}/{clientId}`,
-    summary: 'Disconnect a client',
+    summary: 'Disconnect a client and end its session',
     description: 'Within two seconds. The client may connect again: delete its credential to keep it out.',
     tags,
     security: bearer,
