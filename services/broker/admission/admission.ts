@@ -243,6 +243,7 @@ export class Admission {
       receiveMaximum: properties.receiveMaximum ?? 65_535,
       packetBytesMax: properties.maximumPacketSize ?? Infinity,
       topicAliasMax: properties.topicAliasMaximum ?? 0,
+      problemInformation: properties.requestProblemInformation !== 0,
     });
     const keepAlive = keepAliveSeconds(packet, this.#options.keepAliveSecondsMax);
     // [MQTT-3.2.0-1] First of all; [MQTT-3.2.2-2] [MQTT-3.2.2-3] tell whether there was a session.

@@ -5,7 +5,7 @@
  */
 import type { Clock, ClientId, Log, TenantId } from '../../kernel/kernel.js';
 import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
-import type { Message} from '../message/message.js';
+import type { Message } from '../message/message.js';
 import { type Meters, newMeters, type Receipt } from '../message/message.js';
 import type { Session, SessionHost, Subscription } from '../session/session.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';

@@ -5,12 +5,15 @@
 import type { DeliveryTerms, Message, QoS, TopicName } from '../message/message.js';
 import {
   type AckType,
+  encodeRefusal,
   encodeSuback,
   encodeUnsuback,
+  packetType,
   type ProtocolVersion,
   publishBytes,
   type PublishForm,
   reasons,
+  reasonWords,
   type Slab,
   writeAck,
   writePublish,
@@ -36,6 +39,8 @@ export interface ChannelOptions {
   readonly packetBytesMax: number;
   /** The client's Topic Alias Maximum. */
   readonly topicAliasMax: number;
+  /** The client's Request Problem Information: reason strings on other packets than CONNACK and DISCONNECT. */
+  readonly problemInformation: boolean;
 }
 
 export type Sent = 'sent' | 'too-large' | 'too-slow';
@@ -60,6 +65,7 @@ export class Channel {
   readonly #slab: Slab;
   readonly #packetBytesMax: number;
   readonly #aliasesOutMax: number;
+  readonly #problemInformation: boolean;
   #aliasesOut: Map<string, number> | undefined;
   #aliasesIn: (TopicName | undefined)[] | undefined;
 
@@ -69,6 +75,7 @@ export class Channel {
     this.version = options.version;
     this.window = Math.min(options.receiveMaximum, receiveMaximum);
     this.#packetBytesMax = options.packetBytesMax;
+    this.#problemInformation = options.problemInformation;
     this.#aliasesOutMax = Math.min(options.topicAliasMax, topicAliasMax);
   }
 
@@ -161,12 +168,29 @@ export class Channel {
   }
 
   ack(type: AckType, packetId: number, reasonCode: number): void {
+    const isRefusal = reasonCode >= 0x80 && (type === packetType.puback || type === packetType.pubrec);
+    if (isRefusal && this.#explains) {
+      const explained = encodeRefusal(type, packetId, reasonCode, reasonWords(reasonCode));
+      if (this.#fits(explained)) return this.send(explained);
+    }
     const start = writeAck(this.#slab, type, packetId, this.version === 5 ? reasonCode : 0);
     this.#answer(this.#slab.bytes, start, this.#slab.at);
   }
 
-  suback(packetId: number, codes: readonly number[]): void {
-    this.send(encodeSuback(this.version, packetId, codes));
+  /** `refusal`: words for the first refusal, if there is one. */
+  suback(packetId: number, codes: readonly number[], refusal: string | undefined): void {
+    const explained = encodeSuback(this.version, packetId, codes, this.#explains ? refusal : undefined);
+    // [MQTT-3.9.2-1] The words are left out where they make the packet too large.
+    this.send(this.#fits(explained) ? explained : encodeSuback(this.version, packetId, codes));
+  }
+
+  /** [MQTT-3.1.2-29] */
+  get #explains(): boolean {
+    return this.version === 5 && this.#problemInformation;
+  }
+
+  #fits(packet: Buffer): boolean {
+    return packet.length <= this.#packetBytesMax;
   }
 
   unsuback(packetId: number, codes: readonly number[]): void {
@@ -175,7 +199,7 @@ export class Channel {
 
   send(packet: Buffer): void {
     // [MQTT-3.1.2-24] Nothing larger than the client takes; and an answer that cannot be given ends the connection.
-    if (packet.length > this.#packetBytesMax)
+    if (!this.#fits(packet))
       this.outbox.close(reasons.packetTooLarge, 'an answer is larger than the Maximum Packet Size of the client');
     else this.#answer(packet, 0, packet.length);
   }

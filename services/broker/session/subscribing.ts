@@ -17,12 +17,14 @@ export function receiveSubscribe(
   packet: SubscribePacket,
 ): void {
   const codes: number[] = [];
+  const refusals: string[] = [];
   const retainedFor: Subscription[] = [];
   const id = packet.properties.subscriptionIdentifier ?? 0;
   for (const request of packet.subscriptions) {
     const subscription = examine(session, host, access, request, id);
-    if (typeof subscription === 'number') {
-      codes.push(channel.version === 5 ? subscription : failure3);
+    if ('code' in subscription) {
+      codes.push(channel.version === 5 ? subscription.code : failure3);
+      refusals.push(`${request.filter}: ${subscription.why}`);
       continue;
     }
     const isNew = !session.subscriptions.has(request.filter);
@@ -34,26 +36,37 @@ export function receiveSubscribe(
     if (group === undefined && (retainHandling === 0 || (retainHandling === 1 && isNew)))
       retainedFor.push(subscription);
   }
-  channel.suback(packet.packetId, codes); // [MQTT-3.8.4-1] [MQTT-3.8.4-6]
+  channel.suback(packet.packetId, codes, refusals[0]); // [MQTT-3.8.4-1] [MQTT-3.8.4-6]
   for (const subscription of retainedFor) host.sendRetained(session, subscription);
 }
 
-/** The subscription to make, or the MQTT 5.0 reason code of its refusal. */
+/** A refusal: MQTT 5.0 reason code, and the words for the reason string. */
+interface Refusal {
+  readonly code: number;
+  readonly why: string;
+}
+
 function examine(
   session: Session,
   host: SessionHost,
   access: Access,
   request: SubscriptionRequest,
   id: number,
-): Subscription | number {
+): Subscription | Refusal {
   const shared = parseShared(request.filter);
-  if (typeof shared === 'string') return 0x8f;
+  if (typeof shared === 'string') return { code: 0x8f, why: shared };
   if (shared !== undefined && request.noLocal) throw protocolError('No Local on a shared subscription'); // [MQTT-3.8.3-4]
   const topicFilter = shared?.filter ?? request.filter;
-  if (topicFilterError(topicFilter) !== undefined || Buffer.byteLength(request.filter) > topicBytesMax) return 0x8f;
-  if (!access.maySubscribe(topicFilter)) return 0x87;
+  const error = topicFilterError(topicFilter);
+  if (error !== undefined) return { code: 0x8f, why: error };
+  if (Buffer.byteLength(request.filter) > topicBytesMax)
+    return { code: 0x8f, why: `a topic filter has at most ${topicBytesMax} bytes here` };
+  if (!access.maySubscribe(topicFilter))
+    return { code: 0x87, why: 'not allowed by the access rules of the credential' };
   const { subscriptions } = session;
-  if (!subscriptions.has(request.filter) && subscriptions.size >= host.limits.subscriptionsPerSession) return 0x97;
+  const { subscriptionsPerSession } = host.limits;
+  if (!subscriptions.has(request.filter) && subscriptions.size >= subscriptionsPerSession)
+    return { code: 0x97, why: `a session may have ${subscriptionsPerSession} subscriptions` };
   return { ...request, topicFilter, group: shared?.group, id };
 }
 

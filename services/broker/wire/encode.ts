@@ -2,7 +2,7 @@
  * The packets that a server sends once in a while: CONNACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT.
  * Each gives the complete packet.
  */
-import type { ProtocolVersion } from './packets.js';
+import type { AckType, ProtocolVersion } from './packets.js';
 import { packetType } from './packets.js';
 import { encodeProperties, encodeVariableByteInteger, type Properties } from './properties.js';
 
@@ -29,9 +29,14 @@ export function encodeConnack(
 
 const identifier = (packetId: number): Buffer => Buffer.of(packetId >> 8, packetId & 0xff);
 
-export function encodeSuback(version: ProtocolVersion, packetId: number, codes: readonly number[]): Buffer {
+export function encodeSuback(
+  version: ProtocolVersion,
+  packetId: number,
+  codes: readonly number[],
+  reasonString?: string,
+): Buffer {
   return version === 5
-    ? packet(packetType.suback, identifier(packetId), withLength({}), Buffer.from(codes))
+    ? packet(packetType.suback, identifier(packetId), withLength({ reasonString }), Buffer.from(codes))
     : packet(packetType.suback, identifier(packetId), Buffer.from(codes));
 }
 
@@ -40,6 +45,11 @@ export function encodeUnsuback(version: ProtocolVersion, packetId: number, codes
   return version === 5
     ? packet(packetType.unsuback, identifier(packetId), withLength({}), Buffer.from(codes))
     : packet(packetType.unsuback, identifier(packetId));
+}
+
+/** PUBACK or PUBREC of MQTT 5.0 that says in words why the message was refused. */
+export function encodeRefusal(type: AckType, packetId: number, reasonCode: number, reasonString: string): Buffer {
+  return packet(type, identifier(packetId), Buffer.of(reasonCode), withLength({ reasonString }));
 }
 
 export const pingresp: Buffer = Buffer.of(packetType.pingresp << 4, 0);

@@ -98,6 +98,13 @@ export const reasons = {
   clientTooSlow: row('client-too-slow', undefined, 'client', 'answers pile up because the client does not read'),
 } as const satisfies Record<string, Reason>;
 
+const wordsByCode = new Map(Object.values<Reason>(reasons).map(({ code, words }) => [code, words]));
+
+/** What a reason code of 0x80 or above means, in words. */
+export function reasonWords(code: number): string {
+  return wordsByCode.get(code) ?? reasons.unspecifiedError.words;
+}
+
 /** Thrown by the decoder and by checks on what a peer sent; ends that one connection. */
 export class PeerFault extends Error {
   override readonly name = 'PeerFault';
