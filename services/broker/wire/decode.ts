@@ -5,7 +5,7 @@
  */
 import { topicNameError } from '../../topic/topic.js';
 import type { QoS } from '../message/message.js';
-import { Cursor } from './cursor.js';
+import type { Cursor } from './cursor.js';
 import {
   type AuthPacket,
   type ConnectPacket,
