@@ -1,29 +1,26 @@
 /** All conformance tables. */
 import type { Table } from './row.js';
-import {
-  accessRows,
-  messageRows,
-  sharingRows,
-  strictRows,
-  strictRowsV3,
-  v3Rows as mixedV3Rows,
-} from './shoal/messages.js';
-import { connectingRows, sessionRows as shoalSessionRows, willRows } from './shoal/sessions.js';
+import { accessRows, v3Rows } from './shoal/access.js';
+import { connectingRows } from './shoal/connecting.js';
+import { messageRows, sharingRows, strictRows, strictRowsV3 } from './shoal/messages.js';
+import * as shoalSessions from './shoal/sessions.js';
 import * as v3Connect from './v3/connect.js';
+import * as v3Payload from './v3/connect-payload.js';
+import * as v3Data from './v3/data.js';
 import * as v3Operation from './v3/operation.js';
 import * as v3Publish from './v3/publish.js';
 import { acknowledgementRows } from './v5/acknowledgements.js';
+import { connackRows } from './v5/connack.js';
 import { connectRows } from './v5/connect.js';
-import { connackRows, connectPayloadRows } from './v5/connect-payload.js';
+import { connectPayloadRows } from './v5/connect-payload.js';
 import { dataRows } from './v5/data.js';
-import { authRows, disconnectRows } from './v5/disconnect.js';
+import { authenticationRows, authRows, disconnectRows } from './v5/disconnect.js';
 import { deliveryRows, sessionRows } from './v5/operation.js';
-import { publishActionRows, publishOnceRows, publishRows } from './v5/publish.js';
+import { publishRows } from './v5/publish.js';
+import { publishActionRows, publishOnceRows } from './v5/publish-actions.js';
 import { subscribeOptionRows, subscribeRows } from './v5/subscribe.js';
 import { errorRows, flowRows, sharedRows, topicRows } from './v5/topics.js';
 import { webSocketRows } from './v5/websocket.js';
-
-const isAuthFlow = (id: string): boolean => id.startsWith('MQTT-4.12');
 
 export const tables: Table[] = [
   {
@@ -40,13 +37,13 @@ export const tables: Table[] = [
       ...acknowledgementRows,
       ...subscribeRows,
       ...disconnectRows,
-      ...authRows.filter((row) => !isAuthFlow(row.id)),
+      ...authRows,
       ...sessionRows,
       ...deliveryRows,
       ...topicRows,
       ...sharedRows,
       ...flowRows,
-      ...authRows.filter((row) => isAuthFlow(row.id)),
+      ...authenticationRows,
       ...errorRows,
       ...webSocketRows,
     ],
@@ -56,9 +53,10 @@ export const tables: Table[] = [
     title: 'MQTT 3.1.1',
     level: 4,
     rows: [
-      ...v3Connect.dataRows,
+      ...v3Data.dataRows,
       ...v3Connect.connectRows,
-      ...v3Connect.connackRows,
+      ...v3Payload.connectPayloadRows,
+      ...v3Payload.connackRows,
       ...v3Publish.publishRows,
       ...v3Publish.subscribeRows,
       ...v3Operation.operationRows,
@@ -71,8 +69,8 @@ export const tables: Table[] = [
     rows: [
       ...strictRows,
       ...connectingRows,
-      ...shoalSessionRows,
-      ...willRows,
+      ...shoalSessions.sessionRows,
+      ...shoalSessions.willRows,
       ...publishOnceRows,
       ...messageRows,
       ...subscribeOptionRows,
@@ -84,6 +82,6 @@ export const tables: Table[] = [
     key: 'shoal',
     title: 'Beyond the numbered statements, MQTT 3.1 and 3.1.1',
     level: 4,
-    rows: [...strictRowsV3, ...mixedV3Rows],
+    rows: [...strictRowsV3, ...v3Rows],
   },
 ];

@@ -2,7 +2,8 @@
  * What one conformance row works with: clients of the right protocol level and account, and names that no other row
  * uses, so that rows can run side by side against one broker.
  */
-import { PacketClient, type ConnectFields } from '../support/packet-client.js';
+import { type ConnectFields } from '../support/packet-bytes.js';
+import { PacketClient } from '../support/packet-client.js';
 import type { ProtocolLevel } from '../support/packet-codec.js';
 import type { Credential, TestBroker } from '../support/broker.js';
 

@@ -8,83 +8,22 @@
 import { connect as connectSocket, type Socket } from 'node:net';
 import {
   bytes,
-  BrokerFault,
-  decode,
-  frameBytes,
-  type Packet,
-  type Properties,
-  type ProtocolLevel,
-} from './packet-codec.js';
+  connectBytes,
+  publishBytes,
+  subscribeBytes,
+  type ConnectFields,
+  type PublishFields,
+  type SubscriptionFields,
+} from './packet-bytes.js';
+import { BrokerFault, decode, frameBytes, type Packet, type Properties, type ProtocolLevel } from './packet-codec.js';
+import { describe, hex, isSubset } from './packet-match.js';
 import type { PacketName } from './packet-tables.js';
-
-export interface Will {
-  topic: string;
-  payload: string | Buffer;
-  qos?: number;
-  retain?: boolean;
-  properties?: Properties;
-}
-
-export interface ConnectFields {
-  version?: ProtocolLevel;
-  clientId?: string;
-  /** Clean Session or Clean Start; true by default. */
-  clean?: boolean;
-  keepalive?: number;
-  will?: Will;
-  properties?: Properties;
-  username?: string | undefined;
-  password?: string | Buffer | undefined;
-}
-
-export interface PublishFields {
-  topic: string;
-  payload?: string | Buffer;
-  qos?: 0 | 1 | 2;
-  dup?: boolean;
-  retain?: boolean;
-  packetId?: number;
-  properties?: Properties;
-}
-
-export interface SubscriptionFields {
-  filter: string;
-  qos?: number;
-  noLocal?: boolean;
-  retainAsPublished?: boolean;
-  retainHandling?: number;
-}
 
 /** Fields to compare; a property given as undefined must be absent. */
 export type Match = Partial<Omit<Packet, 'payload' | 'properties'>> & {
   payload?: string | Buffer;
   properties?: { [K in keyof Properties]: Properties[K] | undefined };
 };
-
-/** The bytes of a CONNECT; rows that need a broken one take it apart with `bytes`. */
-export function connectBytes(c: ConnectFields): Buffer {
-  const level = c.version ?? 5;
-  const will = c.will;
-  const flags =
-    ((c.clean ?? true) ? 2 : 0) |
-    (will ? 4 | ((will.qos ?? 0) << 3) | (will.retain ? 32 : 0) : 0) |
-    (c.password !== undefined ? 64 : 0) |
-    (c.username !== undefined ? 128 : 0);
-  return bytes.packet(
-    'connect',
-    0,
-    bytes.utf8(level === 3 ? 'MQIsdp' : 'MQTT'),
-    bytes.u8(level),
-    bytes.u8(flags),
-    bytes.u16(c.keepalive ?? 0),
-    ...(level === 5 ? [bytes.properties(c.properties)] : []),
-    bytes.utf8(c.clientId ?? ''),
-    ...(will && level === 5 ? [bytes.properties(will.properties)] : []),
-    ...(will ? [bytes.utf8(will.topic), bytes.binary(will.payload)] : []),
-    ...(c.username !== undefined ? [bytes.utf8(c.username)] : []),
-    ...(c.password !== undefined ? [bytes.binary(c.password)] : []),
-  );
-}
 
 export class PacketClient {
   level: ProtocolLevel;
@@ -166,15 +105,7 @@ export class PacketClient {
   }
 
   publishBytes(p: PublishFields): Buffer {
-    const qos = p.qos ?? 0;
-    return bytes.packet(
-      'publish',
-      (p.dup ? 8 : 0) | (qos << 1) | (p.retain ? 1 : 0),
-      bytes.utf8(p.topic),
-      ...(qos > 0 ? [bytes.u16(p.packetId ?? 1)] : []),
-      ...(this.level === 5 ? [bytes.properties(p.properties)] : []),
-      Buffer.from(p.payload ?? ''),
-    );
+    return publishBytes(p, this.level);
   }
 
   /** Each byte in a write of its own. */
@@ -202,14 +133,7 @@ export class PacketClient {
 
   sendSubscribe(subscriptions: (string | SubscriptionFields)[], properties?: Properties, packetId?: number): number {
     const id = packetId ?? this.nextPacketId();
-    const parts = subscriptions.map((s) => {
-      const f = typeof s === 'string' ? { filter: s } : s;
-      const options =
-        (f.qos ?? 2) | (f.noLocal ? 4 : 0) | (f.retainAsPublished ? 8 : 0) | ((f.retainHandling ?? 0) << 4);
-      return Buffer.concat([bytes.utf8(f.filter), bytes.u8(options)]);
-    });
-    const props = this.level === 5 ? [bytes.properties(properties)] : [];
-    this.send(bytes.packet('subscribe', 2, bytes.u16(id), ...props, ...parts));
+    this.send(subscribeBytes(subscriptions, this.level, id, properties));
     return id;
   }
 
@@ -250,6 +174,20 @@ export class PacketClient {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  /** Closes its own direction only, without DISCONNECT. */
+  hangUp(): void {
+    this.#socket.end();
+  }
+
+  /** A client that does not read: what the broker sends stays in the network. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
+  readOn(): void {
+    this.#socket.resume();
   }
 
   // ---- receiving
@@ -333,11 +271,12 @@ export class PacketClient {
   async expect(cmd: PacketName, match: Match = {}): Promise<Packet> {
     const packet = await this.next(cmd);
     if (packet.cmd !== cmd) throw new Error(`expected ${cmd}, got ${describe(packet)}`);
-    for (const [field, wanted] of Object.entries(match)) {
-      const got = packet[field as keyof Packet];
-      const same = isSubset(field === 'payload' ? String(wanted) : wanted, field === 'payload' ? String(got) : got);
-      if (!same) throw new Error(`${cmd}.${field}: expected ${JSON.stringify(wanted)}, got ${describe(packet)}`);
-    }
+    const { payload, ...fields } = match;
+    for (const [field, wanted] of Object.entries(fields))
+      if (!isSubset(wanted, packet[field as keyof Packet]))
+        throw new Error(`${cmd}.${field}: expected ${JSON.stringify(wanted)}, got ${describe(packet)}`);
+    if (payload !== undefined && !packet.payload?.equals(Buffer.from(payload)))
+      throw new Error(`payload: expected ${String(payload).slice(0, 80)}, got ${describe(packet)}`);
     return packet;
   }
 
@@ -403,26 +342,4 @@ export class PacketClient {
 
 function never(message: string): never {
   throw new BrokerFault(message);
-}
-
-const hex = (n: number): string => `0x${n.toString(16).padStart(2, '0')}`;
-
-function describe(p: Packet): string {
-  const { raw, payload, ...rest } = p;
-  const reason = p.reasonCode === undefined ? '' : ` ${hex(p.reasonCode)}`;
-  return `${p.cmd}${reason} ${JSON.stringify({ ...rest, ...(payload && { payload: String(payload).slice(0, 80) }) })} (${raw.toString('hex').slice(0, 120)})`;
-}
-
-/** Objects match when every named field does; everything else must be equal. */
-function isSubset(wanted: unknown, got: unknown): boolean {
-  if (Buffer.isBuffer(wanted)) return Buffer.isBuffer(got) && wanted.equals(got);
-  if (Array.isArray(wanted))
-    return Array.isArray(got) && got.length === wanted.length && wanted.every((w, i) => isSubset(w, got[i]));
-  if (typeof wanted === 'object' && wanted !== null)
-    return (
-      typeof got === 'object' &&
-      got !== null &&
-      Object.entries(wanted).every(([k, w]) => isSubset(w, (got as Record<string, unknown>)[k]))
-    );
-  return wanted === got;
 }

@@ -5,13 +5,7 @@
  * bits, shortest length encoding, UTF-8, the properties and reason codes its type may carry. The encoder writes what it is
  * told, so that `bytes` below can also build packets no client should send. Used by PacketClient; never by the broker.
  */
-import {
-  packetNumbers,
-  packetNames,
-  properties as propertyTable,
-  serverReasonCodes,
-  type PacketName,
-} from './packet-tables.js';
+import { packetNames, properties as propertyTable, serverReasonCodes, type PacketName } from './packet-tables.js';
 
 /** 3 is MQTT 3.1 (MQIsdp), 4 is 3.1.1, 5 is 5.0: the protocol level on the wire. */
 export type ProtocolLevel = 3 | 4 | 5;
@@ -63,68 +57,6 @@ export interface Packet {
   qos?: number;
   dup?: boolean;
   retain?: boolean;
-}
-
-/** Byte builders, for well-formed and for broken packets alike. */
-export const bytes = {
-  u8: (n: number) => Buffer.from([n]),
-  u16: (n: number) => Buffer.from([n >> 8, n & 255]),
-  u32: (n: number) => Buffer.from([(n >>> 24) & 255, (n >>> 16) & 255, (n >>> 8) & 255, n & 255]),
-  varint(n: number): Buffer {
-    const out: number[] = [];
-    do {
-      const low = n % 128;
-      n = Math.floor(n / 128);
-      out.push(n > 0 ? low | 128 : low);
-    } while (n > 0);
-    return Buffer.from(out);
-  },
-  binary: (b: Buffer | string) => Buffer.concat([bytes.u16(Buffer.byteLength(b)), Buffer.from(b as Buffer)]),
-  utf8: (s: string) => bytes.binary(Buffer.from(s, 'utf8')),
-  /** A whole packet: first byte from the type and flags, then the length, then the parts. */
-  packet(cmd: PacketName | number, flags: number, ...parts: Buffer[]): Buffer {
-    const body = Buffer.concat(parts);
-    const type = typeof cmd === 'number' ? cmd : packetNumbers[cmd];
-    return Buffer.concat([bytes.u8((type << 4) | flags), bytes.varint(body.length), body]);
-  },
-  /** One property: identifier and value. */
-  property(name: keyof Properties, value: unknown): Buffer {
-    const row = propertyTable.find((p) => p.name === name)!;
-    return Buffer.concat([bytes.u8(row.id), encodeValue(row.type, value)]);
-  },
-  /** Property length and properties; user properties and subscription identifiers are written one by one. */
-  properties(p: Properties = {}): Buffer {
-    const parts: Buffer[] = [];
-    for (const name of Object.keys(p) as (keyof Properties)[]) {
-      const value = p[name];
-      if (value === undefined) continue;
-      const many = name === 'userProperties' || Array.isArray(value);
-      for (const one of many ? (value as unknown[]) : [value]) parts.push(bytes.property(name, one));
-    }
-    const body = Buffer.concat(parts);
-    return Buffer.concat([bytes.varint(body.length), body]);
-  },
-};
-
-function encodeValue(type: string, value: unknown): Buffer {
-  switch (type) {
-    case 'u8':
-      return bytes.u8(value as number);
-    case 'u16':
-      return bytes.u16(value as number);
-    case 'u32':
-      return bytes.u32(value as number);
-    case 'varint':
-      return bytes.varint(value as number);
-    case 'utf8':
-      return bytes.utf8(value as string);
-    case 'binary':
-      return bytes.binary(value as Buffer);
-    default: {
-      const [name, text] = value as [string, string];
-      return Buffer.concat([bytes.utf8(name), bytes.utf8(text)]);
-    }
-  }
 }
 
 /** What the broker sent breaks the specification, whatever the row was looking at. */
@@ -211,7 +143,7 @@ function readProperties(cmd: PacketName, r: Reader): Properties {
     if (row.bool && (value as number) > 1) fault(`${row.name} is ${String(value)}`);
     if (row.notZero && value === 0) fault(`${row.name} is 0`);
   }
-  return out as Properties;
+  return out;
 }
 
 /** Length of the first whole packet in `b`, or 0 when more bytes are needed. */

@@ -1,6 +1,5 @@
 /** What CONNECT must do in every version: order, validation, identifiers, take-over, keep alive. */
-import { bytes } from '../../support/packet-codec.js';
-import { connectBytes } from '../../support/packet-client.js';
+import { bytes, connectBytes } from '../../support/packet-bytes.js';
 import type { Trial } from '../trial.js';
 
 /** A CONNECT taken apart, so that one part can be broken. */
@@ -185,13 +184,6 @@ export async function keepAlive(t: Trial): Promise<void> {
   await client.expectClosed(t.v5 ? 0x8d : undefined);
   const tookMs = performance.now() - start;
   if (tookMs < 1_400 || tookMs > 4_000) throw new Error(`closed after ${Math.round(tookMs)} ms`);
-}
-
-export async function noKeepAlive(t: Trial): Promise<void> {
-  const silent = await t.connect({ keepalive: 0 });
-  const marker = await t.connect({ keepalive: 1 });
-  await marker.expectClosed();
-  await silent.expectNothing();
 }
 
 export async function pingKeepsAlive(t: Trial): Promise<void> {

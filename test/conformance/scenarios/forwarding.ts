@@ -1,5 +1,6 @@
 /** What MQTT 5 adds between publisher and subscriber: properties, identifiers, windows. */
-import { bytes, type Properties } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
+import { type Properties } from '../../support/packet-codec.js';
 import type { Trial } from '../trial.js';
 
 /** Lets real time pass: an expiry in seconds has no other clock from outside. */

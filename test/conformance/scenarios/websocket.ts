@@ -1,7 +1,7 @@
 /** MQTT over WebSocket: framing and subprotocol, in every version. */
+import { bytes, connectBytes } from '../../support/packet-bytes.js';
 import { WebSocket } from 'ws';
-import { bytes, decode, frameBytes, type Packet } from '../../support/packet-codec.js';
-import { connectBytes } from '../../support/packet-client.js';
+import { decode, frameBytes, type Packet } from '../../support/packet-codec.js';
 import { until } from '../../support/until.js';
 import type { Trial } from '../trial.js';
 

@@ -1,5 +1,5 @@
 /** MQTT 3.1.1, chapters 4, 6 and 7. */
-import { bytes } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
 import * as connecting from '../scenarios/connecting.js';
 import * as delivering from '../scenarios/delivering.js';

@@ -1,5 +1,5 @@
 /** MQTT 3.1.1, sections 3.3 to 3.14. */
-import { bytes } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
 import * as connecting from '../scenarios/connecting.js';
 import * as delivering from '../scenarios/delivering.js';

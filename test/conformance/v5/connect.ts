@@ -1,5 +1,5 @@
 /** MQTT 5.0, section 3.1: CONNECT up to its properties. */
-import { bytes } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
 import * as connecting from '../scenarios/connecting.js';
 import * as sessions from '../scenarios/sessions.js';

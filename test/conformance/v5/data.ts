@@ -1,5 +1,5 @@
 /** MQTT 5.0, chapters 1 and 2: data representation and packet format. */
-import { bytes } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
 import * as delivering from '../scenarios/delivering.js';
 import * as subscribing from '../scenarios/subscribing.js';

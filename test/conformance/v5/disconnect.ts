@@ -1,5 +1,5 @@
 /** MQTT 5.0, sections 3.14 and 3.15: DISCONNECT and AUTH. */
-import { bytes } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
 import * as connecting from '../scenarios/connecting.js';
 import * as wills from '../scenarios/wills.js';
@@ -126,6 +126,9 @@ export const authRows: Row[] = [
     binds: 'both',
     notTestable: 'the server offers no authentication method and never sends AUTH',
   },
+];
+
+export const authenticationRows: Row[] = [
   {
     id: 'MQTT-4.12.0-1',
     says: 'an authentication method that the server does not know ends the connection, with CONNACK 0x8C',

@@ -1,5 +1,5 @@
 /** MQTT 5.0, sections 3.8 to 3.12: SUBSCRIBE, UNSUBSCRIBE, PINGREQ. */
-import { bytes } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
 import * as connecting from '../scenarios/connecting.js';
 import * as delivering from '../scenarios/delivering.js';

@@ -1,5 +1,5 @@
 /** MQTT 5.0, sections 4.7 to 4.13: topics, shared subscriptions, flow control, errors. */
-import { bytes } from '../../support/packet-codec.js';
+import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
 import * as connecting from '../scenarios/connecting.js';
 import * as forwarding from '../scenarios/forwarding.js';
