@@ -16,6 +16,9 @@ import { isSystemFilter, systemMessages } from './system-topics.js';
 /** How soon a session that the tenant's delivery rate holds back is looked at again. */
 const pumpLaterMs = 50;
 
+/** QoS 1 and 2 messages that a tenant's sessions hold in memory, counted once each. */
+const heldBytesMax = 128 << 20;
+
 const ignore = (): void => {};
 
 export class Tenant implements SessionHost {
@@ -31,6 +34,7 @@ export class Tenant implements SessionHost {
   subscriptions = 0;
   /** Subscriptions to `$SYS` topics: without one nobody is told. */
   systemSubscriptions = 0;
+  #heldBytes = 0;
   readonly #clock: Clock;
   readonly #log: Log;
   #waitingToPump = new Set<Session>();
@@ -101,6 +105,19 @@ export class Tenant implements SessionHost {
     if (this.systemSubscriptions === 0) return;
     const nowMs = this.#clock.nowMs();
     for (const message of systemMessages(this, '$SYS/#', false, nowMs)) this.routing.publish(message, nowMs);
+  }
+
+  hold(message: Message): boolean {
+    if (message.holders === 0) {
+      if (this.#heldBytes + message.heldBytes > heldBytesMax) return false;
+      this.#heldBytes += message.heldBytes;
+    }
+    message.holders++;
+    return true;
+  }
+
+  letGo(message: Message): void {
+    if (--message.holders === 0) this.#heldBytes -= message.heldBytes;
   }
 
   takeDelivery(bytes: number, nowMs: number): boolean {

@@ -32,7 +32,7 @@ export class Inbound {
   #allowed: Map<string, boolean> | undefined;
   /** QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
   #qos2: Map<number, Receipt> | undefined;
-  #waiting: WaitingAck[] = [];
+  #waiting: WaitingAck[] | undefined;
   #channel: Channel | undefined;
 
   constructor(clientId: ClientId, host: SessionHost, access: Access) {
@@ -49,12 +49,12 @@ export class Inbound {
 
   attach(channel: Channel | undefined): void {
     this.#channel = channel;
-    this.#waiting = []; // A client that comes back sends again what was not acknowledged.
+    this.#waiting = undefined; // A client that comes back sends again what was not acknowledged.
   }
 
   /** QoS 1 and 2 messages whose exchange is not complete. */
   get unfinished(): number {
-    return (this.#qos2?.size ?? 0) + this.#waiting.length;
+    return (this.#qos2?.size ?? 0) + (this.#waiting?.length ?? 0);
   }
 
   onPublish(publish: InboundPublish, channel: Channel, nowMs: number): void {
@@ -97,11 +97,11 @@ export class Inbound {
   }
 
   #acknowledge(type: AckType, packetId: number, receipt: Receipt): void {
-    if (this.#waiting.length === 0 && receipt.reasonCode !== undefined) {
+    if (!this.#waiting?.length && receipt.reasonCode !== undefined) {
       this.#send(type, packetId, receipt.reasonCode);
       return;
     }
-    this.#waiting.push({ type, packetId, receipt });
+    (this.#waiting ??= []).push({ type, packetId, receipt });
     if (receipt.reasonCode === undefined) {
       const channel = this.#channel;
       receipt.whenSettled(() => {
@@ -112,12 +112,12 @@ export class Inbound {
 
   #sendSettled(): void {
     let sent = 0;
-    for (const { type, packetId, receipt } of this.#waiting) {
+    for (const { type, packetId, receipt } of this.#waiting ?? []) {
       if (receipt.reasonCode === undefined) break;
       this.#send(type, packetId, receipt.reasonCode);
       sent++;
     }
-    if (sent > 0) this.#waiting.splice(0, sent);
+    if (sent > 0) this.#waiting!.splice(0, sent);
   }
 
   #send(type: AckType, packetId: number, reasonCode: number): void {

@@ -5,7 +5,8 @@
  *      deliver -> queue -> (window free, outbox not congested) -> in flight -> PUBACK / PUBCOMP
  *
  * Overflow rules (G7): QoS 0 is dropped when the client is not connected or its outbox is full; a QoS 1 or 2 message
- * that finds the queue full is dropped, so that what was queued first is kept in order. Both are counted.
+ * that finds the queue full, or the tenant's memory used up, is dropped, so that what was queued first is kept in
+ * order. All are counted. What is held is counted once per message, however many sessions hold it (`SessionHost.hold`).
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, QoS } from '../message/message.js';
@@ -25,6 +26,9 @@ interface Delivery {
   released: boolean;
 }
 
+/** Shared by all that have nothing to send again; never written to. */
+const none: number[] = [];
+
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 
 export class Outbound {
@@ -34,9 +38,9 @@ export class Outbound {
   #inFlight: Map<number, Delivery> | undefined;
   #queue: BoundedFifo<Delivery> | undefined;
   /** Packet identifiers that this connection has yet to send again, the next one last. */
-  #resend: number[] = [];
+  #resend: number[] = none;
   #lastPacketId = 0;
-  #roomListeners: (() => void)[] = [];
+  #roomListeners: (() => void)[] | undefined;
 
   constructor(session: Session, host: SessionHost) {
     this.#session = session;
@@ -70,7 +74,12 @@ export class Outbound {
       if (channel !== undefined) this.#deliver0(channel, message, terms, nowMs);
       return;
     }
-    const delivery: Delivery = { message: message.keep(), terms, qos, released: false };
+    const kept = message.keep();
+    if (!this.#host.hold(kept)) {
+      this.#host.meters.droppedOverQuota++;
+      return;
+    }
+    const delivery: Delivery = { message: kept, terms, qos, released: false };
     if (channel === undefined || !this.windowOpen) this.#enqueue(delivery);
     else if (this.#host.takeDelivery(message.payloadBytes, nowMs)) this.#send(channel, delivery, nowMs);
     else {
@@ -95,7 +104,9 @@ export class Outbound {
   #enqueue(delivery: Delivery): void {
     this.#queue ??= new BoundedFifo({ itemsMax: 0, bytesMax: queueBytesMax }, sizeOf);
     this.#queue.itemsMax = this.#host.limits.queuedMessagesPerSession;
-    if (!this.#queue.push(delivery)) this.#host.meters.droppedOverQuota++;
+    if (this.#queue.push(delivery)) return;
+    this.#host.letGo(delivery.message);
+    this.#host.meters.droppedOverQuota++;
   }
 
   /** Sends what the window, the outbox and the tenant's rate allow. */
@@ -119,11 +130,15 @@ export class Outbound {
     const { meters } = this.#host;
     if (message.expiresAtMs <= nowMs) {
       meters.expiredMessages++; // [MQTT-3.3.2-5]
+      this.#host.letGo(message);
       return;
     }
     const packetId = this.#nextPacketId();
     // [MQTT-3.1.2-25] A message the client cannot take counts as delivered.
-    if (channel.publish(message, terms, qos, packetId, false, nowMs) === 'too-large') return;
+    if (channel.publish(message, terms, qos, packetId, false, nowMs) === 'too-large') {
+      this.#host.letGo(message);
+      return;
+    }
     (this.#inFlight ??= new Map()).set(packetId, delivery);
     meters.messagesSent++;
     meters.bytesSent += message.payloadEnd - message.payloadStart;
@@ -138,7 +153,7 @@ export class Outbound {
 
   /** [MQTT-4.4.0-1] After a reconnect everything unacknowledged goes out again, in the original order. */
   startResending(): void {
-    this.#resend = [...(this.#inFlight?.keys() ?? [])].reverse();
+    this.#resend = this.#inFlight ? [...this.#inFlight.keys()].reverse() : none;
   }
 
   #resendSome(channel: Channel, nowMs: number): void {
@@ -149,7 +164,7 @@ export class Outbound {
       if (delivery === undefined) continue;
       if (delivery.released) channel.ack(packetType.pubrel, packetId, 0);
       else if (channel.publish(delivery.message, delivery.terms, delivery.qos, packetId, true, nowMs) === 'too-large')
-        this.#inFlight!.delete(packetId);
+        this.#forget(packetId, delivery);
     }
   }
 
@@ -177,9 +192,14 @@ export class Outbound {
     this.#finish(packetId, nowMs);
   }
 
-  #finish(packetId: number, nowMs: number): void {
+  #forget(packetId: number, delivery: Delivery): void {
     this.#inFlight!.delete(packetId);
-    if (this.queuedMessages > 0 || this.#resend.length > 0 || this.#roomListeners.length > 0) this.pump(nowMs);
+    this.#host.letGo(delivery.message);
+  }
+
+  #finish(packetId: number, nowMs: number): void {
+    this.#forget(packetId, this.#inFlight!.get(packetId)!);
+    if (this.queuedMessages > 0 || this.#resend.length > 0 || this.#roomListeners) this.pump(nowMs);
   }
 
   /** Whether a slow source (retained messages of a large subscription) should go on. */
@@ -195,18 +215,17 @@ export class Outbound {
   /** Calls back once, when there is room or when the session has been disconnected. */
   whenRoom(listener: () => void): void {
     if (this.hasRoom || this.#session.channel === undefined) listener();
-    else this.#roomListeners.push(listener);
+    else (this.#roomListeners ??= []).push(listener);
   }
 
   #callRoomListeners(): void {
-    if (this.#roomListeners.length === 0) return;
     const listeners = this.#roomListeners;
-    this.#roomListeners = [];
-    for (const listener of listeners) listener();
+    this.#roomListeners = undefined;
+    for (const listener of listeners ?? []) listener();
   }
 
   onDetached(): void {
-    this.#resend = [];
+    this.#resend = none;
     this.#callRoomListeners();
   }
 
@@ -218,8 +237,8 @@ export class Outbound {
     const handedOn = (delivery: Delivery): boolean =>
       delivery.terms.group !== undefined && delivery.terms.group.handOn(delivery.message, sessionEnds, nowMs);
     for (const [packetId, delivery] of this.#inFlight ?? [])
-      if (delivery.qos === 1 && handedOn(delivery)) this.#inFlight!.delete(packetId);
-      else if (sessionEnds) this.#inFlight!.delete(packetId);
-    this.#queue?.extract(handedOn);
+      if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) this.#forget(packetId, delivery);
+    const moved = this.#queue?.extract((delivery) => handedOn(delivery) || sessionEnds) ?? [];
+    for (const { message } of moved) this.#host.letGo(message);
   }
 }

@@ -44,6 +44,9 @@ export interface SessionHost {
   unsubscribe(session: Session, subscription: Subscription): void;
   /** Starts sending the retained messages that match. */
   sendRetained(session: Session, subscription: Subscription): void;
+  /** Counts a message as held by one more session; false when the tenant holds as much as it may. */
+  hold(message: Message): boolean;
+  letGo(message: Message): void;
   /** Takes one message of `bytes` from the tenant's delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean;
   /** Calls `session.pump` when the delivery rate allows more. */

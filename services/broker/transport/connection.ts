@@ -58,6 +58,7 @@ const pauseMsMax = 1000;
 
 export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded {
   closed = false;
+  slot: Set<Guarded> | undefined;
   readonly #world: ConnectionWorld;
   readonly #stream: ByteStream;
   readonly #queue: SendQueue;
@@ -281,6 +282,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.closed) return;
     this.closed = true;
     this.#cancelPause?.();
+    this.#world.wheel.forget(this);
     closedBy(this.#world.metrics, reason).add();
     this.#world.log.debug({ reason: reason.name, address: this.remoteAddress }, 'connection closed');
     if (this.#admitted) this.#world.admission.disconnected(this.#admitted, ending);

@@ -3,25 +3,65 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { ByteSink, ByteStream } from './ports.js';
 
-/** A plain or TLS socket. Sends small packets at once: the outbox has already put together what belongs together. */
-export function socketStream(socket: Socket, sink: ByteSink): ByteStream {
-  const remoteAddress = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
-  socket.setNoDelay(true);
-  socket.on('data', (chunk: Buffer) => sink.onBytes(chunk));
-  socket.on('drain', () => sink.onDrain());
-  socket.on('error', ignore); // `close` follows.
-  socket.on('close', () => sink.onClosed());
-  return {
-    remoteAddress,
-    get unsentBytes() {
-      return socket.writableLength;
-    },
-    write: (bytes) => void (socket.writable && socket.write(bytes)),
-    pause: () => void socket.pause(),
-    resume: () => void socket.resume(),
-    end: () => void socket.end(),
-    destroy: () => void socket.destroy(),
-  };
+/**
+ * A plain or TLS socket. Sends small packets at once: the outbox has already put together what belongs together.
+ * A class whose handlers are shared: closures of its own for each of many idle connections would be most of their cost.
+ */
+export class SocketStream implements ByteStream {
+  readonly #socket: SinkSocket;
+
+  constructor(socket: Socket, sink: ByteSink) {
+    this.#socket = socket as SinkSocket;
+    this.#socket[sinkOf] = sink;
+    socket.setNoDelay(true);
+    socket.on('data', onData);
+    socket.on('drain', onDrain);
+    socket.on('error', ignore); // `close` follows.
+    socket.on('close', onClose);
+  }
+
+  get remoteAddress(): string {
+    return `${this.#socket.remoteAddress ?? 'unknown'}:${this.#socket.remotePort ?? 0}`;
+  }
+
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(bytes: Buffer): void {
+    if (this.#socket.writable) this.#socket.write(bytes);
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
+
+const sinkOf = Symbol('sink');
+type SinkSocket = Socket & { [sinkOf]: ByteSink };
+
+function onData(this: SinkSocket, chunk: Buffer): void {
+  this[sinkOf].onBytes(chunk);
+}
+
+function onDrain(this: SinkSocket): void {
+  this[sinkOf].onDrain();
+}
+
+function onClose(this: SinkSocket): void {
+  this[sinkOf].onClosed();
 }
 
 /** [MQTT-6.0.0-1] … [MQTT-6.0.0-3] Binary frames, packets cut as they may be. */

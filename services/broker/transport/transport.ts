@@ -10,7 +10,7 @@ import { type TopicTable } from '../wire/wire.js';
 import { Connection, type ConnectionWorld } from './connection.js';
 import { Flusher } from './flusher.js';
 import type { ByteSink, ByteStream } from './ports.js';
-import { socketStream, webSocketStream } from './streams.js';
+import { SocketStream, webSocketStream } from './streams.js';
 import { DeadlineWheel } from './wheel.js';
 
 export interface TransportOptions {
@@ -76,7 +76,7 @@ export class Transport {
   }
 
   #makeServer({ kind, tls }: ListenerOptions): Server {
-    const onSocket = (socket: Socket): void => this.#accept((sink) => socketStream(socket, sink), socket);
+    const onSocket = (socket: Socket): void => this.#accept((sink) => new SocketStream(socket, sink), socket);
     const credentials = { ...tls, minVersion: 'TLSv1.2' as const };
     switch (kind) {
       case 'mqtt':

@@ -6,10 +6,9 @@
 /** How late a deadline may be noticed, in milliseconds. */
 export const wheelTickMs = 250;
 
-/** Nobody sits in a slot for longer, so that a connection that has gone is soon forgotten. */
-const watchMsMax = 60_000;
-
 export interface Guarded {
+  /** Where it sits; kept by the wheel. */
+  slot: Set<Guarded> | undefined;
   /** Milliseconds until it wants to be looked at again; 0 or less when its deadline has passed and it has been dealt with. */
   checkDeadline(nowMs: number): number;
 }
@@ -25,12 +24,19 @@ export class DeadlineWheel {
     this.#timer.unref();
   }
 
-  /** Looks at `guarded` in `delayMs`. */
+  /** Looks at `guarded` in `delayMs`, and not at the time that was chosen before. */
   watch(guarded: Guarded, nowMs: number, delayMs: number): void {
-    const slot = Math.max(this.#tick + 1, Math.ceil((nowMs + Math.min(delayMs, watchMsMax)) / wheelTickMs));
-    const members = this.#slots.get(slot);
-    if (members) members.add(guarded);
-    else this.#slots.set(slot, new Set([guarded]));
+    guarded.slot?.delete(guarded);
+    const slot = Math.max(this.#tick + 1, Math.ceil((nowMs + delayMs) / wheelTickMs));
+    let members = this.#slots.get(slot);
+    if (!members) this.#slots.set(slot, (members = new Set()));
+    members.add(guarded);
+    guarded.slot = members;
+  }
+
+  forget(guarded: Guarded): void {
+    guarded.slot?.delete(guarded);
+    guarded.slot = undefined;
   }
 
   #turn(nowMs: number): void {
@@ -41,6 +47,7 @@ export class DeadlineWheel {
       if (!due) continue;
       this.#slots.delete(this.#tick);
       for (const guarded of due) {
+        guarded.slot = undefined;
         const againMs = guarded.checkDeadline(nowMs);
         if (againMs > 0) this.watch(guarded, nowMs, againMs);
       }
