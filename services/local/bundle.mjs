@@ -5,7 +5,7 @@
 import { readFile, mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, stop } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -30,6 +30,7 @@ export async function bundle() {
     write: false,
     logLevel: 'silent',
   });
+  await stop(); // its process would stay as long as this one
   await mkdir(join(root, 'dist'), { recursive: true });
   await Promise.all(outputFiles.map(({ path, text }) => replaceWhenChanged(path, text)));
 }

@@ -1,6 +1,7 @@
 /**
  * `npm start`: checks what can be missing on a fresh machine, bundles the processes and runs the main one in this very
- * process, so that signals sent to npm's child reach it. Plain JavaScript without static imports of packages, because it
+ * process. The npm script says `exec node`, so that this process is npm's own child: a shell between them would take the
+ * SIGTERM that npm hands on, and leave this one behind. Plain JavaScript without static imports of packages, because it
  * has to explain itself when they are not installed.
  */
 import { existsSync } from 'node:fs';

@@ -144,6 +144,16 @@ test('a second Ctrl-C does not wait for a broker that hangs', async () => {
   await until(() => !isRunning(pids.broker) && !isRunning(pids.dynamodb), 'the end of the children');
 });
 
+test('SIGTERM to npm stops what npm start has started', async () => {
+  const folder = workshop.folder();
+  const npm = workshop.start([...freePorts, '--data', folder], {}, ['npm', 'start', '--']);
+  await npm.ready();
+  const { pids } = endpointsIn(folder);
+  npm.process.kill('SIGTERM');
+  await npm.exited;
+  for (const pid of Object.values(pids)) expect(isRunning(pid)).toBe(false);
+});
+
 test('a killed main process leaves no children, and the folder can be used again', async () => {
   const folder = workshop.folder();
   const shoal = await start(folder);

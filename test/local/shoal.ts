@@ -9,6 +9,7 @@ import { until } from '../support/until.js';
 const root = join(import.meta.dirname, '../..');
 const startWithinMs = 30_000;
 
+const startCommand: readonly string[] = [process.execPath, 'services/local/start.mjs'];
 export const freePorts = ['mqtt', 'mqtts', 'ws', 'wss', 'api'].flatMap((listener) => [`--${listener}-port`, '0']);
 
 export class Shoal {
@@ -18,8 +19,9 @@ export class Shoal {
   readonly exited: Promise<number | string>;
   #hasExited = false;
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    this.process = spawn(process.execPath, ['services/local/start.mjs', ...args], {
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, command = startCommand) {
+    const [program = '', ...before] = command;
+    this.process = spawn(program, [...before, ...args], {
       cwd: root,
       env: { ...cleanEnv(), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -88,8 +90,8 @@ export class Workshop {
     return folder;
   }
 
-  start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Shoal {
-    const shoal = new Shoal(args, env);
+  start(args: readonly string[], env: Readonly<Record<string, string>> = {}, command = startCommand): Shoal {
+    const shoal = new Shoal(args, env, command);
     this.#started.push(shoal);
     return shoal;
   }
@@ -121,7 +123,7 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** The status and the JSON of one call of the API. */
+/** The status and the JSON of one call of the API; an answer without a body is an empty object. */
 export async function call(
   url: string,
   options: { method?: string; key?: string; body?: unknown } = {},
@@ -134,5 +136,6 @@ export async function call(
     },
     ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
   });
-  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  const text = await response.text();
+  return { status: response.status, body: (text === '' ? {} : JSON.parse(text)) as Record<string, unknown> };
 }
