@@ -29,38 +29,36 @@ console.log(`MQTT ${options.version === 5 ? '5.0' : '3.1.1'}, ${options.rounds} 
 
 const raw: Record<string, Record<string, readonly Outcome[]>> = {};
 for (const scenario of options.scenarios) {
-  const outcomes = await runScenario(scenario);
+  const profileFolder = options.profile ? mkdtempSync(join(tmpdir(), 'shoal-profile-')) : undefined;
+  const outcomes = await runScenario(scenario, profileFolder);
   console.log(report(scenarios[scenario]!, outcomes, reference));
+  if (profileFolder !== undefined) printProfiles(profileFolder);
   raw[scenario] = Object.fromEntries(outcomes);
 }
 if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ options, outcomes: raw }, null, 2)}\n`);
 
-async function runScenario(scenarioName: string): Promise<Outcomes> {
+async function runScenario(scenarioName: string, profileFolder: string | undefined): Promise<Outcomes> {
   const scenario = scenarios[scenarioName]!;
-  const profileFolder = options.profile ? mkdtempSync(join(tmpdir(), 'shoal-profile-')) : undefined;
   const shoal = { quotas: options.quotas, ...(profileFolder !== undefined && { profileFolder }) };
   const fleet = new Fleet({ version: options.version, shoal });
   const stopAndExit = (): void => void fleet.stopAll().then(() => process.exit(130));
   process.once('SIGINT', stopAndExit);
   const outcomes = new Map<string, Outcome[]>(names.map((name) => [name, []]));
-  const pids = new Set<number>();
   for (let round = 0; round < options.rounds; round++) {
     for (const name of names) {
-      outcomes.get(name)!.push(await runOnce(fleet, name, scenarioName, pids));
+      outcomes.get(name)!.push(await runOnce(fleet, name, scenarioName));
       // Memory that an earlier round left behind would be taken for free.
       if (scenario.kind === 'idle') await fleet.stop(name);
     }
   }
   await fleet.stopAll();
   process.off('SIGINT', stopAndExit);
-  if (profileFolder !== undefined) printProfiles(profileFolder, pids);
   return outcomes;
 }
 
-async function runOnce(fleet: Fleet, name: string, scenarioName: string, pids: Set<number>): Promise<Outcome> {
+async function runOnce(fleet: Fleet, name: string, scenarioName: string): Promise<Outcome> {
   try {
     const broker = await fleet.take(name);
-    if (name === 'shoal') pids.add(broker.pid);
     const { seconds, warmUpSeconds } = options;
     const outcome = await measure(broker, { scenario: scenarios[scenarioName]!, seconds, warmUpSeconds });
     // What is left of a run that went wrong must not be in the way of the next one.
@@ -71,11 +69,8 @@ async function runOnce(fleet: Fleet, name: string, scenarioName: string, pids: S
   }
 }
 
-/** Every process of the service writes one; the names hold the process ids: `CPU.<date>.<time>.<pid>.…cpuprofile`. */
-function printProfiles(folder: string, pids: ReadonlySet<number>): void {
-  for (const file of readdirSync(folder)) {
-    if (pids.has(Number(file.split('.')[3]))) console.log(`\n${topFunctions(join(folder, file), profiledRows)}`);
-  }
+function printProfiles(folder: string): void {
+  for (const file of readdirSync(folder)) console.log(`\n${topFunctions(join(folder, file), profiledRows)}`);
 }
 
 function parse(): Options {
