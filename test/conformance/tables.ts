@@ -3,6 +3,7 @@ import type { Table } from './row.js';
 import { accessRows, v3Rows } from './shoal/access.js';
 import { connectingRows } from './shoal/connecting.js';
 import { messageRows, sharingRows, strictRows, strictRowsV3 } from './shoal/messages.js';
+import { edgeRows, quotaRows, reconnectRows } from './shoal/edges.js';
 import * as shoalSessions from './shoal/sessions.js';
 import * as v3Connect from './v3/connect.js';
 import * as v3Payload from './v3/connect-payload.js';
@@ -76,6 +77,9 @@ export const tables: Table[] = [
       ...subscribeOptionRows,
       ...sharingRows,
       ...accessRows,
+      ...quotaRows,
+      ...reconnectRows,
+      ...edgeRows,
     ],
   },
   {

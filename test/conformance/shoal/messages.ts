@@ -2,6 +2,7 @@
 import type { Row } from '../row.js';
 import type { Trial } from '../trial.js';
 import * as forwarding from '../scenarios/forwarding.js';
+import { retainedOn } from '../scenarios/retaining.js';
 import * as sharing from '../scenarios/sharing.js';
 
 /** Every type of packet a server sends, so that the strict decoder of the client sees each. */
@@ -93,7 +94,8 @@ export const messageRows: Row[] = [
       await p.publish({ topic: t.topic(), payload: 'brief', qos: 1, retain: true, properties });
       await (await t.subscriber(t.topic())).receive({ payload: 'brief', retain: true });
       await forwarding.pass(t, 1_300);
-      await (await t.subscriber(t.topic())).expectNothing();
+      const kept = await retainedOn(t, await t.connect());
+      if (kept.length > 0) throw new Error(`retained: ${kept.join()}`);
     },
   },
   {
