@@ -37,6 +37,11 @@ export interface PacketSink {
 const noBytes = Buffer.alloc(0);
 const emptyTopic = { text: '', bytes: noBytes };
 
+/** [MQTT-3.4.2-1] [MQTT-3.5.2-1] What PUBACK and PUBREC may say. */
+const receivedCodes = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]);
+/** [MQTT-3.6.2-1] [MQTT-3.7.2-1] What PUBREL and PUBCOMP may say. */
+const releasedCodes = new Set([0x00, 0x92]);
+
 /** One for the process: reading is synchronous, and nobody keeps what it hands over. */
 const inbound = { message: Message.volatile(), dup: false, packetId: 0, topicAlias: 0, packetBytes: 0 };
 const scanned: PublishProperties = { topicAlias: 0, expirySeconds: -1, forwarded: noBytes };
@@ -251,6 +256,8 @@ export class PacketReader {
     if (end - body > 2) {
       if (this.version !== 5) throw malformed('an acknowledgement that is too long');
       reasonCode = bytes[body + 2]!;
+      const codes = type === packetType.puback || type === packetType.pubrec ? receivedCodes : releasedCodes;
+      if (!codes.has(reasonCode)) throw malformed(`an acknowledgement with reason 0x${reasonCode.toString(16)}`);
       if (end - body > 3) this.#ackProperties(new Cursor(bytes, body + 3, end));
     }
     this.#sink.onAck(type, packetId, reasonCode);
