@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { host, watch, type Broker, type ShoalOptions } from './broker.js';
 
 const startScript = fileURLToPath(new URL('../../services/local/start.mjs', import.meta.url));
+const profiler = new URL('../profiler.mjs', import.meta.url).href;
 const startsMs = 60_000;
 const anyFreePort = ['mqtt', 'mqtts', 'ws', 'wss', 'api'].flatMap((name) => [`--${name}-port`, '0']);
 
@@ -72,7 +73,7 @@ function isAlive(pid: number): boolean {
 
 function profiling({ profileFolder }: ShoalOptions): Record<string, string> {
   if (profileFolder === undefined) return {};
-  return { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileFolder}` };
+  return { NODE_OPTIONS: `--import ${profiler}`, BENCH_PROFILE_FOLDER: profileFolder };
 }
 
 async function untilReady(data: string, died: () => string | undefined): Promise<Endpoints> {
