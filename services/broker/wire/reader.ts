@@ -10,7 +10,7 @@
  */
 import { Message } from '../message/message.js';
 import { Cursor } from './cursor.js';
-import { decodePacket, requireFlags } from './decode.js';
+import { decodePacket, dupFlag, requireFlags } from './decode.js';
 import { type AckType, type ControlPacket, packetType, type ProtocolVersion } from './packets.js';
 import { type PublishProperties, scanPublishProperties } from './publish-properties.js';
 import { readProperties, variableByteIntegerBytes } from './properties.js';
@@ -146,10 +146,12 @@ export class PacketReader {
 
   /** Handles the packet that starts at `at`; returns where the next one starts, or 0 when its end has not come. */
   #packetAt(bytes: Buffer, at: number, end: number): number {
+    // Before anything else, so that what a stranger is told does not depend on how its bytes were cut.
+    if (this.version === 0) this.#checkAnnounced(bytes[at]!, 0);
     let body = at + 1;
     let length = 0;
     for (let shift = 0; ; shift += 7) {
-      if (body >= end) return this.#incomplete(bytes, at);
+      if (body >= end) return 0;
       const byte = bytes[body++]!;
       length += (byte & 0x7f) << shift;
       if (byte < 0x80) {
@@ -170,12 +172,6 @@ export class PacketReader {
     else if (type >= packetType.puback && type <= packetType.pubcomp) this.#ack(firstByte, bytes, body, next);
     else this.#other(firstByte, bytes, body, next);
     return next;
-  }
-
-  /** A header whose end has not come: refuse what can be refused now. */
-  #incomplete(bytes: Buffer, at: number): 0 {
-    if (this.version === 0) this.#checkAnnounced(bytes[at]!, 0);
-    return 0;
   }
 
   /** A packet is refused by its header, before its body takes memory. */
@@ -248,7 +244,9 @@ export class PacketReader {
 
   #ack(firstByte: number, bytes: Buffer, body: number, end: number): void {
     const type = (firstByte >> 4) as AckType;
-    requireFlags(firstByte & 0x0f, type === packetType.pubrel ? 2 : 0); // [MQTT-3.6.1-1]
+    const flags = firstByte & 0x0f;
+    if (type === packetType.pubrel) requireFlags(this.version === 3 ? flags & ~dupFlag : flags, 2);
+    else requireFlags(flags, 0); // [MQTT-3.6.1-1]
     if (end - body < 2) throw malformed('an acknowledgement without a packet identifier');
     const packetId = (bytes[body]! << 8) | bytes[body + 1]!;
     if (packetId === 0) throw protocolError('a packet identifier is not zero');
