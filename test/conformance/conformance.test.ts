@@ -1,6 +1,7 @@
 /** Runs every row of the conformance tables against one real broker, side by side. */
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { NotOffered, startTestBroker, type TestBroker } from '../support/broker.js';
+import { NotOffered, type TestBroker } from '../support/broker.js';
+import { startTestBroker } from '../support/start-broker.js';
 import { peerDeviation } from './peer.js';
 import { tables } from './tables.js';
 import { Trial } from './trial.js';

@@ -1,11 +1,4 @@
-/**
- * The broker that conformance rows run against.
- *
- * The target is chosen by CONFORMANCE_TARGET: `shoal` (default) is the real stack (embedded DynamoDB, real tables, a tenant
- * and its credentials, the bundled broker in a child process); `mosquitto` is a sanity check of the rows themselves, where
- * rows on which that peer knowingly differs are skipped.
- */
-
+/** What the conformance rows ask of a broker; `start-broker.ts` chooses one. */
 /** What a row may ask of the account it connects with; everything inside the tenant when absent. */
 export interface Grant {
   effect: 'allow' | 'deny';
@@ -31,11 +24,4 @@ export interface TestBroker {
   /** Another account, of another tenant when `tenant` names one. */
   credential(options: { grants?: Grant[]; tenant?: string; quotas?: Record<string, number> }): Promise<Credential>;
   close(): Promise<void>;
-}
-
-export async function startTestBroker(): Promise<TestBroker> {
-  // Loaded on demand: neither target needs what the other imports.
-  if (process.env['CONFORMANCE_TARGET'] === 'mosquitto')
-    return (await import('./broker-mosquitto.js')).startMosquitto();
-  return (await import('./broker-shoal.js')).startShoal();
 }
