@@ -1,0 +1,150 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  filterCovers,
+  filterMatches,
+  filtersOverlap,
+  parseShared,
+  topicFilterError,
+  topicNameError,
+  TopicTree,
+} from '../../../services/topic/topic.js';
+import { random, seed } from '../../support/seed.js';
+
+/** Levels of names in the oracle; `x` stands for whatever a filter does not name. */
+const nameLevels = ['a', 'b', '', '$s', 'x'];
+const depthMax = 4;
+
+/**
+ * Every name of up to four levels: filters of up to three cannot tell apart more. With the empty one, which is not valid:
+ * filters that meet there only count as overlapping, which is the safe side.
+ */
+const names: string[] = [];
+const grow = (levels: readonly string[]): void => {
+  if (levels.length > 0) names.push(levels.join('/'));
+  if (levels.length < depthMax) for (const level of nameLevels) grow([...levels, level]);
+};
+grow([]);
+
+/** The specification's words (section 4.7), level by level and without cleverness. */
+function oracle(filter: string, name: string): boolean {
+  if (/^[+#]/.test(filter) && name.startsWith('$')) return false;
+  const walk = (f: readonly string[], n: readonly string[]): boolean => {
+    if (f.length === 0) return n.length === 0;
+    if (f[0] === '#') return true;
+    if (n.length === 0) return false;
+    return (f[0] === '+' || f[0] === n[0]) && walk(f.slice(1), n.slice(1));
+  };
+  return walk(filter.split('/'), name.split('/'));
+}
+
+const filter = fc
+  .tuple(fc.array(fc.constantFrom('a', 'b', '', '+', '$s'), { maxLength: 3 }), fc.boolean())
+  .map(([levels, rest]) => [...levels.slice(0, rest ? 2 : 3), ...(rest ? ['#'] : [])].join('/'))
+  .filter((text) => text.length > 0);
+
+describe('grammar', () => {
+  it.each(['a', '/', '//', 'a b', 'a/', '/a', '$SYS/x', 'ä/漢', 'a'.repeat(65_535)])('%.20s is a topic name', (name) =>
+    expect(topicNameError(name)).toBeUndefined(),
+  );
+  it.each(['', 'a\0', '+', 'a/+', 'a+', '#', 'a/#', 'a'.repeat(65_536), 'ä'.repeat(32_768)])(
+    '%.20j is no topic name',
+    (name) => expect(topicNameError(name)).toEqual(expect.any(String)),
+  );
+  it.each(['#', '+', '/', '+/+', '/+', '+/', 'a/#', 'a/+/#', '+/a/#', '/#', '$SYS/#', 'a//b'])(
+    '%s is a filter',
+    (text) => expect(topicFilterError(text)).toBeUndefined(),
+  );
+  it.each(['', 'a#', 'a/#/b', '#/', '##', 'a+', '+a', 'a/b+/c', '++', 'a/#b', 'a\0b', 'a'.repeat(65_536)])(
+    '%.20j is no filter',
+    (text) => expect(topicFilterError(text)).toEqual(expect.any(String)),
+  );
+  it.each([
+    ['$share/g/a', { group: 'g', filter: 'a' }],
+    ['$share/g//', { group: 'g', filter: '/' }],
+    ['$share/g/$share/h/a', { group: 'g', filter: '$share/h/a' }],
+    ['$share/g/+/#', { group: 'g', filter: '+/#' }],
+    ['$shared/g/a', undefined],
+    ['a/$share/g', undefined],
+  ])('%s is shared as it says', (text, result) => expect(parseShared(text)).toEqual(result));
+  it.each(['$share', '$share/', '$share/g', '$share/g/', '$share//a', '$share/g+/a', '$share/#/a', '$share/g/a#'])(
+    '%s is meant to be shared and is not well formed',
+    (text) => expect(parseShared(text)).toEqual(expect.any(String)),
+  );
+});
+
+describe(`filters against every name of ${depthMax} levels (seed ${seed})`, () => {
+  it('match what the specification says', () => {
+    fc.assert(
+      fc.property(filter, (text) => {
+        for (const name of names)
+          if (filterMatches(text, name) !== oracle(text, name)) expect.fail(`${text} and ${name}`);
+      }),
+      random(100),
+    );
+  });
+
+  it('cover each other exactly when every name says so', () => {
+    fc.assert(
+      fc.property(filter, filter, (outer, inner) => {
+        const covers = names.every((name) => !oracle(inner, name) || oracle(outer, name));
+        expect(filterCovers(outer, inner)).toBe(covers);
+      }),
+      random(1500),
+    );
+  });
+
+  it('overlap exactly when some name says so', () => {
+    fc.assert(
+      fc.property(filter, filter, (a, b) => {
+        expect(filtersOverlap(a, b)).toBe(names.some((name) => oracle(a, name) && oracle(b, name)));
+      }),
+      random(1500),
+    );
+  });
+});
+
+describe(`TopicTree (seed ${seed})`, () => {
+  it('matches what each filter matches by itself, whatever was set and deleted before', () => {
+    const change = fc.tuple(filter, fc.constantFrom('set', 'set', 'delete'));
+    fc.assert(
+      fc.property(
+        fc.array(change, { maxLength: 40 }),
+        fc.array(fc.constantFrom(...names), { maxLength: 20 }),
+        (changes, asked) => {
+          const tree = new TopicTree<string>();
+          const model = new Set<string>();
+          for (const [text, what] of changes) {
+            const before = tree.version;
+            if (what === 'set') tree.set(text, text);
+            else expect(tree.delete(text)).toBe(model.has(text));
+            if (what === 'set' || model.has(text)) expect(tree.version).not.toBe(before);
+            if (what === 'set') model.add(text);
+            else model.delete(text);
+            expect(tree.size).toBe(model.size);
+          }
+          for (const text of [...model, 'a/never', '+'])
+            expect(tree.get(text)).toBe(model.has(text) ? text : undefined);
+          for (const name of asked) {
+            const found: string[] = [];
+            tree.match(name, (value) => found.push(value));
+            expect(found.sort()).toEqual([...model].filter((text) => oracle(text, name)).sort());
+          }
+        },
+      ),
+      random(300),
+    );
+  });
+
+  it('bears a name of tens of thousands of levels', () => {
+    const tree = new TopicTree<number>();
+    const deep = Array(30_000).fill('a').join('/');
+    tree.set(deep, 1);
+    tree.set('#', 2);
+    tree.set('+/#', 3);
+    const found: number[] = [];
+    tree.match(deep, (value) => found.push(value));
+    expect(found.sort()).toEqual([1, 2, 3]);
+    expect(tree.delete(deep)).toBe(true);
+  });
+});
