@@ -1,7 +1,6 @@
-/** The door of the kernel: ids, clock, assert, bounded queue, log and metric ports. Imports nothing. */
+/** The door of the kernel: ids, clock, bounded queue, log and metric ports. Imports nothing. */
 export type { BrokerId, ClientId, TenantId } from './ids.js';
 export { type Cancel, type Clock, systemClock } from './clock.js';
-export { assert, AssertionFailed, unreachable } from './assert.js';
 export { BoundedFifo } from './fifo.js';
 export { type Log, silentLog } from './log.js';
 export { Counter, Metrics, type MetricSample } from './metrics.js';

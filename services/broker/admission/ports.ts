@@ -1,11 +1,12 @@
 /** What admission needs of the world; `store` and `transport` implement it. */
 import type { TenantId } from '../../kernel/kernel.js';
-import type { Credential, SessionRecord, Tenant } from '../../tenancy/tenancy.js';
-import type { Outbox } from '../session/session.js';
+import type { Credential, SessionRecord, Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import type { Channel, Outbox, Session } from '../session/session.js';
+import type { Tenant } from './tenant.js';
 
 /** Tenants and credentials as they are stored now; undefined when there is none. Throws when the store is out of reach. */
 export interface Accounts {
-  tenant(id: TenantId): Promise<Tenant | undefined>;
+  tenant(id: TenantId): Promise<TenantRecord | undefined>;
   credential(tenant: TenantId, name: string): Promise<Credential | undefined>;
 }
 
@@ -19,9 +20,19 @@ export interface SessionRecords {
 
 /** One client's connection, as far as admission needs it. */
 export interface Connection extends Outbox {
+  /** The client is in; called in the same step in which its session is attached. */
+  admitted(admitted: Admitted): void;
   /** Of the client: `ip:port`. */
   readonly remoteAddress: string;
   readonly closed: boolean;
+}
+
+/** A client that is in. */
+export interface Admitted {
+  readonly tenant: Tenant;
+  readonly session: Session;
+  readonly channel: Channel;
+  readonly keepAliveSeconds: number;
 }
 
 /** How a connection ended. */

@@ -94,7 +94,8 @@ export class Tenant implements SessionHost {
       for (const message of systemMessages(this, topicFilter, true, nowMs)) session.deliver(message, terms, nowMs);
       return;
     }
-    const wanted = (): boolean => session.channel === channel && session.subscriptions.get(filter) === subscription;
+    const wanted = (): boolean =>
+      session.channel === channel && session.subscriptions.get(filter)?.replay === subscription.replay;
     replayRetained(this.routing.retained, session, { filter: topicFilter, terms, noLocal, wanted }, () =>
       this.#clock.nowMs(),
     ).catch((error: unknown) => this.#log.error({ tenant: this.id, error }, 'retained messages could not be read'));

@@ -14,6 +14,12 @@ export interface Subscriber {
   whenRoom(listener: () => void): void;
 }
 
+export interface RetainedPage {
+  readonly messages: readonly Message[];
+  /** To be asked at the moment a message leaves: a slow client may hold a page for long. */
+  isStale(message: Message): boolean;
+}
+
 /** The retained messages of one tenant. */
 export interface RetainedStore {
   /**
@@ -22,10 +28,12 @@ export interface RetainedStore {
    */
   put(message: Message, nowMs: number): Receipt;
   /**
-   * The retained messages whose topic matches, page by page, without those whose topic has got another retained
-   * message since the call (whoever subscribed before it has been sent that one already).
+   * The retained messages whose topic matches, page by page. A message is stale when its topic has got another
+   * retained message since it was read: whoever subscribed before the call has been sent that one already.
    */
-  read(filter: string): AsyncIterable<readonly Message[]>;
+  read(filter: string): AsyncIterable<RetainedPage>;
+  /** Resolves when nothing waits to be written. */
+  settled(): Promise<void>;
   /** The tenant has been deleted: nothing more is written. */
   close(): void;
 }

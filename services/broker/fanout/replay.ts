@@ -20,9 +20,10 @@ export async function replayRetained(
   nowMs: () => number,
 ): Promise<void> {
   for await (const page of store.read(replay.filter))
-    for (const message of page) {
+    for (const message of page.messages) {
       if (!subscriber.hasRoom) await new Promise<void>((resolve) => subscriber.whenRoom(resolve));
       if (!replay.wanted()) return;
+      if (page.isStale(message)) continue;
       if (replay.noLocal && message.publisher === subscriber.clientId) continue;
       if (message.expiresAtMs > nowMs()) subscriber.deliver(message, replay.terms, nowMs());
     }

@@ -49,8 +49,6 @@ export class Message {
   image5End = 0;
   /** How many sessions of its tenant hold it; the tenant counts its bytes once. */
   holders = 0;
-  /** How many sessions hold it, in their queue or window. */
-  holders = 0;
   readonly #volatile: boolean;
   #kept: Message | undefined = undefined;
 

@@ -54,7 +54,9 @@ export class Inbound {
 
   /** QoS 1 and 2 messages whose exchange is not complete. */
   get unfinished(): number {
-    return (this.#qos2?.size ?? 0) + (this.#waiting?.length ?? 0);
+    let pubacks = 0;
+    for (const { type } of this.#waiting ?? []) if (type === packetType.puback) pubacks++;
+    return (this.#qos2?.size ?? 0) + pubacks; // What waits for PUBREC is in `#qos2` already.
   }
 
   onPublish(publish: InboundPublish, channel: Channel, nowMs: number): void {

@@ -13,7 +13,7 @@ import type { DeliveryTerms, Message, QoS } from '../message/message.js';
 import { packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import type { SessionHost } from './ports.js';
-import type { Session } from './session.js';
+import type { Session } from './client-session.js';
 
 /** Memory one session's queue may take whatever the quota of messages says. */
 export const queueBytesMax = 8 << 20;

@@ -1,7 +1,7 @@
 /** What a session needs of the world. The rooms outside implement these; tests do, too. */
 import type { Message, Meters, Receipt } from '../message/message.js';
 import type { Reason, SubscriptionRequest } from '../wire/wire.js';
-import type { Session } from './session.js';
+import type { Session } from './client-session.js';
 
 /** Bytes on their way to one client. */
 export interface Outbox {
@@ -32,6 +32,11 @@ export interface Subscription extends SubscriptionRequest {
   readonly group: string | undefined;
   /** MQTT 5.0 Subscription Identifier; 0 without. */
   readonly id: number;
+  /**
+   * The sending of retained messages that this subscription is owed. One that replaces another without asking for
+   * them anew takes over what is still under way.
+   */
+  readonly replay: object;
 }
 
 /** The tenant, as its sessions see it. */

@@ -4,7 +4,7 @@ import { protocolError, type SubscribePacket, type SubscriptionRequest, type Uns
 import type { Channel } from './channel.js';
 import { topicBytesMax } from './inbound.js';
 import type { Access, SessionHost, Subscription } from './ports.js';
-import type { Session } from './session.js';
+import type { Session } from './client-session.js';
 
 /** Before MQTT 5.0 a refusal has one code. */
 const failure3 = 0x80;
@@ -64,10 +64,12 @@ function examine(
   if (!access.maySubscribe(topicFilter))
     return { code: 0x87, why: 'not allowed by the access rules of the credential' };
   const { subscriptions } = session;
+  const previous = subscriptions.get(request.filter);
   const { subscriptionsPerSession } = host.limits;
-  if (!subscriptions.has(request.filter) && subscriptions.size >= subscriptionsPerSession)
+  if (!previous && subscriptions.size >= subscriptionsPerSession)
     return { code: 0x97, why: `a session may have ${subscriptionsPerSession} subscriptions` };
-  return { ...request, topicFilter, group: shared?.group, id };
+  const replay = request.retainHandling === 0 || !previous ? {} : previous.replay;
+  return { ...request, topicFilter, group: shared?.group, id, replay };
 }
 
 export function receiveUnsubscribe(

@@ -55,13 +55,14 @@ export class ControlLog {
       }))
         for (const item of items) await this.#obey(item);
       this.#readUpToMs = nowMs;
+      // Only now that the cursor has moved on: what it may read again is remembered.
+      for (const [id, atMs] of this.#obeyed) if (atMs < nowMs - 4 * overlapMs) this.#obeyed.delete(id);
       this.#failing = false;
     } catch (error) {
       // Once per outage; the cursor stays, so nothing is missed.
       if (!this.#failing) this.#log.error({ error }, 'the control log cannot be read, trying again');
       this.#failing = true;
     }
-    for (const [id, atMs] of this.#obeyed) if (atMs < nowMs - 4 * overlapMs) this.#obeyed.delete(id);
   }
 
   async #obey(item: Readonly<Record<string, unknown>>): Promise<void> {

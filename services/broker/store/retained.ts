@@ -11,7 +11,7 @@
 import type { Clock, Log, TenantId } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item } from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
-import type { RetainedStore } from '../fanout/fanout.js';
+import type { RetainedPage, RetainedStore } from '../fanout/fanout.js';
 import { handedOn, type Message, PendingReceipt, type Receipt } from '../message/message.js';
 import { retainedBytes, retainedFromItem, retainedToItem } from './retained-item.js';
 import { RetainedTotals } from './retained-totals.js';
@@ -50,8 +50,9 @@ export class DynamoRetained implements RetainedStore {
   /** What is being written. */
   readonly #writing = new Map<string, Waiting>();
   #waitingBytes = 0;
-  /** Topics written since a read began, for each read under way. */
-  readonly #overwritten = new Set<Set<string>>();
+  readonly #reads = new Set<PageUnderWay>();
+  readonly #settledListeners: (() => void)[] = [];
+  #lastPublishedAtMs = 0;
   #closed = false;
 
   constructor(dynamo: Dynamo, tenant: TenantId, limits: RetainedLimits, clock: Clock, log: Log) {
@@ -68,7 +69,9 @@ export class DynamoRetained implements RetainedStore {
     const kept = message.keep();
     const topic = kept.topic.text;
     const receipt = new PendingReceipt();
-    for (const topics of this.#overwritten) topics.add(topic);
+    for (const page of this.#reads) page.overwrite(topic);
+    // A wall clock that was set back must not make the newer message lose.
+    this.#lastPublishedAtMs = Math.max(this.#lastPublishedAtMs, nowMs);
     const waiting = this.#waiting.get(topic);
     const grows = kept.heldBytes - (waiting?.message.heldBytes ?? 0);
     if (this.#waitingBytes + grows > waitingBytesMax) {
@@ -78,9 +81,9 @@ export class DynamoRetained implements RetainedStore {
     this.#waitingBytes += grows;
     if (waiting) {
       waiting.message = kept;
-      waiting.publishedAtMs = nowMs;
+      waiting.publishedAtMs = this.#lastPublishedAtMs;
       waiting.receipts.push(receipt);
-    } else this.#waiting.set(topic, { message: kept, publishedAtMs: nowMs, receipts: [receipt] });
+    } else this.#waiting.set(topic, { message: kept, publishedAtMs: this.#lastPublishedAtMs, receipts: [receipt] });
     this.#writeSome();
     return receipt;
   }
@@ -120,6 +123,13 @@ export class DynamoRetained implements RetainedStore {
     this.#writing.delete(topic);
     for (const receipt of write.receipts) receipt.settle(reasonCode ?? 0);
     this.#writeSome();
+    if (this.#writing.size > 0) return;
+    for (const listener of this.#settledListeners.splice(0)) listener();
+  }
+
+  settled(): Promise<void> {
+    if (this.#writing.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#settledListeners.push(resolve));
   }
 
   /** What came while DynamoDB was away replaces what could not be written. */
@@ -169,31 +179,43 @@ export class DynamoRetained implements RetainedStore {
     }
   }
 
-  async *read(filter: string): AsyncGenerator<readonly Message[], void, void> {
-    const overwritten = new Set<string>();
-    const fresh: Message[] = [];
-    for (const [topic, { message }] of [...this.#writing, ...this.#waiting])
-      if (filterMatches(filter, topic)) {
-        overwritten.add(topic);
-        const latest = this.#waiting.get(topic)?.message ?? message;
-        if (latest === message && message.payloadBytes > 0) fresh.push(message);
-      }
-    this.#overwritten.add(overwritten);
+  async *read(filter: string): AsyncGenerator<RetainedPage, void, void> {
+    let page = new PageUnderWay(new Set());
+    const nextPage = (): void => {
+      this.#reads.delete(page);
+      page = new PageUnderWay(this.#unwritten());
+      this.#reads.add(page);
+    };
+    this.#reads.add(page);
     try {
-      if (fresh.length > 0) yield fresh;
-      for await (const items of this.#stored(filter))
-        yield items
-          .filter((item) => !overwritten.has(item['sk'] as string) && filterMatches(filter, item['sk'] as string))
-          .map(retainedFromItem);
+      const fresh = page.of(this.#waitingFor(filter));
+      const yielded = new Set(fresh.messages.map(({ topic }) => topic.text));
+      yield fresh;
+      for await (const items of this.#stored(filter, nextPage)) {
+        const wanted = items.filter(({ sk }) => !yielded.has(sk as string) && filterMatches(filter, sk as string));
+        yield page.of(wanted.map(retainedFromItem));
+      }
     } finally {
-      this.#overwritten.delete(overwritten);
+      this.#reads.delete(page);
     }
   }
 
+  #unwritten(): Set<string> {
+    return new Set([...this.#writing.keys(), ...this.#waiting.keys()]);
+  }
+
+  /** The latest of what is not in the table yet. */
+  #waitingFor(filter: string): Message[] {
+    return [...new Map([...this.#writing, ...this.#waiting])]
+      .filter(([topic, { message }]) => message.payloadBytes > 0 && filterMatches(filter, topic))
+      .map(([, { message }]) => message);
+  }
+
   /** The narrowest read that holds all matches: one item, or the range of topics before the first wildcard. */
-  async *#stored(filter: string): AsyncGenerator<Item[], void, void> {
+  async *#stored(filter: string, onRead: () => void): AsyncGenerator<Item[], void, void> {
     const wildcard = filter.search(/[+#]/);
     if (wildcard < 0) {
+      onRead();
       const item = await this.#trying(() =>
         this.#dynamo.get('retained', { pk: this.#tenant, sk: filter }, { consistent: true }),
       );
@@ -205,6 +227,7 @@ export class DynamoRetained implements RetainedStore {
       filter.endsWith('/#') && wildcard === filter.length - 1 ? filter.slice(0, -2) : filter.slice(0, wildcard);
     let from: Item | undefined;
     do {
+      onRead();
       const page = await this.#trying(() =>
         this.#dynamo.query('retained', {
           pk: this.#tenant,
@@ -226,5 +249,28 @@ export class DynamoRetained implements RetainedStore {
         if (!(error instanceof DynamoUnavailable) || tries === readTriesMax) throw error;
         await new Promise<void>((resolve) => this.#clock.after(retryMs * 2 ** tries, resolve));
       }
+  }
+}
+
+/**
+ * One page of a read, from the moment it is asked for until the next one is. Remembers which of its topics have been
+ * overwritten: all that are, while its content is not known yet, then only its own.
+ */
+class PageUnderWay {
+  readonly #overwritten: Set<string>;
+  #topics: Set<string> | undefined;
+
+  /** `unwritten`: topics whose item in the table is about to be replaced. */
+  constructor(unwritten: Set<string>) {
+    this.#overwritten = unwritten;
+  }
+
+  overwrite(topic: string): void {
+    if (!this.#topics || this.#topics.has(topic)) this.#overwritten.add(topic);
+  }
+
+  of(messages: readonly Message[]): RetainedPage {
+    this.#topics = new Set(messages.map(({ topic }) => topic.text));
+    return { messages, isStale: ({ topic }) => this.#overwritten.has(topic.text) };
   }
 }

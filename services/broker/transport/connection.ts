@@ -171,19 +171,19 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#connect = packet;
     this.#stopReading(); // What the client sends before CONNACK waits. [MQTT-3.1.4-5] is kept by the session.
     this.#world.admission.connect(packet, this).then(
-      (admitted) => this.#guarded(() => this.#onAdmitted(admitted)),
+      () => {
+        if (!this.closed) this.#guarded(() => this.#resumeReading());
+      },
       (error: unknown) => this.#guarded(() => throwIt(error)),
     );
   }
 
-  #onAdmitted(admitted: Admitted): void {
+  admitted(admitted: Admitted): void {
     this.#admitted = admitted;
-    if (this.closed) return this.#world.admission.disconnected(admitted, { publishWill: true });
     this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;
     this.#keepAliveMs = admitted.keepAliveSeconds * 1500; // [MQTT-3.1.2-22] One and a half times.
     this.#heardAtMs = this.#world.clock.monotonicMs();
     if (this.#keepAliveMs > 0) this.#world.wheel.watch(this, this.#heardAtMs, this.#keepAliveMs);
-    this.#resumeReading();
   }
 
   #onDisconnect(packet: DisconnectPacket): void {

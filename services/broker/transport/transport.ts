@@ -34,6 +34,8 @@ export interface ListenerOptions {
 /** One WebSocket frame; an MQTT packet may be cut into several. */
 const webSocketFrameBytesMax = 1 << 20;
 const webSocketPath = '/mqtt';
+/** As long as CONNECT may take. */
+const upgradeTimeouts = { headersTimeout: 10_000, requestTimeout: 10_000, connectionsCheckingInterval: 2000 };
 /** Connections the kernel holds while the process is busy: a reconnect storm in one turn of the event loop. */
 const backlog = 4096;
 
@@ -62,6 +64,7 @@ export class Transport {
   /** Resolves with the port in use. Rejects with the system's error when it cannot listen. */
   async listen(options: ListenerOptions): Promise<number> {
     const server = this.#makeServer(options);
+    server.maxConnections = this.#options.connectionsMax; // Handshakes and HTTP upgrades count, too.
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen({ host: options.host, port: options.port, backlog }, () => {
@@ -88,9 +91,9 @@ export class Transport {
         return server.on('tlsClientError', () => failures.add());
       }
       case 'ws':
-        return this.#acceptWebSockets(createHttpServer());
+        return this.#acceptWebSockets(createHttpServer(upgradeTimeouts));
       case 'wss':
-        return this.#acceptWebSockets(createHttpsServer(credentials));
+        return this.#acceptWebSockets(createHttpsServer({ ...credentials, ...upgradeTimeouts }));
     }
   }
 

@@ -21,6 +21,9 @@ import {
 import { readProperties } from './properties.js';
 import { malformed, PeerFault, protocolError, reasons } from './reasons.js';
 
+/** MQTT 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with DUP; later versions reserve the bit. */
+export const dupFlag = 0x08;
+
 /** `version` is that of the connection; it does not count for CONNECT, which brings its own. */
 export function decodePacket(firstByte: number, cursor: Cursor, version: ProtocolVersion): ControlPacket {
   const type = firstByte >> 4;
@@ -30,10 +33,10 @@ export function decodePacket(firstByte: number, cursor: Cursor, version: Protoco
       requireFlags(flags, 0);
       return decodeConnect(cursor);
     case packetType.subscribe:
-      requireFlags(flags, 2); // [MQTT-3.8.1-1]
+      requireFlags(version === 3 ? flags & ~dupFlag : flags, 2); // [MQTT-3.8.1-1]
       return complete(decodeSubscribe(cursor, version), cursor);
     case packetType.unsubscribe:
-      requireFlags(flags, 2); // [MQTT-3.10.1-1]
+      requireFlags(version === 3 ? flags & ~dupFlag : flags, 2); // [MQTT-3.10.1-1]
       return complete(decodeUnsubscribe(cursor, version), cursor);
     case packetType.pingreq:
       requireFlags(flags, 0);

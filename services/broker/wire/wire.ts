@@ -14,7 +14,7 @@ export {
 } from './packets.js';
 export { encodeProperties, type Properties } from './properties.js';
 export { type InboundPublish, PacketReader, type PacketSink } from './reader.js';
-export { malformed, PeerFault, protocolError, type Reason, reasons, reasonWords } from './reasons.js';
+export { PeerFault, protocolError, type Reason, reasons, reasonWords } from './reasons.js';
 export { Slab } from './slab.js';
 export { TopicTable } from './topic-table.js';
 export { publishBytes, type PublishForm, writeAck, writePublish } from './write-publish.js';

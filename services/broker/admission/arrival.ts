@@ -1,0 +1,195 @@
+/**
+ * How a client comes in.
+ *
+ *      CONNECT -> authenticate -> in turn per client id: take over, claim the record -> CONNACK and restore, at once
+ *
+ * Between the last await and the session being attached nothing else can run, so a client is either fully in or not
+ * at all. Interleavings that are looked after:
+ *  - two CONNECTs of one client id: turns; the later one takes over;
+ *  - the socket closes while its CONNECT waits: seen before CONNACK, the claim is released again;
+ *  - a credential or tenant changes while a CONNECT waits: both are asked for again before CONNACK;
+ *  - a record is released after somebody else has claimed it: the release names its epoch and then does nothing.
+ */
+import type { ClientId, Clock } from '../../kernel/kernel.js';
+import {
+  type Access,
+  compileAccess,
+  type Credential,
+  neverExpiresSeconds,
+  type SessionRecord,
+} from '../../tenancy/tenancy.js';
+import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
+import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
+import type { Authentication } from './authentication.js';
+import {
+  checkedWill,
+  chooseClientId,
+  keepAliveSeconds,
+  protocolNames,
+  sessionExpirySeconds,
+} from './connect-request.js';
+import type { Departure } from './departure.js';
+import type { Connection, SessionRecords } from './ports.js';
+import type { Residence } from './residence.js';
+import type { Tenant } from './tenant.js';
+import type { Tenants } from './tenants.js';
+
+export interface ArrivalOptions {
+  readonly authentication: Authentication;
+  readonly tenants: Tenants;
+  readonly departure: Departure;
+  readonly records: SessionRecords;
+  readonly clock: Clock;
+  readonly slab: Slab;
+  readonly keepAliveSecondsMax: number;
+  readonly isStopping: () => boolean;
+}
+
+export class Arrival {
+  readonly #options: ArrivalOptions;
+
+  constructor(options: ArrivalOptions) {
+    this.#options = options;
+  }
+
+  /** Calls `connection.admitted` with CONNACK in the outbox, or throws and has sent nothing. */
+  async admit(packet: ConnectPacket, connection: Connection): Promise<void> {
+    const { authentication, records, clock, isStopping } = this.#options;
+    const { record, credential } = await authentication.authenticate(packet);
+    const { clientId, assigned } = chooseClientId(packet);
+    const tenant = this.#options.tenants.of(record);
+    return tenant.inTurn(clientId, async () => {
+      const residence = tenant.residences.get(clientId);
+      checkRoom(tenant, residence);
+      tenant.entering++;
+      try {
+        const access = compileAccess(credential.grants, { clientId, username: credential.name });
+        const will = packet.will && checkedWill(packet.will, access, tenant.limits);
+        residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
+        const claim = claimOf(packet, tenant, clientId, connection, clock.nowMs());
+        const claimed = { ...claim, epoch: await records.claim(claim) };
+        if (!(await authentication.isStillValid(record.id, credential)) || connection.closed || isStopping()) {
+          await this.#giveBack(claimed, tenant.residences.get(clientId));
+          throw new PeerFault(reasons.serverUnavailable, 'the connection or its credential ended meanwhile');
+        }
+        // From here on nothing waits.
+        this.#enter({ packet, connection, tenant, credential, access, will, assigned, record: claimed });
+      } finally {
+        tenant.entering--;
+      }
+    });
+  }
+
+  /** A claim for a client that did not come in after all; a session that is here already lives on under it. */
+  async #giveBack(claimed: Claimed, residence: Residence | undefined): Promise<void> {
+    if (residence) residence.record = claimed;
+    const expirySeconds = Math.min(residence?.session.expirySeconds ?? 0, neverExpiresSeconds);
+    const disconnectedAtMs = this.#options.clock.nowMs();
+    await this.#options.records.release({ ...claimed, connected: false, disconnectedAtMs, expirySeconds });
+  }
+
+  #enter(entry: Entry): void {
+    const { packet, connection, tenant, credential, access, will, record } = entry;
+    const { clientId } = record;
+    const nowMs = this.#options.clock.nowMs();
+    let old = tenant.residences.get(clientId);
+    if (old && packet.cleanStart) {
+      this.#options.departure.endSession(tenant, old, nowMs); // [MQTT-3.1.2-4]
+      old = undefined;
+    }
+    old?.cancelWill?.(); // [MQTT-3.1.3-9] Back before the delay was over.
+    old?.cancelExpiry?.();
+    const session = old?.session ?? new Session(clientId, tenant, access);
+    session.setAccess(access);
+    session.will = will;
+    session.expirySeconds = sessionExpirySeconds(packet, tenant.limits);
+    const residence: Residence = {
+      session,
+      credentialName: credential.name,
+      record,
+      connection,
+      cancelWill: undefined,
+      cancelExpiry: undefined,
+    };
+    tenant.residences.set(clientId, residence);
+    tenant.connections++;
+    const { properties } = packet;
+    const channel = new Channel(connection, this.#options.slab, {
+      version: packet.version,
+      receiveMaximum: properties.receiveMaximum ?? 65_535,
+      packetBytesMax: properties.maximumPacketSize ?? Infinity,
+      topicAliasMax: properties.topicAliasMaximum ?? 0,
+      problemInformation: properties.requestProblemInformation !== 0,
+    });
+    const keepAlive = keepAliveSeconds(packet, this.#options.keepAliveSecondsMax);
+    // [MQTT-3.2.0-1] First of all; [MQTT-3.2.2-2] [MQTT-3.2.2-3] tell whether there was a session.
+    channel.send(
+      encodeConnack(
+        packet.version,
+        old !== undefined,
+        0,
+        packet.version === 5 ? welcome(entry, session, keepAlive) : {},
+      ),
+    );
+    connection.admitted({ tenant, session, channel, keepAliveSeconds: keepAlive.seconds });
+    session.attach(channel, nowMs);
+  }
+}
+
+type Claimed = Omit<SessionRecord, 'owner'>;
+
+interface Entry {
+  readonly packet: ConnectPacket;
+  readonly connection: Connection;
+  readonly tenant: Tenant;
+  readonly credential: Credential;
+  readonly access: Access;
+  readonly will: Session['will'];
+  readonly assigned: boolean;
+  readonly record: Claimed;
+}
+
+/** One more connection, and perhaps one more session, for a client that may have some already. */
+function checkRoom({ connections, entering, residences, limits }: Tenant, residence: Residence | undefined): void {
+  if (residence?.connection === undefined && connections + entering >= limits.connections)
+    throw new PeerFault(reasons.quotaExceeded, 'the tenant has as many connections as it may');
+  if (residence === undefined && residences.size + entering >= limits.sessions)
+    throw new PeerFault(reasons.quotaExceeded, 'the tenant has as many sessions as it may');
+}
+
+function claimOf(
+  packet: ConnectPacket,
+  tenant: Tenant,
+  clientId: ClientId,
+  connection: Connection,
+  nowMs: number,
+): Omit<SessionRecord, 'owner' | 'epoch'> {
+  return {
+    tenant: tenant.id,
+    clientId,
+    userName: packet.userName!,
+    protocolVersion: protocolNames[packet.version],
+    address: connection.remoteAddress,
+    connected: true,
+    connectedAtMs: nowMs,
+    keepAliveSeconds: packet.keepAliveSeconds,
+    expirySeconds: Math.min(sessionExpirySeconds(packet, tenant.limits), neverExpiresSeconds),
+  };
+}
+
+/** What CONNACK tells an MQTT 5.0 client; what is not in it has the specification's default. */
+function welcome(
+  { packet, tenant, assigned, record }: Entry,
+  session: Session,
+  keepAlive: { seconds: number; imposed: boolean },
+): Properties {
+  const expirySeconds = Math.min(session.expirySeconds, neverExpiresSeconds);
+  return {
+    ...(expirySeconds !== (packet.properties.sessionExpiryInterval ?? 0) && { sessionExpiryInterval: expirySeconds }),
+    receiveMaximum,
+    maximumPacketSize: tenant.limits.packetBytesMax,
+    topicAliasMaximum: topicAliasMax,
+    ...(assigned && { assignedClientIdentifier: record.clientId }),
+    ...(keepAlive.imposed && { serverKeepAlive: keepAlive.seconds }),
+  };
+}

@@ -1,0 +1,48 @@
+/** Who is it: user name and password of a CONNECT, against records that are remembered (see `accounts.ts`). */
+import type { TenantId } from '../../kernel/kernel.js';
+import { type Credential, splitUserName, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import { type ConnectPacket, PeerFault, reasons } from '../wire/wire.js';
+import { type CachedAccounts, VerifiedPasswords } from './accounts.js';
+
+export interface Identity {
+  readonly record: TenantRecord;
+  readonly credential: Credential;
+}
+
+export class Authentication {
+  readonly #accounts: CachedAccounts;
+  readonly #passwords = new VerifiedPasswords();
+
+  constructor(accounts: CachedAccounts) {
+    this.#accounts = accounts;
+  }
+
+  /** Tells nobody whether it was the name or the password. */
+  async authenticate(packet: ConnectPacket): Promise<Identity> {
+    // [MQTT-4.12.0-1] No method is offered yet.
+    if (packet.properties.authenticationMethod !== undefined)
+      throw new PeerFault(reasons.badAuthenticationMethod, reasons.badAuthenticationMethod.words);
+    const wrong = new PeerFault(reasons.badUserNameOrPassword, reasons.badUserNameOrPassword.words);
+    const who = packet.userName === undefined ? undefined : splitUserName(packet.userName);
+    if (who === undefined || packet.password === undefined) throw wrong;
+    const [record, credential] = await Promise.all([
+      this.#accounts.tenant(who.tenant),
+      this.#accounts.credential(who.tenant, who.name),
+    ]);
+    const isRight = await this.#passwords.verify(packet.password, credential);
+    if (!isRight || record === undefined || credential === undefined || record.status === 'deleting') throw wrong;
+    if (record.status === 'suspended') throw new PeerFault(reasons.notAuthorized, 'the tenant is suspended');
+    return { record, credential };
+  }
+
+  /** Asked again at the last moment: has the credential, or the tenant, changed since? */
+  async isStillValid(id: TenantId, used: Credential): Promise<boolean> {
+    const [record, credential] = await Promise.all([
+      this.#accounts.tenant(id),
+      this.#accounts.credential(id, used.name),
+    ]);
+    return (
+      record?.status === 'active' && credential?.secretHash === used.secretHash && credential.revision === used.revision
+    );
+  }
+}

@@ -1,0 +1,92 @@
+/** Obeys the control log: what the tenant API has changed and this broker has to hear of. */
+import type { ClientId, Clock, TenantId } from '../../kernel/kernel.js';
+import { compileAccess, type ControlEntry } from '../../tenancy/tenancy.js';
+import { reasons } from '../wire/wire.js';
+import type { CachedAccounts } from './accounts.js';
+import type { Departure } from './departure.js';
+import type { Residence } from './residence.js';
+import type { Tenants } from './tenants.js';
+
+export class Control {
+  readonly #accounts: CachedAccounts;
+  readonly #tenants: Tenants;
+  readonly #departure: Departure;
+  readonly #clock: Clock;
+
+  constructor(accounts: CachedAccounts, tenants: Tenants, departure: Departure, clock: Clock) {
+    this.#accounts = accounts;
+    this.#tenants = tenants;
+    this.#departure = departure;
+    this.#clock = clock;
+  }
+
+  async apply(entry: ControlEntry): Promise<void> {
+    switch (entry.type) {
+      case 'session-kick':
+        return this.#kick(entry.tenant, entry.clientId);
+      case 'credential-changed':
+        this.#accounts.forgetCredential(entry.tenant, entry.name);
+        if (entry.change === 'grants') return this.#renewAccess(entry.tenant, entry.name);
+        return this.#closeAll(entry.tenant, (residence) => residence.credentialName === entry.name);
+      case 'tenant-changed':
+        this.#accounts.forgetTenant(entry.tenant);
+        if (entry.change === 'quotas') return this.#renewLimits(entry.tenant);
+        this.#closeAll(entry.tenant, () => true);
+        if (entry.change === 'deleted') this.#endAll(entry.tenant);
+        return;
+    }
+  }
+
+  /** Removed by its tenant: nothing of the session stays. */
+  #kick(id: TenantId, clientId: ClientId): void {
+    const tenant = this.#tenants.get(id);
+    const residence = tenant?.residences.get(clientId);
+    if (!tenant || !residence) return;
+    residence.session.expirySeconds = 0;
+    if (residence.connection) residence.connection.close(reasons.administrativeAction);
+    else {
+      const nowMs = this.#clock.nowMs();
+      this.#departure.endSession(tenant, residence, nowMs);
+      this.#departure.release(tenant, residence, nowMs);
+    }
+  }
+
+  #closeAll(id: TenantId, affects: (residence: Residence) => boolean): void {
+    for (const residence of [...(this.#tenants.get(id)?.residences.values() ?? [])])
+      if (affects(residence)) residence.connection?.close(reasons.administrativeAction);
+  }
+
+  /** Nothing of the tenant stays here, and nothing more is said in its name. */
+  #endAll(id: TenantId): void {
+    const tenant = this.#tenants.get(id);
+    if (!tenant) return;
+    for (const residence of [...tenant.residences.values()]) {
+      residence.session.will = undefined;
+      this.#departure.endSession(tenant, residence, this.#clock.nowMs());
+    }
+    this.#tenants.drop(tenant);
+  }
+
+  /** New grants count for live sessions at once; sessions whose grants cannot be read are sent away, to come back. */
+  async #renewAccess(id: TenantId, name: string): Promise<void> {
+    const tenant = this.#tenants.get(id);
+    if (!tenant) return;
+    const affected = (): Residence[] =>
+      [...tenant.residences.values()].filter((residence) => residence.credentialName === name);
+    try {
+      const credential = await this.#accounts.credential(id, name);
+      for (const { session } of affected())
+        session.setAccess(
+          compileAccess(credential ? credential.grants : [], { clientId: session.clientId, username: name }),
+        );
+    } catch {
+      for (const { connection } of affected()) connection?.close(reasons.serverUnavailable);
+    }
+  }
+
+  async #renewLimits(id: TenantId): Promise<void> {
+    const tenant = this.#tenants.get(id);
+    const record = tenant && (await this.#accounts.tenant(id));
+    if (record) tenant.limits.set(record, this.#clock.nowMs());
+  }
+}
