@@ -80,7 +80,9 @@ export class Inbound {
     const type = message.qos === 1 ? packetType.puback : packetType.pubrec;
     const repeated = message.qos === 2 ? this.#qos2?.get(packetId) : undefined;
     if (repeated !== undefined) {
-      this.#acknowledge(type, packetId, repeated); // [MQTT-4.3.3-10] Known: not published again.
+      // [MQTT-4.3.3-10] Known: not published again; and owed one PUBREC however often it comes before that can leave (G7).
+      if (!this.#waiting?.some((ack) => ack.type === type && ack.packetId === packetId))
+        this.#acknowledge(type, packetId, repeated);
       return;
     }
     // [MQTT-3.3.4-7] Before MQTT 5.0 the client knows no limit; there the connection stops reading instead.
