@@ -1,0 +1,83 @@
+/** SUBSCRIBE and UNSUBSCRIBE: what is granted, refused, replaced and taken away. */
+import { describe, expect, it } from 'vitest';
+import type { ISubackPacket, IUnsubackPacket, Packet } from 'mqtt-packet';
+import { connect, everything } from './world.js';
+
+type Wish = { topic: string; qos?: 0 | 1 | 2; nl?: boolean; rh?: number };
+const subscribe = (messageId: number, ...wishes: Wish[]): Packet => ({
+  cmd: 'subscribe',
+  messageId,
+  subscriptions: wishes.map((wish) => ({ qos: 0, ...wish })),
+});
+const unsubscribe = (messageId: number, ...unsubscriptions: string[]): Packet => ({
+  cmd: 'unsubscribe',
+  messageId,
+  unsubscriptions,
+});
+const granted = (packets: Packet[]): unknown =>
+  packets.map((packet) => (packet as ISubackPacket | IUnsubackPacket).granted);
+const access = { ...everything, maySubscribe: (filter: string) => !filter.startsWith('secret') };
+const wishes: Wish[] = [
+  { topic: 'a', qos: 1 },
+  { topic: 'a/#/b' },
+  { topic: 'secret/#' },
+  { topic: '$share/g' },
+  { topic: '$share/g/b', qos: 2 },
+  { topic: 'x'.repeat(1025) },
+];
+
+describe('SUBSCRIBE', () => {
+  it.each([
+    [5, [1, 0x8f, 0x87, 0x8f, 2, 0x8f]],
+    [4, [1, 0x80, 0x80, 0x80, 2, 0x80]],
+    [3, [1, 0x80, 0x80, 0x80, 2, 0x80]],
+  ] as const)('answers each filter by itself (version %i)', (version, codes) => {
+    const { send, outbox, host, session } = connect({ version, access });
+    send(subscribe(1, ...wishes));
+    expect(granted(outbox.take())).toEqual([codes]);
+    expect(host.routes).toEqual(['+a:1', '+$share/g/b:2']);
+    expect([...session.subscriptions.keys()]).toEqual(['a', '$share/g/b']);
+  });
+
+  it('replaces, counts filters once, and stops at the quota', () => {
+    const { send, outbox, host } = connect();
+    host.limits.subscriptionsPerSession = 2;
+    send(subscribe(1, { topic: 'a' }, { topic: 'b' }, { topic: 'c' }), subscribe(2, { topic: 'a', qos: 2 }));
+    expect(granted(outbox.take())).toEqual([[0, 0, 0x97], [2]]);
+    expect(host.routes).toEqual(['+a:0', '+b:0', '=a:2']);
+  });
+
+  it('asks for retained messages as Retain Handling says, and never for a shared subscription', () => {
+    const { send, host } = connect();
+    const rounds = [0, 1, 2].map((rh) => ({ topic: `t${rh}`, rh }));
+    send(subscribe(1, ...rounds, { topic: '$share/g/t' }));
+    expect(host.retainedFor.splice(0)).toEqual(['t0', 't1']);
+    send(subscribe(2, ...rounds));
+    expect(host.retainedFor).toEqual(['t0']);
+  });
+
+  it('refuses No Local on a shared subscription as a protocol error', () => {
+    const { send } = connect();
+    expect(() => send(subscribe(1, { topic: '$share/g/a', nl: true }))).toThrow(/No Local/);
+  });
+});
+
+describe('UNSUBSCRIBE', () => {
+  it('answers each filter, and takes the routes away', () => {
+    const { send, outbox, host, session } = connect();
+    send(subscribe(1, { topic: 'a' }, { topic: '$share/g/a' }));
+    outbox.take();
+    send(unsubscribe(2, '$share/g/a', 'b', 'a', 'a', 'a/#/b', '$share/g'));
+    expect(granted(outbox.take())).toEqual([[0, 0x11, 0, 0x11, 0x8f, 0x8f]]);
+    expect(host.routes.slice(2)).toEqual(['-$share/g/a', '-a']);
+    expect(session.subscriptions.size).toBe(0);
+  });
+});
+
+it('new access rules end the subscriptions that they do not allow', () => {
+  const { send, session, host } = connect();
+  send(subscribe(1, { topic: 'secret/a' }, { topic: '$share/g/secret/b' }, { topic: 'open' }));
+  session.setAccess(access);
+  expect([...session.subscriptions.keys()]).toEqual(['open']);
+  expect(host.routes.slice(3)).toEqual(['-secret/a', '-$share/g/secret/b']);
+});

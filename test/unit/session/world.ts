@@ -1,0 +1,200 @@
+/** A session with fake ports: a host that notes what it is asked, and an outbox whose bytes `mqtt-packet` decodes. */
+import type { Packet } from 'mqtt-packet';
+import type { ClientId } from '../../../services/kernel/kernel.js';
+import {
+  handedOn,
+  Message,
+  type Meters,
+  newMeters,
+  type QoS,
+  type Receipt,
+} from '../../../services/broker/message/message.js';
+import {
+  type Access,
+  Channel,
+  type Outbox,
+  Session,
+  type SessionHost,
+  type Subscription,
+} from '../../../services/broker/session/session.js';
+import {
+  type InboundPublish,
+  PacketReader,
+  type ProtocolVersion,
+  type Reason,
+  Slab,
+  TopicTable,
+} from '../../../services/broker/wire/wire.js';
+import { decodeAll, encode } from '../../fuzz/packets.js';
+
+export const nowMs = 1_800_000_000_000;
+const topics = new TopicTable();
+
+export class FakeHost implements SessionHost {
+  readonly limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1000 };
+  readonly meters: Meters = newMeters();
+  readonly published: { topic: string; payload: string; qos: QoS; publisher: string | undefined }[] = [];
+  readonly routes: string[] = [];
+  readonly retainedFor: string[] = [];
+  readonly waiting: Session[] = [];
+  /** What `publish` answers; one after the other, then `handedOn`. */
+  receipts: Receipt[] = [];
+  /** Messages the tenant's rate still lets through. */
+  deliveries = Infinity;
+  held = 0;
+  heldMax = Infinity;
+
+  publish(message: Message): Receipt {
+    const { topic, payload, qos, publisher } = message;
+    this.published.push({ topic: topic.text, payload: payload.toString(), qos, publisher });
+    return this.receipts.shift() ?? handedOn;
+  }
+  subscribe(_session: Session, { filter, qos }: Subscription, isNew: boolean): void {
+    this.routes.push(`${isNew ? '+' : '='}${filter}:${qos}`);
+  }
+  unsubscribe(_session: Session, { filter }: Subscription): void {
+    this.routes.push(`-${filter}`);
+  }
+  sendRetained(_session: Session, { filter }: Subscription): void {
+    this.retainedFor.push(filter);
+  }
+  hold(): boolean {
+    if (this.held >= this.heldMax) return false;
+    this.held++;
+    return true;
+  }
+  letGo(): void {
+    this.held--;
+  }
+  takeDelivery(): boolean {
+    return this.deliveries-- > 0;
+  }
+  pumpLater(session: Session): void {
+    this.waiting.push(session);
+  }
+}
+
+export class FakeOutbox implements Outbox {
+  waitingBytes = 0;
+  closedBy: Reason | undefined;
+  readonly #version: ProtocolVersion;
+  #bytes: Buffer[] = [];
+
+  constructor(version: ProtocolVersion) {
+    this.#version = version;
+  }
+  push(source: Buffer, start: number, end: number): void {
+    this.#bytes.push(Buffer.from(source.subarray(start, end)));
+  }
+  close(reason: Reason): void {
+    this.closedBy ??= reason;
+  }
+  /** What has been sent since the last call. */
+  take(): Packet[] {
+    const bytes = Buffer.concat(this.#bytes);
+    this.#bytes = [];
+    return decodeAll(bytes, this.#version);
+  }
+  /** The same in short: `publish 1 a/b hello`, `puback 3 135` … */
+  said(): string[] {
+    return this.take().map((packet) => {
+      const { cmd, messageId } = packet;
+      if (packet.cmd === 'publish') {
+        const flags = `${packet.qos}${packet.dup ? 'd' : ''}${packet.retain ? 'r' : ''}`;
+        return `publish${messageId === undefined ? '' : ` ${messageId}`} q${flags} ${packet.topic} ${packet.payload.toString()}`;
+      }
+      const code = (packet as { reasonCode?: number }).reasonCode ?? 0;
+      return `${cmd} ${messageId}${code === 0 ? '' : ` 0x${code.toString(16)}`}`;
+    });
+  }
+}
+
+export const everything: Access = { mayPublish: () => true, maySubscribe: () => true };
+
+export interface Client {
+  readonly session: Session;
+  readonly host: FakeHost;
+  readonly access: Access;
+  channel: Channel;
+  outbox: FakeOutbox;
+  reconnect(options?: Partial<ChannelWish>): void;
+  /** Bytes of these packets, through a real reader, as the connection would hand them over. */
+  send(...packets: Packet[]): void;
+}
+
+interface ChannelWish {
+  version: ProtocolVersion;
+  receiveMaximum: number;
+  packetBytesMax: number;
+  topicAliasMax: number;
+  problemInformation: boolean;
+}
+
+export function connect(
+  options: Partial<ChannelWish> & { host?: FakeHost; access?: Access; clientId?: string } = {},
+): Client {
+  const { host = new FakeHost(), access = everything, clientId = 'c', ...wish } = options;
+  const session = new Session(clientId as ClientId, host, access);
+  const slab = new Slab();
+  const client: Client = {
+    session,
+    host,
+    access,
+    channel: undefined as never,
+    outbox: undefined as never,
+    reconnect(again = {}) {
+      if (session.channel) session.detach(nowMs);
+      const version = again.version ?? wish.version ?? 5;
+      client.outbox = new FakeOutbox(version);
+      client.channel = new Channel(client.outbox, slab, {
+        receiveMaximum: 65_535,
+        packetBytesMax: Infinity,
+        topicAliasMax: 0,
+        problemInformation: false,
+        ...wish,
+        ...again,
+        version,
+      });
+      session.attach(client.channel, nowMs);
+    },
+    send(...packets) {
+      const { channel } = client;
+      const reader = new PacketReader(
+        topics,
+        {
+          onPublish: (publish: InboundPublish) => session.receivePublish(publish, channel, nowMs),
+          onAck: (type, packetId, code) => session.receiveAck(type, packetId, code, nowMs),
+          onPacket: (packet) => {
+            if (packet.type === 'subscribe') session.receiveSubscribe(packet, channel);
+            else if (packet.type === 'unsubscribe') session.receiveUnsubscribe(packet, channel);
+            else throw new Error(`no ${packet.type} here`);
+          },
+        },
+        1 << 20,
+      );
+      reader.version = channel.version;
+      for (const packet of packets) reader.read(encode(packet, channel.version), nowMs);
+    },
+  };
+  client.reconnect();
+  return client;
+}
+
+export function publish(topic: string, payload: string, qos: QoS, messageId?: number, more: object = {}): Packet {
+  return { cmd: 'publish', topic, payload, qos, dup: false, retain: false, ...(messageId && { messageId }), ...more };
+}
+
+export const ack = (cmd: 'puback' | 'pubrec' | 'pubrel' | 'pubcomp', messageId: number, reasonCode = 0): Packet =>
+  ({ cmd, messageId, ...(reasonCode && { reasonCode }) }) as Packet;
+
+export function message(
+  topic: string,
+  payload: string,
+  qos: QoS,
+  more: { retain?: boolean; expiresAtMs?: number } = {},
+): Message {
+  const name = { text: topic, bytes: Buffer.from(topic) };
+  return Message.of({ topic: name, payload: Buffer.from(payload), qos, retain: false, ...more });
+}
+
+export const terms = (qos: QoS, more: object = {}) => ({ qos, retainAsPublished: false, subscriptionIds: [], ...more });
