@@ -48,6 +48,10 @@ class RecordCache<T> {
   forget(key: string): void {
     this.#kept.delete(key);
   }
+
+  forgetAll(prefix: string): void {
+    for (const key of this.#kept.keys()) if (key.startsWith(prefix)) this.#kept.delete(key);
+  }
 }
 
 export class CachedAccounts implements Accounts {
@@ -71,6 +75,11 @@ export class CachedAccounts implements Accounts {
 
   forgetTenant(id: TenantId): void {
     this.#tenants.forget(id);
+  }
+
+  /** The tenant has gone: its name may be taken by another one, whose credentials are its own. */
+  forgetCredentialsOf(tenant: TenantId): void {
+    this.#credentials.forgetAll(`${tenant}/`);
   }
 
   forgetCredential(tenant: TenantId, name: string): void {

@@ -14,7 +14,7 @@ import {
   type PublishForm,
   reasons,
   reasonWords,
-  type Slab,
+  Slab,
   writeAck,
   writePublish,
 } from '../wire/wire.js';
@@ -56,6 +56,12 @@ const form: PublishForm = {
   topicAlias: 0,
   sendTopic: true,
 };
+
+/**
+ * Acknowledgements of all connections, apart from the messages: of a publisher's burst the PUBACKs lie side by side, and so
+ * do the messages for its subscriber. In one slab they would alternate and each be a range of its own.
+ */
+const answers = new Slab();
 
 export class Channel {
   readonly version: ProtocolVersion;
@@ -173,8 +179,8 @@ export class Channel {
       const explained = encodeRefusal(type, packetId, reasonCode, reasonWords(reasonCode));
       if (this.#fits(explained)) return this.send(explained);
     }
-    const start = writeAck(this.#slab, type, packetId, this.version === 5 ? reasonCode : 0);
-    this.#answer(this.#slab.bytes, start, this.#slab.at);
+    const start = writeAck(answers, type, packetId, this.version === 5 ? reasonCode : 0);
+    this.#answer(answers.bytes, start, answers.at);
   }
 
   /** `refusal`: words for the first refusal, if there is one. */

@@ -12,6 +12,7 @@ import { BoundedFifo } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, QoS } from '../message/message.js';
 import { packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
+import { InFlight } from './in-flight.js';
 import type { SessionHost } from './ports.js';
 import type { Session } from './client-session.js';
 
@@ -24,6 +25,8 @@ interface Delivery {
   readonly qos: 1 | 2;
   /** PUBREC has come: PUBREL is repeated, not PUBLISH. */
   released: boolean;
+  /** 0 until it is sent. */
+  packetId: number;
 }
 
 /** Shared by all that have nothing to send again; never written to. */
@@ -35,11 +38,10 @@ export class Outbound {
   readonly #session: Session;
   readonly #host: SessionHost;
   /** Sent and not finished, by packet identifier, in the order of sending. */
-  #inFlight: Map<number, Delivery> | undefined;
+  #inFlight: InFlight<Delivery> | undefined;
   #queue: BoundedFifo<Delivery> | undefined;
   /** Packet identifiers that this connection has yet to send again, the next one last. */
   #resend: number[] = none;
-  #lastPacketId = 0;
   #roomListeners: (() => void)[] | undefined;
 
   constructor(session: Session, host: SessionHost) {
@@ -79,7 +81,7 @@ export class Outbound {
       this.#host.meters.droppedOverQuota++;
       return;
     }
-    const delivery: Delivery = { message: kept, terms, qos, released: false };
+    const delivery: Delivery = { message: kept, terms, qos, released: false, packetId: 0 };
     if (channel === undefined || !this.windowOpen) this.#enqueue(delivery);
     else if (this.#host.takeDelivery(message.payloadBytes, nowMs)) this.#send(channel, delivery, nowMs);
     else {
@@ -133,27 +135,27 @@ export class Outbound {
       this.#host.letGo(message);
       return;
     }
-    const packetId = this.#nextPacketId();
+    const inFlight = (this.#inFlight ??= new InFlight());
+    const packetId = inFlight.nextPacketId();
     // [MQTT-3.1.2-25] A message the client cannot take counts as delivered.
     if (channel.publish(message, terms, qos, packetId, false, nowMs) === 'too-large') {
       this.#host.letGo(message);
       return;
     }
-    (this.#inFlight ??= new Map()).set(packetId, delivery);
+    delivery.packetId = packetId;
+    inFlight.add(delivery);
     meters.messagesSent++;
     meters.bytesSent += message.payloadEnd - message.payloadStart;
   }
 
-  /** [MQTT-2.2.1-4] An identifier that is not in use. The window is far below 65 535, so one is always free. */
-  #nextPacketId(): number {
-    do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
-    while (this.#inFlight?.has(this.#lastPacketId));
-    return this.#lastPacketId;
-  }
-
   /** [MQTT-4.4.0-1] After a reconnect everything unacknowledged goes out again, in the original order. */
   startResending(): void {
-    this.#resend = this.#inFlight ? [...this.#inFlight.keys()].reverse() : none;
+    this.#resend = this.#inFlight
+      ? this.#inFlight
+          .inOrder()
+          .map(({ packetId }) => packetId)
+          .reverse()
+      : none;
   }
 
   #resendSome(channel: Channel, nowMs: number): void {
@@ -236,8 +238,8 @@ export class Outbound {
   handOnShared(sessionEnds: boolean, nowMs: number): void {
     const handedOn = (delivery: Delivery): boolean =>
       delivery.terms.group !== undefined && delivery.terms.group.handOn(delivery.message, sessionEnds, nowMs);
-    for (const [packetId, delivery] of this.#inFlight ?? [])
-      if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) this.#forget(packetId, delivery);
+    for (const delivery of this.#inFlight?.inOrder() ?? [])
+      if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) this.#forget(delivery.packetId, delivery);
     const moved = this.#queue?.extract((delivery) => handedOn(delivery) || sessionEnds) ?? [];
     for (const { message } of moved) this.#host.letGo(message);
   }

@@ -40,6 +40,12 @@ export class Slab {
     if (end - start > 96) {
       source.copy(this.bytes, this.at, start, end);
       this.at += end - start;
-    } else for (let i = start; i < end; i++) this.bytes[this.at++] = source[i]!;
+      return;
+    }
+    // In locals: a field is read again after every byte that is written.
+    const { bytes } = this;
+    let at = this.at;
+    for (let i = start; i < end; i++) bytes[at++] = source[i]!;
+    this.at = at;
   }
 }

@@ -1,0 +1,56 @@
+/**
+ * The QoS 1 and 2 messages that one client has not finished, by packet identifier: a ring of slots, because identifiers
+ * are given out one after the other and the window is small. Not a Map: one that is written with every message is
+ * rehashed all the time, and V8 links each old table to its successor, which keeps what they hold until a full collection.
+ */
+export interface Numbered {
+  packetId: number;
+}
+
+const slotsMin = 8;
+
+export class InFlight<T extends Numbered> {
+  size = 0;
+  /** A power of two, at least twice `size`. */
+  #slots: (T | undefined)[] = new Array<T | undefined>(slotsMin).fill(undefined);
+  #mask = slotsMin - 1;
+  #lastPacketId = 0;
+
+  get(packetId: number): T | undefined {
+    const found = this.#slots[packetId & this.#mask];
+    return found?.packetId === packetId ? found : undefined;
+  }
+
+  /** [MQTT-2.2.1-4] An identifier that is not in use, and whose slot is free. */
+  nextPacketId(): number {
+    if (this.size * 2 >= this.#slots.length) this.#grow();
+    do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
+    while (this.#slots[this.#lastPacketId & this.#mask] !== undefined);
+    return this.#lastPacketId;
+  }
+
+  /** With the identifier that `nextPacketId` gave. */
+  add(item: T): void {
+    this.#slots[item.packetId & this.#mask] = item;
+    this.size++;
+  }
+
+  delete(packetId: number): void {
+    if (this.get(packetId) === undefined) return;
+    this.#slots[packetId & this.#mask] = undefined;
+    this.size--;
+  }
+
+  /** In the order of sending: identifiers only go up, and wrap once in 65 535. */
+  inOrder(): T[] {
+    const age = ({ packetId }: T): number => (this.#lastPacketId - packetId + 65_535) % 65_535;
+    return this.#slots.filter((item) => item !== undefined).sort((a, b) => age(b) - age(a));
+  }
+
+  #grow(): void {
+    const items = this.#slots;
+    this.#slots = new Array<T | undefined>(items.length * 2).fill(undefined);
+    this.#mask = this.#slots.length - 1;
+    for (const item of items) if (item !== undefined) this.#slots[item.packetId & this.#mask] = item;
+  }
+}
