@@ -1,0 +1,283 @@
+/** Who gets a message and on what terms; caches that never lie; the choice in shared subscriptions; paced replay. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { ClientId } from '../../../services/kernel/kernel.js';
+import { filterMatches } from '../../../services/topic/topic.js';
+import {
+  type RetainedPage,
+  type RetainedStore,
+  replayRetained,
+  type RouteOptions,
+  Routing,
+  type Subscriber,
+} from '../../../services/broker/fanout/fanout.js';
+import {
+  type DeliveryTerms,
+  handedOn,
+  Message,
+  noSubscribers,
+  PendingReceipt,
+  type QoS,
+} from '../../../services/broker/message/message.js';
+import { random, seed } from '../../support/seed.js';
+
+class Sink implements Subscriber {
+  readonly clientId: ClientId;
+  readonly got: { topic: string; payload: string; terms: DeliveryTerms }[] = [];
+  readiness: 'now' | 'queue' | 'disconnected' = 'now';
+  room = Infinity;
+  listeners: (() => void)[] = [];
+  constructor(id: string) {
+    this.clientId = id as ClientId;
+  }
+  deliver(message: Message, terms: DeliveryTerms): void {
+    this.room--;
+    this.got.push({ topic: message.topic.text, payload: message.payload.toString(), terms });
+  }
+  get hasRoom(): boolean {
+    return this.room > 0;
+  }
+  whenRoom(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+}
+
+const nothing: RetainedStore = {
+  put: () => handedOn,
+  async *read() {},
+  settled: () => Promise.resolve(),
+  close() {},
+};
+const options = (more: Partial<RouteOptions> = {}): RouteOptions => ({
+  qos: 1,
+  noLocal: false,
+  retainAsPublished: false,
+  id: 0,
+  ...more,
+});
+const message = (
+  topic: string,
+  more: { qos?: QoS; publisher?: string; retain?: boolean; payload?: string; expiresAtMs?: number } = {},
+): Message =>
+  Message.of({
+    topic: { text: topic, bytes: Buffer.from(topic) },
+    payload: Buffer.from(more.payload ?? ''),
+    qos: more.qos ?? 1,
+    retain: more.retain ?? false,
+    publisher: more.publisher as ClientId | undefined,
+    expiresAtMs: more.expiresAtMs ?? Infinity,
+  });
+
+describe('overlapping subscriptions of one client', () => {
+  it('give one copy at the highest QoS, with all identifiers', () => {
+    const routing = new Routing(nothing);
+    const client = new Sink('c');
+    routing.subscribe('a/b', undefined, client, options({ qos: 0, id: 1, retainAsPublished: true }));
+    routing.subscribe('a/+', undefined, client, options({ qos: 2, id: 2 }));
+    routing.subscribe('#', undefined, client, options({ qos: 1 }));
+    expect(routing.publish(message('a/b'), 0)).toBe(handedOn);
+    expect(client.got).toHaveLength(1);
+    const { qos, retainAsPublished, subscriptionIds } = client.got[0]!.terms;
+    expect([qos, retainAsPublished, [...subscriptionIds].sort()]).toEqual([2, true, [1, 2]]);
+  });
+
+  it('keep No Local apart from the others', () => {
+    const routing = new Routing(nothing);
+    const [mine, other] = [new Sink('me'), new Sink('other')];
+    routing.subscribe('a', undefined, mine, options({ noLocal: true, qos: 2, id: 1 }));
+    routing.subscribe('a', undefined, other, options({ noLocal: true }));
+    routing.publish(message('a', { publisher: 'me' }), 0);
+    expect([mine.got.length, other.got.length]).toEqual([0, 1]);
+    routing.subscribe('+', undefined, mine, options({ qos: 1, id: 2 }));
+    routing.publish(message('a', { publisher: 'me' }), 0);
+    routing.publish(message('a', { publisher: 'other' }), 0);
+    expect(mine.got.map(({ terms }) => [terms.qos, terms.subscriptionIds.length])).toEqual([
+      [1, 1],
+      [2, 2],
+    ]);
+  });
+});
+
+it(`publishes to those whose filters match, whatever changed before (seed ${seed})`, () => {
+  const filter = fc.constantFrom('a', 'a/b', 'a/+', '+/b', '#', '+', 'a/#', '$s/#', '$s/a', 'b');
+  const topic = fc.constantFrom('a', 'a/b', 'b', 'b/b', '$s/a', 'a/b/c');
+  const step = fc.record({
+    what: fc.constantFrom('subscribe', 'unsubscribe', 'publish', 'publish'),
+    filter,
+    topic,
+    who: fc.nat(3),
+    group: fc.constantFrom(undefined, undefined, 'g'),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const routing = new Routing(nothing);
+      const sinks = ['0', '1', '2', '3'].map((id) => new Sink(id));
+      const direct = new Set<string>();
+      const shared = new Map<string, Set<number>>();
+      for (const { what, filter: text, topic: name, who, group } of steps) {
+        const sink = sinks[who]!;
+        if (what === 'subscribe') routing.subscribe(text, group, sink, options());
+        else if (what === 'unsubscribe') routing.unsubscribe(text, group, sink);
+        if (what !== 'publish') {
+          const members = shared.get(text) ?? new Set();
+          if (group === undefined) (what === 'subscribe' ? direct.add(`${who} ${text}`) : direct.delete(`${who} ${text}`));
+          else (what === 'subscribe' ? shared.set(text, members.add(who)) : members.delete(who)); // prettier-ignore
+          continue;
+        }
+        for (const each of sinks) each.got.length = 0;
+        const receipt = routing.publish(message(name), 0);
+        const directly = sinks.map((_, i) =>
+          [...direct].some((route) => route.startsWith(`${i} `) && filterMatches(route.slice(2), name)),
+        );
+        const groups = [...shared].filter(([each, { size }]) => size > 0 && filterMatches(each, name));
+        const total = sinks.reduce((sum, { got }) => sum + got.length, 0);
+        expect(total).toBe(directly.filter(Boolean).length + groups.length);
+        sinks.forEach(({ got }, i) => {
+          expect(got.length >= (directly[i] ? 1 : 0)).toBe(true);
+          const possible = groups.filter(([, members]) => members.has(i)).length;
+          expect(got.length).toBeLessThanOrEqual((directly[i] ? 1 : 0) + possible);
+        });
+        expect(receipt).toBe(total > 0 ? handedOn : noSubscribers);
+      }
+    }),
+    random(200),
+  );
+});
+
+it('a retained message is handed on and its receipt is that of the store', () => {
+  const receipt = new PendingReceipt();
+  const routing = new Routing({ ...nothing, put: () => receipt });
+  const client = new Sink('c');
+  routing.subscribe('a', undefined, client, options());
+  expect(routing.publish(message('a', { retain: true }), 0)).toBe(receipt);
+  expect(client.got).toHaveLength(1);
+});
+
+describe('a shared subscription', () => {
+  const group = (...ids: string[]) => {
+    const routing = new Routing(nothing);
+    const members = ids.map((id) => new Sink(id));
+    for (const member of members) routing.subscribe('a', 'g', member, options());
+    const publish = (count: number, qos: QoS = 1): number[] => {
+      const before = members.map(({ got }) => got.length);
+      for (let i = 0; i < count; i++) routing.publish(message('a', { qos }), 0);
+      return members.map(({ got }, i) => got.length - before[i]!);
+    };
+    return { routing, members, publish };
+  };
+
+  it('goes round', () => expect(group('a', 'b', 'c').publish(9)).toEqual([3, 3, 3]));
+
+  it('prefers who can send at once, then who is connected, then who would keep it', () => {
+    const { members, publish } = group('a', 'b', 'c');
+    const [a, b, c] = members as [Sink, Sink, Sink];
+    a.readiness = 'disconnected';
+    b.readiness = 'queue';
+    expect(publish(4)).toEqual([0, 0, 4]);
+    c.readiness = 'disconnected';
+    expect(publish(4)).toEqual([0, 4, 0]);
+    b.readiness = 'disconnected';
+    expect(publish(3)).toEqual([1, 1, 1]);
+    expect(publish(3, 0)).toEqual([0, 0, 0]); // QoS 0 is not kept for anyone.
+  });
+
+  it('keeps its turn when members come and go', () => {
+    const { routing, members, publish } = group('a', 'b', 'c');
+    publish(2);
+    routing.unsubscribe('a', 'g', members[0]!);
+    expect(publish(1)).toEqual([0, 0, 1]);
+    expect(publish(4)).toEqual([0, 2, 2]);
+    routing.unsubscribe('a', 'g', members[1]!);
+    routing.unsubscribe('a', 'g', members[2]!);
+    expect(routing.publish(message('a'), 0)).toBe(noSubscribers);
+  });
+
+  it('hands on to another connected member only, or to anyone when it must', () => {
+    const { routing, members } = group('a', 'b');
+    routing.publish(message('a', { payload: 'x' }), 0);
+    const [a, b] = members as [Sink, Sink];
+    const origin = a.got[0]!.terms.group!;
+    a.readiness = 'disconnected';
+    expect(origin.handOn(message('a'), false, 0)).toBe(true);
+    b.readiness = 'disconnected';
+    expect(origin.handOn(message('a'), false, 0)).toBe(false);
+    expect(origin.handOn(message('a'), true, 0)).toBe(true);
+    expect(a.got.length + b.got.length).toBe(3);
+  });
+});
+
+describe('retained messages to a new subscription', () => {
+  const store = (
+    pages: Message[][],
+    stale: (message: Message) => boolean = () => false,
+  ): RetainedStore & { read: () => AsyncGenerator<RetainedPage> } => ({
+    ...nothing,
+    async *read() {
+      for (const messages of pages) yield await Promise.resolve({ messages, isStale: stale });
+    },
+  });
+  const terms: DeliveryTerms = { qos: 1, retainAsPublished: true, subscriptionIds: [] };
+  const settle = async (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+  it('come at the pace of the client, page by page, and stop when nobody wants them', async () => {
+    const client = new Sink('c');
+    client.room = 2;
+    let wanted = true;
+    const pages = [
+      ['1', '2', '3'],
+      ['4', '5'],
+    ].map((page) => page.map((topic) => message(topic)));
+    const done = replayRetained(
+      store(pages),
+      client,
+      { filter: '#', terms, noLocal: false, wanted: () => wanted },
+      () => 0,
+    );
+    await settle();
+    expect(client.got.map(({ topic }) => topic)).toEqual(['1', '2']);
+    client.room = 2;
+    client.listeners.splice(0).forEach((listener) => listener());
+    await settle();
+    expect(client.got.map(({ topic }) => topic)).toEqual(['1', '2', '3', '4']);
+    wanted = false;
+    client.listeners.splice(0).forEach((listener) => listener());
+    await done;
+    expect(client.got).toHaveLength(4);
+  });
+
+  it('leave out what is over, stale, or the own with No Local', async () => {
+    const client = new Sink('me');
+    const page = [
+      message('over', { expiresAtMs: 5 }),
+      message('stale'),
+      message('own', { publisher: 'me' }),
+      message('good'),
+    ];
+    const stale = ({ topic }: Message): boolean => topic.text === 'stale';
+    await replayRetained(
+      store([page], stale),
+      client,
+      { filter: '#', terms, noLocal: true, wanted: () => true },
+      () => 5,
+    );
+    expect(client.got.map(({ topic }) => topic)).toEqual(['good']);
+  });
+
+  it('that became stale while the client was slow are left out', async () => {
+    const client = new Sink('c');
+    client.room = 0;
+    const stale = new Set<string>();
+    const replaying = replayRetained(
+      store([[message('a'), message('b')]], ({ topic }) => stale.has(topic.text)),
+      client,
+      { filter: '#', terms, noLocal: false, wanted: () => true },
+      () => 0,
+    );
+    await settle();
+    stale.add('a');
+    client.room = 9;
+    client.listeners.splice(0).forEach((listener) => listener());
+    await replaying;
+    expect(client.got.map(({ topic }) => topic)).toEqual(['b']);
+  });
+});
