@@ -29,6 +29,8 @@ export class Authentication {
       this.#accounts.tenant(who.tenant),
       this.#accounts.credential(who.tenant, who.name),
     ]);
+    // What is still stored of a tenant that is being deleted must not be remembered for the next one of that name.
+    if (record?.status !== 'active') this.#accounts.forgetCredential(who.tenant, who.name);
     const isRight = await this.#passwords.verify(packet.password, credential);
     if (!isRight || record === undefined || credential === undefined || record.status === 'deleting') throw wrong;
     if (record.status === 'suspended') throw new PeerFault(reasons.notAuthorized, 'the tenant is suspended');
@@ -41,6 +43,7 @@ export class Authentication {
       this.#accounts.tenant(id),
       this.#accounts.credential(id, used.name),
     ]);
+    if (record?.status !== 'active') this.#accounts.forgetCredential(id, used.name);
     return (
       record?.status === 'active' && credential?.secretHash === used.secretHash && credential.revision === used.revision
     );

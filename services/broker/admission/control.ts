@@ -31,6 +31,7 @@ export class Control {
       case 'tenant-changed':
         this.#accounts.forgetTenant(entry.tenant);
         if (entry.change === 'quotas') return this.#renewLimits(entry.tenant);
+        this.#accounts.forgetCredentialsOf(entry.tenant);
         this.#closeAll(entry.tenant, () => true);
         if (entry.change === 'deleted') this.#endAll(entry.tenant);
         return;
