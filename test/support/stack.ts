@@ -7,6 +7,8 @@ import type { Endpoints } from '../../services/local/endpoints.js';
 import { call, endpointsIn, freePorts, type Shoal, Workshop } from '../local/shoal.js';
 import type { Credential, Grant } from './broker.js';
 import { LiveClient, type ConnectFields } from './live-client.js';
+import type { Packet } from './packet-codec.js';
+import { until } from './until.js';
 
 /** A value for each kind of quota; null is no limit. */
 export type Quotas = Record<string, number | null>;
@@ -149,16 +151,33 @@ export class TestTenant {
     return this.#stack.client(account ?? (await this.account()), fields);
   }
 
+  /** The broker's answer to CONNECT, whatever it is. */
+  async tryConnect(fields: ConnectFields = {}, account?: Credential): Promise<Packet> {
+    const client = await this.#stack.socket();
+    return client.tryConnect({ ...(account ?? (await this.account())), ...fields });
+  }
+
   account(): Promise<Credential> {
     return (this.#account ??= this.credential());
   }
 
-  /** One of the tenant's own numbers, as `$SYS/broker/…` tells it. */
+  /** One of the tenant's own numbers, as `$SYS/broker/…` tells it to who subscribes. */
   async systemNumber(name: string): Promise<number> {
     const client = await this.client();
-    await client.subscribe(`$SYS/broker/${name}`);
-    await client.receivedCount(1);
+    // Asked again while the tenant's own delivery rate holds the answer back.
+    const isTold = async (): Promise<boolean> => {
+      await client.subscribe(`$SYS/broker/${name}`);
+      await client.ping();
+      return client.received.length > 0;
+    };
+    await until(isTold, name);
     client.destroy();
     return Number(client.received[0]!.payload);
   }
 }
+
+/** What brokers must have heard of a change that the API has confirmed. */
+export const heardWithinMs = 2_000;
+
+/** The change must show within the time that is promised. */
+export const heard = (effect: () => unknown, what: string): Promise<void> => until(effect, what, heardWithinMs);
