@@ -37,7 +37,10 @@ async function main(): Promise<void> {
   try {
     const config = readConfig(process.env);
     const brokerId = newBrokerId();
-    broker = await startBroker(config, brokerId, systemClock, makeLog(config.logLevel, { broker: brokerId }));
+    const log = makeLog(config.logLevel, { broker: brokerId });
+    // A fault of ours on some timer must not end the connections of every tenant.
+    process.on('uncaughtException', (error) => log.error({ error }, 'a fault of the broker outside any connection'));
+    broker = await startBroker(config, brokerId, systemClock, log);
     process.send?.({ type: 'ready', ports: broker.ports });
   } catch (error) {
     const message = messageOf(error);
