@@ -12,7 +12,10 @@ const exitIsSeenMs = 300;
 
 export const cores = chooseCores();
 
-export async function measure(broker: RunningBroker, job: Omit<Job, 'target' | 'brokerPid'>): Promise<Outcome> {
+export async function measure(
+  broker: RunningBroker,
+  job: Omit<Job, 'target' | 'brokerPid' | 'isProfiled'>,
+): Promise<Outcome> {
   if (broker.died() !== undefined) return { failed: broker.died()! };
   const load = fork(loadProgram, { execArgv: ['--import', 'tsx'] });
   if (cores) {
@@ -28,7 +31,8 @@ export async function measure(broker: RunningBroker, job: Omit<Job, 'target' | '
     };
     load.once('message', (message) => done(message as Outcome));
     load.once('exit', (code) => done({ failed: `the load process ended with code ${code}` }));
-    load.send({ ...job, target: broker.target, brokerPid: broker.pid } satisfies Job);
+    const { target, pid: brokerPid, isProfiled = false } = broker;
+    load.send({ ...job, target, brokerPid, isProfiled } satisfies Job);
   });
   load.kill('SIGKILL');
   if ('measured' in outcome) return outcome;

@@ -1,4 +1,4 @@
-/** Prints the functions in which a V8 CPU profile spent its own time: `tsx bench/profile.ts <file.cpuprofile> [rows]`. */
+/** Prints the functions in which V8 CPU profiles spent their own time: `tsx bench/profile.ts <file.cpuprofile…>`. */
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
@@ -14,21 +14,24 @@ interface CallFrame {
   readonly lineNumber: number;
 }
 
-export function topFunctions(file: string, rows: number): string {
-  const profile = JSON.parse(readFileSync(file, 'utf8')) as CpuProfile;
+const rowsPrinted = 30;
+
+export function topFunctions(files: readonly string[]): string {
   const selfUs = new Map<string, number>();
+  for (const file of files) addSelfTimes(file, selfUs);
+  const busyUs = [...selfUs.values()].reduce((sum, us) => sum + us, 0);
+  const top = [...selfUs].sort(([, a], [, b]) => b - a).slice(0, rowsPrinted);
+  const lines = top.map(([name, us]) => `${((us / busyUs) * 100).toFixed(1).padStart(5)} %  ${name}`);
+  return [`${(busyUs / 1e6).toFixed(2)} s busy in ${files.join(', ')}`, ...lines].join('\n');
+}
+
+function addSelfTimes(file: string, selfUs: Map<string, number>): void {
+  const profile = JSON.parse(readFileSync(file, 'utf8')) as CpuProfile;
   const nameOf = new Map(profile.nodes.map(({ id, callFrame }) => [id, nameFrame(callFrame)]));
-  let busyUs = 0;
   profile.samples.forEach((id, index) => {
     const name = nameOf.get(id)!;
-    if (name === '(idle)') return;
-    const us = profile.timeDeltas[index] ?? 0;
-    busyUs += us;
-    selfUs.set(name, (selfUs.get(name) ?? 0) + us);
+    if (name !== '(idle)') selfUs.set(name, (selfUs.get(name) ?? 0) + (profile.timeDeltas[index] ?? 0));
   });
-  const top = [...selfUs].sort(([, a], [, b]) => b - a).slice(0, rows);
-  const lines = top.map(([name, us]) => `${((us / busyUs) * 100).toFixed(1).padStart(5)} %  ${name}`);
-  return [`${file}: ${(busyUs / 1e6).toFixed(2)} s busy`, ...lines].join('\n');
 }
 
 function nameFrame({ functionName, url, lineNumber }: CallFrame): string {
@@ -37,7 +40,7 @@ function nameFrame({ functionName, url, lineNumber }: CallFrame): string {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const [, , file, rows = '25'] = process.argv;
-  if (file === undefined) throw new Error('usage: tsx bench/profile.ts <file.cpuprofile> [rows]');
-  console.log(topFunctions(file, Number(rows)));
+  const files = process.argv.slice(2);
+  if (files.length === 0) throw new Error('usage: tsx bench/profile.ts <file.cpuprofile…>');
+  console.log(topFunctions(files));
 }

@@ -1,6 +1,7 @@
 /**
- * Preloaded into Shoal's processes by `--profile`: profiles the broker's and writes the profile when it ends. Plain
- * JavaScript, because it runs inside the process that is measured; NODE_OPTIONS does not take `--cpu-prof` on Node 20.
+ * Preloaded into Shoal's processes by `--profile`. The broker's is profiled between two SIGUSR2, which the load sends when
+ * it begins and ends to measure. Plain JavaScript, because it runs inside the process that is measured; NODE_OPTIONS does
+ * not take `--cpu-prof` on Node 20, which would show the start as well.
  */
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
@@ -12,12 +13,15 @@ if (folder !== undefined && process.argv[1]?.endsWith('broker.js')) {
   const session = new Session();
   session.connect();
   session.post('Profiler.enable');
-  session.post('Profiler.start');
-  process.once('exit', () => {
+  let runs = 0;
+  let running = false;
+  process.on('SIGUSR2', () => {
+    running = !running;
+    if (running) return session.post('Profiler.start');
     // Answered before `post` returns: this session and the profiler share one thread.
     session.post('Profiler.stop', (error, result) => {
       if (error) throw error;
-      writeFileSync(join(folder, `${process.pid}.cpuprofile`), JSON.stringify(result.profile));
+      writeFileSync(join(folder, `${process.pid}-${runs++}.cpuprofile`), JSON.stringify(result.profile));
     });
   });
 }

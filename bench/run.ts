@@ -15,7 +15,6 @@ import { report, type Outcomes } from './report.js';
 import { scenarios } from './scenarios.js';
 
 const reference = 'mosquitto';
-const profiledRows = 30;
 
 const options = parse();
 const names = options.brokers.filter((name) => {
@@ -70,7 +69,8 @@ async function runOnce(fleet: Fleet, name: string, scenarioName: string): Promis
 }
 
 function printProfiles(folder: string): void {
-  for (const file of readdirSync(folder)) console.log(`\n${topFunctions(join(folder, file), profiledRows)}`);
+  const files = readdirSync(folder).map((file) => join(folder, file));
+  if (files.length > 0) console.log(`\n${topFunctions(files)}`);
 }
 
 function parse(): Options {

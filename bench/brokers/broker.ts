@@ -21,6 +21,8 @@ export interface RunningBroker {
   readonly target: Target;
   /** The process whose CPU time and memory count. */
   readonly pid: number;
+  /** It starts and stops a CPU profile on SIGUSR2. */
+  readonly isProfiled?: boolean;
   /** Why it ended by itself, if it did. */
   readonly died: () => string | undefined;
   /** Also after it died: what it started besides the measured process ends, too. */

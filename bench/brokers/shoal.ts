@@ -55,7 +55,14 @@ export const shoal: Broker = {
       const target = { host, port: endpoints.mqtt.port, version, credentials };
       const pid = endpoints.pids.broker;
       // The service starts its broker again when it dies; for us that is another broker than the one we measured.
-      return { target, pid, stop, died: () => died() ?? (isAlive(pid) ? undefined : 'the broker process died') };
+      const isProfiled = options.profileFolder !== undefined;
+      return {
+        target,
+        pid,
+        isProfiled,
+        stop,
+        died: () => died() ?? (isAlive(pid) ? undefined : 'the broker process died'),
+      };
     } catch (error) {
       await stop();
       throw error;

@@ -1,8 +1,8 @@
 /** Connections that do nothing: how fast they are accepted and what each costs in memory. */
 import { readCpuSeconds, readMachineCpuSeconds, readRssBytes } from '../proc.js';
 import type { Idle } from '../scenarios.js';
-import { openAll, type Target } from './connection.js';
-import type { Measurement } from './job.js';
+import { openAll } from './connection.js';
+import type { Job, Measurement } from './job.js';
 
 /** Connected and closed before the first reading: code that is compiled on first use is not a cost of a connection. */
 const warmUpConnections = 500;
@@ -10,11 +10,12 @@ const settledCpuShare = 0.02;
 const settleMs = 1000;
 const settleAttempts = 15;
 
-export async function measureIdle(scenario: Idle, target: Target, brokerPid: number): Promise<Measurement> {
+export async function measureIdle(scenario: Idle, { target, brokerPid, isProfiled }: Job): Promise<Measurement> {
   const first = await openAll(target, clientIds('warm', warmUpConnections));
   first.forEach((connection) => connection.close());
   await settle(brokerPid);
 
+  if (isProfiled) process.kill(brokerPid, 'SIGUSR2');
   const rssBefore = readRssBytes(brokerPid);
   const cpuBefore = readCpuSeconds(brokerPid);
   const machineCpuBefore = readMachineCpuSeconds();
@@ -23,6 +24,7 @@ export async function measureIdle(scenario: Idle, target: Target, brokerPid: num
   const connections = await openAll(target, clientIds('idle', scenario.connections));
   const seconds = (performance.now() - startedMs) / 1000;
   const loadCpu = process.cpuUsage(loadCpuBefore);
+  if (isProfiled) process.kill(brokerPid, 'SIGUSR2');
   const machineCpuSeconds = readMachineCpuSeconds() - machineCpuBefore;
   let lost = 0;
   for (const connection of connections) connection.onLost = () => lost++;

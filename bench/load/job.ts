@@ -6,6 +6,8 @@ export interface Job {
   readonly scenario: Scenario;
   readonly target: Target;
   readonly brokerPid: number;
+  /** SIGUSR2 tells the broker where the measurement begins and ends. */
+  readonly isProfiled: boolean;
   readonly warmUpSeconds: number;
   readonly seconds: number;
 }

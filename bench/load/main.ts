@@ -25,17 +25,19 @@ async function run(job: Job): Promise<Measurement> {
     case 'sparse':
       return measure(await sparse(scenario, target, broken), job);
     case 'idle':
-      return measureIdle(scenario, target, job.brokerPid);
+      return measureIdle(scenario, job);
   }
 }
 
 async function measure(traffic: Traffic, job: Job): Promise<Measurement> {
   traffic.start();
   await pause(job.warmUpSeconds * 1000);
+  if (job.isProfiled) process.kill(job.brokerPid, 'SIGUSR2');
   const before = read(traffic, job.brokerPid);
   traffic.takeLatencies?.();
   await pause(job.seconds * 1000);
   const after = read(traffic, job.brokerPid);
+  if (job.isProfiled) process.kill(job.brokerPid, 'SIGUSR2');
   const latenciesUs = traffic.takeLatencies?.();
   traffic.stop();
   await untilQuiet(traffic);
