@@ -131,8 +131,11 @@ export class Arrival {
         packet.version === 5 ? welcome(entry, session, keepAlive) : {},
       ),
     );
-    connection.admitted({ tenant, session, channel, keepAliveSeconds: keepAlive.seconds });
+    const admitted = { tenant, session, channel, keepAliveSeconds: keepAlive.seconds };
+    connection.admitted(admitted);
     session.attach(channel, nowMs);
+    // CONNACK was larger than the client takes: its connection ended before it could be known as admitted.
+    if (connection.closed) this.#options.departure.disconnected(admitted, { publishWill: true });
   }
 }
 
