@@ -1,0 +1,349 @@
+/** Who comes in, who takes over, what happens when a client leaves; with the interleavings that a socket test cannot force. */
+import { describe, expect, it } from 'vitest';
+import { compileAccess } from '../../../services/tenancy/tenancy.js';
+import { reasons } from '../../../services/broker/wire/wire.js';
+import { until } from '../../support/until.js';
+import { acme, type FakeConnection, id, World } from './world.js';
+
+const reason = (name: keyof typeof reasons) => expect.objectContaining({ reason: reasons[name] }) as Error;
+const goodbye = (connection: FakeConnection): void => connection.end('goodbye', { publishWill: false });
+const lost = (connection: FakeConnection): void => connection.end('lost', { publishWill: true });
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('the door', () => {
+  it.each([
+    ['a wrong password', { secret: 'wrong' }, 'badUserNameOrPassword'],
+    ['an unknown name', { user: 'nobody@acme' }, 'badUserNameOrPassword'],
+    ['an unknown tenant', { user: 'device@other' }, 'badUserNameOrPassword'],
+    ['a name without tenant', { user: 'device' }, 'badUserNameOrPassword'],
+    ['an authentication method', { more: { authenticationMethod: 'SCRAM' } }, 'badAuthenticationMethod'],
+    ['a client id that cannot be stored', { clientId: 'x'.repeat(2000) }, 'clientIdentifierNotValid'],
+  ] as const)('refuses %s', async (_what, wish, name) => {
+    const world = new World();
+    const { connection, done } = world.connect({ clientId: 'c', ...wish });
+    await expect(done).rejects.toThrow(reason(name));
+    expect([connection.said(), world.records.log]).toEqual([[], []]);
+  });
+
+  it('refuses a suspended tenant, a deleted one, and everybody while the accounts are out of reach', async () => {
+    const world = new World();
+    const wish = { clientId: 'c' };
+    const active = world.tenant!;
+    world.accountsFail = true;
+    await expect(world.admit(wish)).rejects.toThrow(reason('serverUnavailable'));
+    world.accountsFail = false;
+    world.tenant = { ...active, status: 'suspended' };
+    await expect(world.admit(wish)).rejects.toThrow(reason('notAuthorized'));
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'suspended' });
+    world.tenant = { ...active, status: 'deleting' };
+    await expect(world.admit(wish)).rejects.toThrow(reason('badUserNameOrPassword'));
+  });
+
+  it('gives a name to those who have none, and says what it grants', async () => {
+    const world = new World({ sessionExpirySecondsMax: 100 });
+    const connection = await world.admit({ clientId: '', expiry: 1000 });
+    const [connack] = connection.take();
+    expect(connack).toMatchObject({ cmd: 'connack', reasonCode: 0, sessionPresent: false });
+    expect((connack as { properties?: object }).properties).toMatchObject({
+      sessionExpiryInterval: 100,
+      assignedClientIdentifier: expect.stringMatching(/^auto-/) as string,
+    });
+  });
+
+  it('refuses a will on a topic that its client may not publish to', async () => {
+    const world = new World();
+    world.credential = { ...world.credential!, grants: [{ effect: 'allow', action: 'publish', topic: 'mine/#' }] };
+    const will = { topic: 'yours', payload: 'x' };
+    await expect(world.admit({ clientId: 'c', will })).rejects.toThrow(reason('notAuthorized'));
+    expect(compileAccess(world.credential.grants, { clientId: 'c', username: 'device' }).mayPublish('mine/x')).toBe(
+      true,
+    );
+    await world.admit({ clientId: 'c', will: { ...will, topic: 'mine/x' } });
+  });
+});
+
+describe('two connections of one client id', () => {
+  it('take turns: the later one takes over, the session lives on', async () => {
+    const world = new World();
+    const first = await world.admit({ clientId: 'c', clean: false, expiry: 100 });
+    const second = await world.admit({ clientId: 'c', clean: false, expiry: 100 });
+    expect(first.closedBy).toBe('session-taken-over');
+    expect(second.take()).toMatchObject([{ cmd: 'connack', sessionPresent: true }]);
+    expect(second.in!.session).toBe(first.in!.session);
+    expect(world.gauge('shoal_connections')).toBe(1);
+    await settle();
+    expect(world.records.stored.get('c')).toMatchObject({ connected: true, epoch: 2 });
+  });
+
+  it('take turns even when both arrive while the records are slow', async () => {
+    const world = new World();
+    world.records.holding = true;
+    const all = [1, 2, 3].map(() => world.connect({ clientId: 'c' }));
+    await until(() => world.records.waiting === 1);
+    world.records.holding = false;
+    world.records.open();
+    await Promise.allSettled(all.map(({ done }) => done));
+    expect(all.map(({ connection }) => connection.closedBy)).toEqual([
+      'session-taken-over',
+      'session-taken-over',
+      undefined,
+    ]);
+    expect([world.gauge('shoal_connections'), world.gauge('shoal_sessions')]).toEqual([1, 1]);
+    await settle();
+    expect(world.records.stored.get('c')).toMatchObject({ connected: true, epoch: 3 });
+    goodbye(all[2]!.connection);
+    await settle();
+    expect([world.records.stored.size, world.gauge('shoal_connections'), world.gauge('shoal_sessions')]).toEqual([
+      0, 0, 0,
+    ]);
+  });
+});
+
+describe('while the claim waits', () => {
+  const waiting = async (world: World, wish = { clientId: 'c' } as Parameters<World['connect']>[0]) => {
+    world.records.holding = true;
+    const attempt = world.connect(wish);
+    await until(() => world.records.waiting === 1);
+    world.records.holding = false;
+    return attempt;
+  };
+
+  it('a socket that closes leaves nothing behind', async () => {
+    const world = new World();
+    const { connection, done } = await waiting(world);
+    lost(connection);
+    world.records.open();
+    await expect(done).rejects.toThrow(reason('serverUnavailable'));
+    expect([connection.said(), world.records.stored.size, world.gauge('shoal_sessions')]).toEqual([[], 0, 0]);
+  });
+
+  it('a socket that closes leaves the session that was there, under the new claim', async () => {
+    const world = new World();
+    goodbye(await world.admit({ clientId: 'c', clean: false, expiry: 500 }));
+    const { connection, done } = await waiting(world, { clientId: 'c', clean: true });
+    lost(connection);
+    world.records.open();
+    await expect(done).rejects.toThrow();
+    expect(world.records.stored.get('c')).toMatchObject({ connected: false, epoch: 2, expirySeconds: 500 });
+    const again = await world.admit({ clientId: 'c', clean: false });
+    expect(again.take()).toMatchObject([{ sessionPresent: true }]);
+  });
+
+  it.each([
+    ['rotated', { revision: 2 }],
+    ['deleted', undefined],
+  ] as const)('a credential that is %s does not let in', async (change, changed) => {
+    const world = new World();
+    const { done } = await waiting(world);
+    world.credential = changed && { ...world.credential!, ...changed };
+    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'device', change });
+    world.records.open();
+    await expect(done).rejects.toThrow(reason('serverUnavailable'));
+    expect([world.records.stored.size, world.gauge('shoal_connections')]).toEqual([0, 0]);
+  });
+
+  it('a tenant that is suspended does not let in', async () => {
+    const world = new World();
+    const { done } = await waiting(world);
+    world.tenant = { ...world.tenant!, status: 'suspended' };
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'suspended' });
+    world.records.open();
+    await expect(done).rejects.toThrow();
+    expect(world.records.stored.size).toBe(0);
+  });
+
+  it('a broker that stops does not let in', async () => {
+    const world = new World();
+    const { done } = await waiting(world);
+    const stopped = world.admission.stop();
+    world.records.open();
+    await stopped;
+    await expect(done).rejects.toThrow();
+    expect(world.records.stored.size).toBe(0);
+  });
+});
+
+describe('the quota of connections', () => {
+  it('counts those who are on their way in', async () => {
+    const world = new World({ connections: 2 });
+    world.records.holding = true;
+    const attempts = ['a', 'b', 'c', 'd'].map((clientId) => world.connect({ clientId }));
+    await until(() => world.records.waiting === 2);
+    world.records.open();
+    const results = await Promise.allSettled(attempts.map(({ done }) => done));
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+    expect(world.gauge('shoal_connections')).toBe(2);
+  });
+
+  it('lets a client come back to its own place', async () => {
+    const world = new World({ connections: 1 });
+    await world.admit({ clientId: 'a' });
+    await expect(world.admit({ clientId: 'b' })).rejects.toThrow(reason('quotaExceeded'));
+    const again = await world.admit({ clientId: 'a' });
+    goodbye(again);
+    await world.admit({ clientId: 'b' });
+    expect(world.gauge('shoal_connections')).toBe(1);
+  });
+});
+
+describe('wills', () => {
+  const will = { topic: 'status', payload: 'gone' };
+
+  it.each([
+    ['a lost connection', lost, ['status gone']],
+    ['a goodbye', goodbye, []],
+  ] as const)('after %s', async (_what, end, published) => {
+    const world = new World();
+    end(await world.admit({ clientId: 'c', will }));
+    expect(world.retained).toEqual(published);
+  });
+
+  it('wait for their delay, and are cancelled by a client that comes back', async () => {
+    const world = new World();
+    const delayed = { clientId: 'c', clean: false, expiry: 100, will: { ...will, delay: 10 } };
+    lost(await world.admit(delayed));
+    world.clock.advance(9_999);
+    expect(world.retained).toEqual([]);
+    const again = await world.admit(delayed);
+    world.clock.advance(60_000);
+    expect(world.retained).toEqual([]);
+    lost(again);
+    world.clock.advance(10_000);
+    expect(world.retained).toEqual(['status gone']);
+    world.clock.advance(1_000_000);
+    expect(world.retained).toHaveLength(1);
+  });
+
+  it('are due when the session ends before their delay', async () => {
+    const world = new World();
+    lost(await world.admit({ clientId: 'c', clean: false, expiry: 5, will: { ...will, delay: 10 } }));
+    world.clock.advance(5000);
+    expect(world.retained).toEqual(['status gone']);
+    expect(world.gauge('shoal_sessions')).toBe(0);
+  });
+
+  it('are due when another connection starts afresh', async () => {
+    const world = new World();
+    lost(await world.admit({ clientId: 'c', clean: false, expiry: 100, will: { ...will, delay: 10 } }));
+    await world.admit({ clientId: 'c', clean: true });
+    expect(world.retained).toEqual(['status gone']);
+  });
+
+  it('of a client that is taken over are published, with delay only when nobody continues the session', async () => {
+    const world = new World();
+    await world.admit({ clientId: 'c', clean: false, expiry: 100, will });
+    await world.admit({ clientId: 'c', clean: false, expiry: 100, will: { ...will, delay: 10 } });
+    expect(world.retained).toEqual(['status gone']);
+    await world.admit({ clientId: 'c', clean: false, expiry: 100 });
+    world.clock.advance(100_000);
+    expect(world.retained).toHaveLength(1);
+  });
+});
+
+describe('sessions', () => {
+  it('end when they have expired, and not before', async () => {
+    const world = new World();
+    goodbye(await world.admit({ clientId: 'c', clean: false, expiry: 60 }));
+    world.clock.advance(59_999);
+    expect(world.gauge('shoal_sessions')).toBe(1);
+    const back = await world.admit({ clientId: 'c', clean: false, expiry: 60 });
+    expect(back.take()).toMatchObject([{ sessionPresent: true }]);
+    world.clock.advance(1_000_000);
+    expect(world.gauge('shoal_sessions')).toBe(1);
+    goodbye(back);
+    world.clock.advance(60_000);
+    expect(world.gauge('shoal_sessions')).toBe(0);
+    expect((await world.admit({ clientId: 'c', clean: false })).take()).toMatchObject([{ sessionPresent: false }]);
+  });
+
+  it('follow the expiry of the last DISCONNECT', async () => {
+    const world = new World();
+    const connection = await world.admit({ clientId: 'c', clean: false, expiry: 60 });
+    connection.end('goodbye', { publishWill: false, expirySeconds: 0 });
+    await settle();
+    expect([world.gauge('shoal_sessions'), world.records.stored.size]).toEqual([0, 0]);
+  });
+
+  it('that their tenant removes are gone, connected or not', async () => {
+    const world = new World();
+    const here = await world.admit({ clientId: 'here', clean: false, expiry: 60 });
+    goodbye(await world.admit({ clientId: 'away', clean: false, expiry: 60 }));
+    for (const clientId of ['here', 'away', 'unknown'])
+      await world.admission.apply({ type: 'session-kick', tenant: acme, clientId: id(clientId) });
+    await settle();
+    expect(here.closedBy).toBe('administrative-action');
+    expect([world.gauge('shoal_sessions'), world.records.stored.size]).toEqual([0, 0]);
+  });
+});
+
+describe('the control log', () => {
+  it('closes the connections of a credential that was rotated, and no others', async () => {
+    const world = new World();
+    const connection = await world.admit({ clientId: 'c' });
+    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'other', change: 'rotated' });
+    expect(connection.closedBy).toBeUndefined();
+    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'device', change: 'rotated' });
+    expect(connection.closedBy).toBe('administrative-action');
+  });
+
+  it('renews the access of live sessions; without grants it is everything', async () => {
+    const world = new World();
+    const { session, channel } = (await world.admit({ clientId: 'c' })).in!;
+    const options = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+    const subscriptions = [
+      { filter: 'a', ...options },
+      { filter: 'b', ...options },
+    ];
+    const packet = { type: 'subscribe', packetId: 1, subscriptions, properties: {} } as const;
+    session.receiveSubscribe(packet, channel);
+    const change = { type: 'credential-changed', tenant: acme, name: 'device', change: 'grants' } as const;
+    world.credential = { ...world.credential!, revision: 2, grants: [{ effect: 'allow', action: 'all', topic: 'a' }] };
+    await world.admission.apply(change);
+    expect([...session.subscriptions.keys()]).toEqual(['a']);
+    const { grants: _none, ...open } = world.credential;
+    world.credential = { ...open, revision: 3 };
+    await world.admission.apply(change);
+    session.receiveSubscribe(packet, channel);
+    expect([...session.subscriptions.keys()]).toEqual(['a', 'b']);
+  });
+
+  it('takes a deleted tenant down, wills included, and lets it be made again', async () => {
+    const world = new World();
+    const connection = await world.admit({
+      clientId: 'c',
+      clean: false,
+      expiry: 60,
+      will: { topic: 't', payload: 'x', delay: 5 },
+    });
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'deleted' });
+    expect(connection.closedBy).toBe('administrative-action');
+    world.clock.advance(100_000);
+    expect([world.retained, world.gauge('shoal_sessions')]).toEqual([[], 0]);
+    await world.admit({ clientId: 'c' });
+  });
+
+  it('sets new quotas for live tenants', async () => {
+    const world = new World({ connections: 1 });
+    await world.admit({ clientId: 'a' });
+    world.tenant = { ...world.tenant!, quotaOverrides: { connections: 2 } };
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'quotas' });
+    await world.admit({ clientId: 'b' });
+    await expect(world.admit({ clientId: 'c' })).rejects.toThrow(reason('quotaExceeded'));
+  });
+});
+
+it('a stop tells every client, keeps wills to itself and writes the records', async () => {
+  const world = new World();
+  const connection = await world.admit({ clientId: 'c', clean: false, expiry: 60, will: { topic: 't', payload: 'x' } });
+  await world.admission.stop();
+  expect(connection.closedBy).toBe('server-shutting-down');
+  expect([world.retained, world.records.stored.get('c')?.connected]).toEqual([[], false]);
+  await expect(world.admit({ clientId: 'd' })).rejects.toThrow(reason('serverShuttingDown'));
+});
+
+it('an answer that the client is too small for ends what has just begun', async () => {
+  const world = new World();
+  const connection = await world.admit({ clientId: 'c', clean: false, expiry: 60, more: { maximumPacketSize: 5 } });
+  expect(connection.closedBy).toBe('packet-too-large');
+  expect(world.gauge('shoal_connections')).toBe(0);
+});

@@ -1,0 +1,214 @@
+/** Admission with its ports in memory: records that a test may hold up, connections that note what becomes of them. */
+import type { Packet } from 'mqtt-packet';
+import {
+  Admission,
+  type Accounts,
+  type Admitted,
+  type Connection,
+  type Ending,
+  type SessionRecords,
+} from '../../../services/broker/admission/admission.js';
+import { handedOn, type Message } from '../../../services/broker/message/message.js';
+import {
+  type ConnectPacket,
+  PacketReader,
+  type ProtocolVersion,
+  type Reason,
+  Slab,
+  TopicTable,
+} from '../../../services/broker/wire/wire.js';
+import { type ClientId, Metrics, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import {
+  type Credential,
+  hashSecret,
+  type Quotas,
+  type SessionRecord,
+  type Tenant,
+} from '../../../services/tenancy/tenancy.js';
+import { decodeAll, encode } from '../../fuzz/packets.js';
+import { ManualClock } from '../../support/manual-clock.js';
+
+export const acme = 'acme' as TenantId;
+const password = 'correct horse';
+const secretHash = await hashSecret(password, 'generated');
+
+export class FakeRecords implements SessionRecords {
+  /** What is stored, by client id. */
+  readonly stored = new Map<string, Omit<SessionRecord, 'owner'>>();
+  readonly log: string[] = [];
+  #gates: (() => void)[] = [];
+  /** Claims wait until `open`. */
+  holding = false;
+
+  async claim(record: Omit<SessionRecord, 'epoch' | 'owner'>): Promise<number> {
+    if (this.holding) await new Promise<void>((resolve) => this.#gates.push(resolve));
+    const epoch = (this.stored.get(record.clientId)?.epoch ?? 0) + 1;
+    this.stored.set(record.clientId, { ...record, epoch });
+    this.log.push(`claim ${record.clientId} ${epoch}`);
+    return epoch;
+  }
+  async release(record: Omit<SessionRecord, 'owner'>): Promise<void> {
+    await Promise.resolve();
+    if (this.stored.get(record.clientId)?.epoch !== record.epoch) return;
+    if (record.expirySeconds === 0) this.stored.delete(record.clientId);
+    else this.stored.set(record.clientId, record);
+    this.log.push(`release ${record.clientId} ${record.epoch}`);
+  }
+  get waiting(): number {
+    return this.#gates.length;
+  }
+  open(): void {
+    for (const gate of this.#gates.splice(0)) gate();
+  }
+}
+
+export class FakeConnection implements Connection {
+  readonly remoteAddress = '192.0.2.1:5000';
+  waitingBytes = 0;
+  closed = false;
+  closedBy: string | undefined;
+  admission: Admission;
+  in: Admitted | undefined;
+  readonly #version: ProtocolVersion;
+  #bytes: Buffer[] = [];
+
+  constructor(admission: Admission, version: ProtocolVersion) {
+    this.admission = admission;
+    this.#version = version;
+  }
+  push(source: Buffer, start: number, end: number): void {
+    this.#bytes.push(Buffer.from(source.subarray(start, end)));
+  }
+  admitted(admitted: Admitted): void {
+    this.in = admitted;
+  }
+  /** As the transport does it: once, and the session hears of it at once. */
+  close(reason: Reason): void {
+    this.end(reason.name, { publishWill: true });
+  }
+  end(why: string, ending: Ending): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.closedBy = why;
+    if (this.in) this.admission.disconnected(this.in, ending);
+  }
+  take(): Packet[] {
+    return decodeAll(Buffer.concat(this.#bytes.splice(0)), this.#version);
+  }
+  said(): string[] {
+    return this.take().map((packet) =>
+      packet.cmd === 'publish' ? `${packet.topic} ${packet.payload.toString()}` : packet.cmd,
+    );
+  }
+}
+
+export interface ConnectWish {
+  clientId: string;
+  version?: ProtocolVersion;
+  clean?: boolean;
+  expiry?: number;
+  will?: { topic: string; payload: string; delay?: number };
+  user?: string;
+  secret?: string;
+  more?: object;
+}
+
+export class World {
+  readonly clock = new ManualClock();
+  readonly records = new FakeRecords();
+  readonly metrics = new Metrics();
+  readonly retained: string[] = [];
+  tenant: Tenant | undefined;
+  credential: Credential | undefined;
+  accountsFail = false;
+  readonly admission: Admission;
+
+  constructor(quotas: Partial<Quotas> = {}) {
+    this.tenant = { id: acme, plan: 'free', status: 'active', quotaOverrides: quotas, createdAtMs: 0 };
+    this.credential = { tenant: acme, name: 'device', secretHash, createdAtMs: 0, revision: 1 };
+    const accounts: Accounts = {
+      tenant: async (id) => {
+        await Promise.resolve();
+        if (this.accountsFail) throw new Error('the database is away');
+        return id === acme ? this.tenant : undefined;
+      },
+      credential: async (_tenant, name) => {
+        await Promise.resolve();
+        return name === 'device' ? this.credential : undefined;
+      },
+    };
+    this.admission = new Admission({
+      accounts,
+      records: this.records,
+      makeRetained: () => ({
+        put: (message: Message) => {
+          this.retained.push(`${message.topic.text} ${message.payload.toString()}`);
+          return handedOn;
+        },
+        async *read() {},
+        settled: () => Promise.resolve(),
+        close() {},
+      }),
+      clock: this.clock,
+      slab: new Slab(),
+      log: silentLog,
+      metrics: this.metrics,
+      keepAliveSecondsMax: 0,
+    });
+  }
+
+  /** Starts a CONNECT; `done` settles as admission says. */
+  connect(wish: ConnectWish): { connection: FakeConnection; done: Promise<void> } {
+    const version = wish.version ?? 5;
+    const connection = new FakeConnection(this.admission, version);
+    const done = this.admission.connect(connectPacket(wish, version), connection);
+    done.catch(() => undefined);
+    return { connection, done };
+  }
+
+  async admit(wish: ConnectWish): Promise<FakeConnection> {
+    const { connection, done } = this.connect(wish);
+    await done;
+    return connection;
+  }
+
+  gauge(name: string): number {
+    return [...this.metrics.samples()]
+      .filter((sample) => sample.name === name)
+      .reduce((sum, { value }) => sum + value, 0);
+  }
+}
+
+function connectPacket(wish: ConnectWish, version: ProtocolVersion): ConnectPacket {
+  const { clientId, clean = true, expiry, will, user = 'device@acme', secret = password, more } = wish;
+  const bytes = encode(
+    {
+      cmd: 'connect',
+      protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
+      protocolVersion: version,
+      clean,
+      clientId,
+      keepalive: 0,
+      username: user,
+      password: Buffer.from(secret),
+      ...(will && {
+        will: {
+          topic: will.topic,
+          payload: Buffer.from(will.payload),
+          qos: 1,
+          retain: true,
+          ...(version === 5 && { properties: { willDelayInterval: will.delay ?? 0 } }),
+        },
+      }),
+      ...(version === 5 && { properties: { ...(expiry !== undefined && { sessionExpiryInterval: expiry }), ...more } }),
+    } as Packet,
+    version,
+  );
+  let found: ConnectPacket | undefined;
+  const sink = { onPublish() {}, onAck() {}, onPacket: (packet: unknown) => (found = packet as ConnectPacket) };
+  new PacketReader(topics, sink, 1 << 20).read(bytes, 0);
+  return found!;
+}
+const topics = new TopicTable();
+
+export const id = (text: string): ClientId => text as ClientId;
