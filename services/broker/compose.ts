@@ -4,7 +4,7 @@ import { type BrokerId, type Clock, type Log, Metrics } from '../kernel/kernel.j
 import { Dynamo } from '../dynamo/dynamo.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
-import { serveHealth } from './ops/ops.js';
+import { processMetrics, serveHealth } from './ops/ops.js';
 import { ControlLog, DynamoAccounts, DynamoRetained, DynamoSessionRecords, Lease } from './store/store.js';
 import { Transport } from './transport/transport.js';
 import { Slab, TopicTable } from './wire/wire.js';
@@ -22,6 +22,7 @@ export const newBrokerId = (): BrokerId => `broker-${randomBytes(9).toString('ba
 /** Rejects with an error whose message is fit to be shown when the broker cannot start. */
 export async function startBroker(config: Config, brokerId: BrokerId, clock: Clock, log: Log): Promise<Broker> {
   const metrics = new Metrics();
+  processMetrics(metrics);
   const dynamo = new Dynamo(config.dynamo);
   await dynamo.check();
   const slab = new Slab();

@@ -41,6 +41,11 @@ export class Metrics {
     this.#family(name, 'gauge', help).members.set(JSON.stringify(labels), { labels, read });
   }
 
+  /** A counter that is kept elsewhere and only read here. */
+  total(name: string, help: string, read: () => number, labels: Readonly<Record<string, string>> = {}): void {
+    this.#family(name, 'counter', help).members.set(JSON.stringify(labels), { labels, read });
+  }
+
   *samples(): Iterable<MetricSample> {
     for (const [name, { kind, help, members }] of this.#families)
       for (const { labels, read } of members.values()) yield { name, kind, help, labels, value: read() };

@@ -2,6 +2,7 @@
 import type { Clock, Log, Metrics, TenantId } from '../../kernel/kernel.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
+import { type Meters, newMeters } from '../message/message.js';
 import { Tenant } from './tenant.js';
 
 export interface TenantsOptions {
@@ -11,8 +12,25 @@ export interface TenantsOptions {
   readonly metrics: Metrics;
 }
 
+/** What the meters of all tenants come to, for the operator. */
+const totals: Readonly<Record<keyof Meters, readonly [name: string, help: string]>> = {
+  messagesReceived: ['shoal_messages_received_total', 'PUBLISH packets from clients'],
+  messagesSent: ['shoal_messages_sent_total', 'PUBLISH packets to clients'],
+  bytesReceived: ['shoal_payload_bytes_received_total', 'Payload bytes from clients'],
+  bytesSent: ['shoal_payload_bytes_sent_total', 'Payload bytes to clients'],
+  droppedSlowSubscriber: [
+    'shoal_messages_dropped_slow_subscriber_total',
+    'QoS 0 messages to clients that read too slowly',
+  ],
+  droppedOverQuota: ['shoal_messages_dropped_over_quota_total', 'Messages over a queue, memory or delivery limit'],
+  refusedPublishes: ['shoal_messages_refused_total', 'Messages that access rules refused'],
+  expiredMessages: ['shoal_messages_expired_total', 'Messages that expired before delivery'],
+};
+
 export class Tenants {
   readonly #options: TenantsOptions;
+  /** Of tenants that are not here any more: totals never go back. */
+  readonly #past = newMeters();
   readonly #tenants = new Map<TenantId, Tenant>();
 
   constructor(options: TenantsOptions) {
@@ -26,6 +44,8 @@ export class Tenants {
     metrics.gauge('shoal_connections', 'Clients connected', connections);
     metrics.gauge('shoal_sessions', 'Sessions, connected or not', sessions);
     metrics.gauge('shoal_subscriptions', 'Subscriptions', subscriptions);
+    for (const [meter, [name, help]] of Object.entries(totals) as [keyof Meters, readonly [string, string]][])
+      metrics.total(name, help, () => this.#past[meter] + sum((tenant) => tenant.meters[meter])());
   }
 
   get(id: TenantId): Tenant | undefined {
@@ -43,12 +63,17 @@ export class Tenants {
   /** The tenant has been deleted. */
   drop(tenant: Tenant): void {
     tenant.routing.retained.close();
-    this.#tenants.delete(tenant.id);
+    this.#forget(tenant);
   }
 
   /** Forgets tenants whose last session has ended. */
   sweep(): void {
-    for (const [id, tenant] of this.#tenants) if (tenant.isEmpty) this.#tenants.delete(id);
+    for (const tenant of this.#tenants.values()) if (tenant.isEmpty) this.#forget(tenant);
+  }
+
+  #forget(tenant: Tenant): void {
+    this.#tenants.delete(tenant.id);
+    for (const meter of Object.keys(this.#past) as (keyof Meters)[]) this.#past[meter] += tenant.meters[meter];
   }
 
   [Symbol.iterator](): Iterator<Tenant> {

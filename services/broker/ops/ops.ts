@@ -1,3 +1,4 @@
 /** The door of operations: the process's log, its health and its metrics. */
 export { type Health, serveHealth } from './health.js';
 export { makeLog } from './log.js';
+export { processMetrics } from './process-metrics.js';
