@@ -17,18 +17,18 @@ const server = `
   const { parentPort, workerData } = require('node:worker_threads');
   const server = require(workerData.dynalite)({ createTableMs: 0, path: workerData.path });
   server.on('error', (error) => { throw error; });
-  server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
+  server.listen(workerData.port, '127.0.0.1', () => parentPort.postMessage(server.address().port));
 `;
 
-/** `path` keeps the data in a folder; without it in memory. */
-export async function startDynalite(path?: string): Promise<Dynalite> {
+/** `path` keeps the data in a folder; without it in memory. `port` to come back where another one was. */
+export async function startDynalite(path?: string, port = 0): Promise<Dynalite> {
   const dynalite = createRequire(import.meta.url).resolve('dynalite');
-  const worker = new Worker(server, { eval: true, workerData: { dynalite, path } });
-  const port = await new Promise<number>((resolve, reject) => {
+  const worker = new Worker(server, { eval: true, workerData: { dynalite, path, port } });
+  const portInUse = await new Promise<number>((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);
   });
-  const endpoint = `http://127.0.0.1:${port}`;
+  const endpoint = `http://127.0.0.1:${portInUse}`;
   const clients: Dynamo[] = [];
   return {
     endpoint,

@@ -1,0 +1,164 @@
+/** Session records and the control log against a real DynamoDB. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ControlLog, DynamoSessionRecords } from '../../../services/broker/store/store.js';
+import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
+import { type BrokerId, type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import {
+  type ControlEntry,
+  controlToItem,
+  sessionFromItem,
+  sessionKey,
+  type SessionRecord,
+} from '../../../services/tenancy/tenancy.js';
+import { type Dynalite, startDynalite } from '../../support/dynalite.js';
+import { ManualClock } from '../../support/manual-clock.js';
+import { until } from '../../support/until.js';
+
+let dynalite: Dynalite;
+let dynamo: Dynamo;
+beforeAll(async () => (dynalite = await startDynalite()));
+beforeEach(async () => (dynamo = await dynalite.open()));
+afterAll(async () => await dynalite.stop());
+
+const acme = 'acme' as TenantId;
+const [one, two] = ['broker-1' as BrokerId, 'broker-2' as BrokerId];
+
+describe('a session record', () => {
+  const claim: Omit<SessionRecord, 'epoch' | 'owner'> = {
+    tenant: acme,
+    clientId: 'c/ä' as ClientId,
+    userName: 'device@acme',
+    protocolVersion: '5',
+    address: '192.0.2.1:5000',
+    connected: true,
+    connectedAtMs: 1000,
+    keepAliveSeconds: 60,
+    expirySeconds: 100,
+  };
+  const records = (owner: BrokerId): DynamoSessionRecords => new DynamoSessionRecords(dynamo, owner, new ManualClock());
+  const stored = async (): Promise<SessionRecord | undefined> => {
+    const item = await dynamo.get('sessions', sessionKey(acme, claim.clientId), { consistent: true });
+    return item && sessionFromItem(item);
+  };
+  const away = { connected: false, disconnectedAtMs: 2000 };
+
+  it('says who is connected, and what is left when the client goes', async () => {
+    const mine = records(one);
+    expect(await mine.claim(claim)).toBe(1);
+    expect(await stored()).toEqual({ ...claim, owner: one, epoch: 1 });
+    await mine.release({ ...claim, ...away, epoch: 1 });
+    expect(await stored()).toEqual({ ...claim, ...away, owner: one, epoch: 1 });
+    expect(await mine.claim(claim)).toBe(2);
+    expect(await stored()).toEqual({ ...claim, owner: one, epoch: 2 });
+  });
+
+  it('belongs to the last who claimed it, whatever an earlier owner writes', async () => {
+    expect(await records(one).claim(claim)).toBe(1);
+    expect(await records(two).claim({ ...claim, address: 'elsewhere' })).toBe(2);
+    await records(one).release({ ...claim, ...away, epoch: 1 });
+    await records(one).release({ ...claim, ...away, epoch: 1, expirySeconds: 0 });
+    await records(one).release({ ...claim, ...away, epoch: 2 });
+    await records(two).release({ ...claim, ...away, epoch: 1 });
+    expect(await stored()).toMatchObject({ owner: two, epoch: 2, connected: true, address: 'elsewhere' });
+  });
+
+  it('is removed with the session', async () => {
+    await records(one).claim(claim);
+    await records(one).release({ ...claim, ...away, epoch: 1, expirySeconds: 0 });
+    expect(await stored()).toBeUndefined();
+    await records(one).release({ ...claim, ...away, epoch: 1 }); // Not made again.
+    expect(await stored()).toBeUndefined();
+  });
+
+  it('has one owner however many claim at once', async () => {
+    const epochs = await Promise.all(Array.from({ length: 10 }, (_, i) => records(`b${i}` as BrokerId).claim(claim)));
+    expect([...epochs].sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect((await stored())!.owner).toBe(`b${epochs.indexOf(10)}`);
+  });
+});
+
+describe('the control log', () => {
+  const entry = (clientId: string): ControlEntry => ({
+    type: 'session-kick',
+    tenant: acme,
+    clientId: clientId as ClientId,
+  });
+  const crockford = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+  const ulidAt = (timeMs: number, rest: string): string => {
+    let time = '';
+    for (let left = timeMs; time.length < 10; left = Math.floor(left / 32)) time = crockford[left % 32]! + time;
+    return time + rest.padStart(16, '0');
+  };
+  let entries = 0;
+  const write = async (clientId: string, atMs: number): Promise<void> =>
+    void (await dynamo.put('cluster', controlToItem(entry(clientId), ulidAt(atMs, String(++entries)), atMs)));
+
+  function follow(clock: ManualClock, apply: (clientId: string) => void = () => undefined) {
+    const obeyed: string[] = [];
+    const log = new ControlLog(dynamo, clock, silentLog, async (one) => {
+      await Promise.resolve();
+      const { clientId } = one as { clientId: string };
+      obeyed.push(clientId);
+      apply(clientId);
+    });
+    log.start();
+    /** One poll: the timer that follows it says that it is over. */
+    const poll = async (): Promise<void> => {
+      clock.advance(700);
+      await until(() => clock.timers > 0);
+    };
+    return { log, obeyed, poll };
+  }
+
+  it('is obeyed once and in order, from the start of the broker on', async () => {
+    const clock = new ManualClock();
+    await write('long ago', clock.nowMs() - 3_600_000);
+    const { obeyed, poll, log } = follow(clock);
+    await poll();
+    await write('a', clock.nowMs());
+    await write('b', clock.nowMs() + 1);
+    await poll();
+    await poll();
+    expect(obeyed).toEqual(['a', 'b']);
+    log.stop();
+    expect(clock.timers).toBe(0);
+  });
+
+  it('hears writers whose clocks are behind or ahead, and late writes', async () => {
+    const clock = new ManualClock();
+    const { obeyed, poll } = follow(clock);
+    for (let i = 0; i < 20; i++) await poll();
+    await write('behind', clock.nowMs() - 8000);
+    await write('ahead', clock.nowMs() + 8000);
+    for (let i = 0; i < 80; i++) await poll();
+    expect(obeyed).toEqual(['behind', 'ahead']);
+  });
+
+  it('goes on after an entry that cannot be obeyed or read', async () => {
+    const clock = new ManualClock();
+    const { obeyed, poll } = follow(clock, (clientId) => {
+      if (clientId === 'bad') throw new Error('cannot');
+    });
+    await write('bad', clock.nowMs());
+    await dynamo.put('cluster', { pk: 'control', sk: ulidAt(clock.nowMs(), 'Z'), v: 99, type: 'from the future' });
+    await write('good', clock.nowMs() + 1);
+    await poll();
+    await poll();
+    expect(obeyed).toEqual(['bad', 'good']);
+  });
+
+  it('misses nothing and repeats nothing over a long outage', async () => {
+    const clock = new ManualClock();
+    const { obeyed, poll } = follow(clock);
+    await write('before', clock.nowMs());
+    await poll();
+    const away = vi.spyOn(dynamo, 'queryAll').mockImplementation(() => {
+      throw new DynamoUnavailable('away', new Error('away'));
+    });
+    for (let i = 0; i < 100; i++) await poll(); // 70 s.
+    await write('during', clock.nowMs() - 35_000);
+    away.mockRestore();
+    await poll();
+    expect(obeyed).toEqual(['before', 'during']);
+  });
+});
