@@ -38,7 +38,7 @@ const userProperties = fc
   .array(fc.tuple(name, fc.oneof(fc.tuple(text), fc.tuple(name, name))), { minLength: 1, maxLength: 3 })
   .map((pairs) =>
     // One value stands alone in `mqtt-packet`, several are a list.
-    Object.fromEntries(pairs.map(([key, values]) => [key, values.length === 1 ? values[0]! : values])),
+    Object.fromEntries(pairs.map(([key, values]) => [key, values.length === 1 ? values[0] : values])),
   );
 
 const some = <T extends Record<string, fc.Arbitrary<unknown>>>(fields: T) => fc.record(fields, { requiredKeys: [] });
@@ -93,7 +93,7 @@ export function connectPacket(version: ProtocolVersion): fc.Arbitrary<IConnectPa
     userProperties,
     authenticationMethod: name,
   });
-  return withProperties(version, packet, properties) as fc.Arbitrary<IConnectPacket>;
+  return withProperties(version, packet, properties);
 }
 
 function publishPacket(version: ProtocolVersion): fc.Arbitrary<Packet> {
@@ -105,7 +105,7 @@ function publishPacket(version: ProtocolVersion): fc.Arbitrary<Packet> {
       dup: rest.qos > 0 && dup,
       ...(rest.qos > 0 && { messageId }),
     }));
-  return withProperties(version, packet, some({ ...contentProperties, topicAlias: u16 })) as fc.Arbitrary<Packet>;
+  return withProperties(version, packet, some({ ...contentProperties, topicAlias: u16 }));
 }
 
 /** What a client sends after CONNECT. */
@@ -153,7 +153,7 @@ export function clientPacket(version: ProtocolVersion): fc.Arbitrary<Packet> {
             reasonCode: fc.constantFrom(0, 4, 0x80, 0x82),
             properties: some({ sessionExpiryInterval: u32, reasonString: text, userProperties }),
           })
-          .map((fields) => ({ cmd: 'disconnect', ...fields }) as Packet)
+          .map((fields) => ({ cmd: 'disconnect', ...fields }))
       : fc.constant<Packet>({ cmd: 'disconnect' });
   return fc.oneof(
     { weight: 4, arbitrary: publishPacket(version) },

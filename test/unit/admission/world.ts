@@ -201,7 +201,7 @@ function connectPacket(wish: ConnectWish, version: ProtocolVersion): ConnectPack
         },
       }),
       ...(version === 5 && { properties: { ...(expiry !== undefined && { sessionExpiryInterval: expiry }), ...more } }),
-    } as Packet,
+    },
     version,
   );
   let found: ConnectPacket | undefined;

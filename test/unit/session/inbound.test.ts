@@ -4,7 +4,8 @@ import { noSubscribers, PendingReceipt } from '../../../services/broker/message/
 import { topicBytesMax } from '../../../services/broker/session/inbound.js';
 import { receiveMaximum, topicAliasMax } from '../../../services/broker/session/session.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
-import { ack, connect, everything, FakeHost, publish } from './world.js';
+import type { FakeHost } from './world.js';
+import { ack, connect, everything, publish } from './world.js';
 
 const pending = (host: FakeHost, count: number): PendingReceipt[] => {
   const receipts = Array.from({ length: count }, () => new PendingReceipt());

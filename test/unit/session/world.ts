@@ -184,8 +184,11 @@ export function publish(topic: string, payload: string, qos: QoS, messageId?: nu
   return { cmd: 'publish', topic, payload, qos, dup: false, retain: false, ...(messageId && { messageId }), ...more };
 }
 
-export const ack = (cmd: 'puback' | 'pubrec' | 'pubrel' | 'pubcomp', messageId: number, reasonCode = 0): Packet =>
-  ({ cmd, messageId, ...(reasonCode && { reasonCode }) }) as Packet;
+export const ack = (cmd: 'puback' | 'pubrec' | 'pubrel' | 'pubcomp', messageId: number, reasonCode = 0): Packet => ({
+  cmd,
+  messageId,
+  ...(reasonCode && { reasonCode }),
+});
 
 export function message(
   topic: string,

@@ -153,7 +153,7 @@ describe('the control log', () => {
     await write('before', clock.nowMs());
     await poll();
     const away = vi.spyOn(dynamo, 'queryAll').mockImplementation(() => {
-      throw new DynamoUnavailable('away', new Error('away'));
+      throw new DynamoUnavailable('away');
     });
     for (let i = 0; i < 100; i++) await poll(); // 70 s.
     await write('during', clock.nowMs() - 35_000);
