@@ -44,6 +44,14 @@ export interface ConnectionWorld {
   readonly onGone: (connection: Connection) => void;
 }
 
+interface ConnectTraits {
+  readonly version: ProtocolVersion;
+  /** As the client asked. */
+  readonly sessionExpirySeconds: number;
+  /** The largest packet the client takes. */
+  readonly packetBytesMax: number;
+}
+
 /** A client that says nothing, or too little, for this long before CONNECT is complete is closed. */
 const connectTimeoutMs = 10_000;
 /** A CONNECT with the largest will, password and properties that make sense; nothing larger is read from a stranger. */
@@ -64,7 +72,8 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   readonly #queue: SendQueue;
   readonly #reader: PacketReader;
   #admitted: Admitted | undefined;
-  #connect: ConnectPacket | undefined;
+  /** What of CONNECT counts later. Not the packet: its password and will would be held as long as the connection. */
+  #connect: ConnectTraits | undefined;
   #heardAtMs: number;
   #keepAliveMs = 0;
   #nowMs = 0;
@@ -168,7 +177,12 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   #admit(packet: ConnectPacket): void {
-    this.#connect = packet;
+    const { sessionExpiryInterval = 0, maximumPacketSize = Infinity } = packet.properties;
+    this.#connect = {
+      version: packet.version,
+      sessionExpirySeconds: sessionExpiryInterval,
+      packetBytesMax: maximumPacketSize,
+    };
     this.#stopReading(); // What the client sends before CONNACK waits. [MQTT-3.1.4-5] is kept by the session.
     this.#world.admission.connect(packet, this).then(
       () => {
@@ -189,7 +203,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #onDisconnect(packet: DisconnectPacket): void {
     const wanted = packet.properties.sessionExpiryInterval;
     // Section 3.14.2.2.2: a session that was to end with the connection cannot be kept by its last word.
-    if (wanted !== undefined && wanted > 0 && !this.#connect!.properties.sessionExpiryInterval)
+    if (wanted !== undefined && wanted > 0 && this.#connect!.sessionExpirySeconds === 0)
       throw protocolError('the session expiry interval was zero in CONNECT');
     const isNormal = packet.reasonCode === 0;
     this.#reader.stop();
@@ -256,7 +270,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (dialect === 5 && reason.code !== undefined) {
       const withWords = encodeConnack(5, false, reason.code, { reasonString: fault.message });
       // [MQTT-3.2.2-19] Not larger than the client takes.
-      const fits = withWords.length <= (this.#connect?.properties.maximumPacketSize ?? Infinity);
+      const fits = withWords.length <= (this.#connect?.packetBytesMax ?? Infinity);
       this.push(...whole(fits ? withWords : encodeConnack(5, false, reason.code)));
     } else if (dialect !== undefined && dialect !== 5 && reason.connack3 !== undefined)
       this.push(...whole(encodeConnack(dialect, false, reason.connack3)));
@@ -268,9 +282,8 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.closed) return;
     if (this.#admitted?.channel.version === 5 && reason.code !== undefined) {
       const withWords = encodeDisconnect(reason.code, { reasonString: detail });
-      const { properties } = this.#connect!;
       // [MQTT-3.14.2-3] Not larger than the client takes. [MQTT-3.1.2-29] allows the words in DISCONNECT.
-      const fits = withWords.length <= (properties.maximumPacketSize ?? Infinity);
+      const fits = withWords.length <= this.#connect!.packetBytesMax;
       this.push(...whole(fits ? withWords : encodeDisconnect(reason.code)));
     }
     this.#end(reason, { publishWill: true });
