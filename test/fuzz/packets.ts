@@ -153,7 +153,7 @@ export function clientPacket(version: ProtocolVersion): fc.Arbitrary<Packet> {
             reasonCode: fc.constantFrom(0, 4, 0x80, 0x82),
             properties: some({ sessionExpiryInterval: u32, reasonString: text, userProperties }),
           })
-          .map((fields) => ({ cmd: 'disconnect', ...fields }))
+          .map((fields): Packet => ({ cmd: 'disconnect', ...fields }))
       : fc.constant<Packet>({ cmd: 'disconnect' });
   return fc.oneof(
     { weight: 4, arbitrary: publishPacket(version) },
