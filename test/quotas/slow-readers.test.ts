@@ -2,7 +2,12 @@
  * Subscribers that stop reading, while a publisher goes on with far more than the broker may hold for them: its memory
  * stays bounded, who reads gets everything, and what was dropped is counted.
  */
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { connectBytes, subscribeBytes } from '../support/packet-bytes.js';
 import { heard, Stack, type TestTenant } from '../support/stack.js';
 import { until } from '../support/until.js';
 
@@ -10,7 +15,12 @@ let stack: Stack;
 beforeAll(async () => {
   stack = await Stack.start();
 }, 60_000);
-afterEach(() => stack.endClients());
+/** Ends the connections that are no clients of the stack. */
+const open: (() => void)[] = [];
+afterEach(() => {
+  for (const end of open.splice(0)) end();
+  stack.endClients();
+});
 afterAll(() => stack?.close());
 
 const mib = 1 << 20;
@@ -23,6 +33,44 @@ const messages = 3200;
  */
 const growthBytesMax = 120 * mib;
 
+type SlowReader = (tenant: TestTenant, qos: 0 | 1) => Promise<void>;
+
+/** Subscribes, and reads nothing after that. One over each transport: they hold back what is not read in other places. */
+const slowOver: readonly SlowReader[] = [
+  async (tenant, qos) => {
+    const client = await tenant.client();
+    await client.subscribe({ filter: 'flood', qos });
+    client.packets.stopReading();
+  },
+  async (tenant, qos) => {
+    const { host, mqtts, caFile } = stack.endpoints;
+    const socket = connectTls({ host, port: mqtts.port, ca: readFileSync(caFile) });
+    open.push(() => socket.destroy());
+    socket.on('error', () => undefined);
+    for (const packet of [await connectPacket(tenant, 'slow-tls'), subscribePacket(qos)]) {
+      socket.write(packet);
+      await once(socket, 'data');
+    }
+    socket.pause();
+  },
+  async (tenant, qos) => {
+    const { wss, caFile } = stack.endpoints;
+    const socket = new WebSocket(wss.url, 'mqtt', { ca: readFileSync(caFile), perMessageDeflate: false });
+    open.push(() => socket.terminate());
+    socket.on('error', () => undefined);
+    await once(socket, 'open');
+    for (const packet of [await connectPacket(tenant, 'slow-wss'), subscribePacket(qos)]) {
+      socket.send(packet);
+      await once(socket, 'message');
+    }
+    socket.pause();
+  },
+];
+
+const connectPacket = async (tenant: TestTenant, clientId: string): Promise<Buffer> =>
+  connectBytes({ version: 4, clientId, ...(await tenant.account()) });
+const subscribePacket = (qos: 0 | 1): Buffer => subscribeBytes([{ filter: 'flood', qos }], 4, 1);
+
 async function flood(
   tenant: TestTenant,
   qos: 0 | 1,
@@ -31,11 +79,7 @@ async function flood(
   const missing = new Set(Array.from({ length: messages }, (_, i) => i));
   reader.onMessage = ({ payload }) => missing.delete(payload!.readUInt32BE());
   await reader.subscribe({ filter: 'flood', qos });
-  const slow = await Promise.all([1, 2, 3].map(() => tenant.client()));
-  for (const client of slow) {
-    await client.subscribe({ filter: 'flood', qos });
-    client.packets.stopReading();
-  }
+  for (const subscribe of slowOver) await subscribe(tenant, qos);
   const publisher = await tenant.client();
   const beforeBytes = stack.brokerRssBytes();
   let peakBytes = beforeBytes;
