@@ -23,17 +23,29 @@ export function guard(
 
 /** 415 for a body that does not say that it is JSON. */
 export const onlyJson: MiddlewareHandler = async (c, next) => {
-  const hasBody = c.req.raw.body !== null && c.req.header('content-length') !== '0';
-  if (hasBody && !/^application\/json(\s*;.*)?$/i.test(c.req.header('content-type') ?? ''))
-    throw new Problem('not-json');
+  const isJson = /^application\/json(\s*;.*)?$/i.test(c.req.header('content-type') ?? '');
+  // A POST without data (`curl -X POST`) has no type, and nothing that could be misread.
+  if (!isJson && (await c.req.arrayBuffer()).byteLength > 0) throw new Problem('not-json');
   await next();
 };
 
 /** Validation failed: 422 with one entry a field. */
 export function refuseInvalid(result: { success: boolean; error?: z.ZodError }, _c: Context): void {
   if (result.success || result.error === undefined) return;
-  const errors = result.error.issues.map((issue) => ({ field: issue.path.join('.'), message: issue.message }));
-  throw new Problem('invalid-request', { detail: errors[0]?.message ?? 'invalid', errors });
+  const errors = result.error.issues.map(toFieldError);
+  const [first] = errors;
+  throw new Problem('invalid-request', { detail: first ? `${first.field}: ${first.message}` : 'invalid', errors });
+}
+
+function toFieldError(issue: z.core.$ZodIssue): { field: string; message: string } {
+  const at = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const unknown = issue.keys.map((key) => (at === '' ? key : `${at}.${key}`));
+    return { field: unknown.join(', '), message: 'is not a field of this request' };
+  }
+  if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined'))
+    return { field: at, message: 'is required' };
+  return { field: at === '' ? 'body' : at, message: issue.message };
 }
 
 export const tenantPath = z.object({

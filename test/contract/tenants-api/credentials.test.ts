@@ -77,13 +77,13 @@ describe('a credential', () => {
     ['a long name', { name: 'x'.repeat(65) }, 'name'],
     ['a short password', { name: 'x', password: 'elevenchars' }, 'password'],
     ['a long password', { name: 'x', password: 'x'.repeat(257) }, 'password'],
-    ['an unknown field', { name: 'x', pasword: 'correct horse battery' }, ''],
+    ['an unknown field', { name: 'x', pasword: 'correct horse battery' }, 'pasword'],
     ['grants that are not a list', { name: 'x', grants: {} }, 'grants'],
     ['an unknown effect', { name: 'x', grants: [{ ...grants[0], effect: 'maybe' }] }, 'grants.0.effect'],
     ['an unknown action', { name: 'x', grants: [{ ...grants[0], action: 'read' }] }, 'grants.0.action'],
     ['a bad filter', { name: 'x', grants: [grants[0], { ...grants[0], topic: 'a/#/b' }] }, 'grants.1.topic'],
     ['an unknown variable', { name: 'x', grants: [{ ...grants[0], topic: '${device}' }] }, 'grants.0.topic'],
-    ['a field too many in a grant', { name: 'x', grants: [{ ...grants[0], qos: 1 }] }, 'grants.0'],
+    ['a field too many in a grant', { name: 'x', grants: [{ ...grants[0], qos: 1 }] }, 'grants.0.qos'],
     ['too many grants', { name: 'x', grants: Array.from({ length: 101 }, () => grants[0]) }, 'grants'],
   ])('is refused with %s', async (_, json, field) => {
     const { status, body } = await api.call('POST', path, { key: tenant.key, json });

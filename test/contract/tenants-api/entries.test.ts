@@ -57,6 +57,21 @@ describe('the local server', () => {
     await api.close();
   });
 
+  it('takes a POST without a body and without a type, as `curl -X POST` sends it', async () => {
+    const api = await serve();
+    const url = `http://127.0.0.1:${api.port}`;
+    const headers = { 'content-type': 'application/json', authorization: 'Bearer op' };
+    await fetch(`${url}/v1/tenants`, { method: 'POST', headers, body: '{"name":"bodyless"}' });
+    const socket = connect(api.port, '127.0.0.1');
+    socket.write(
+      'POST /v1/tenants/bodyless/keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer op\r\nConnection: close\r\n\r\n',
+    );
+    let answer = '';
+    for await (const chunk of socket) answer += String(chunk);
+    expect(answer).toMatch(/^HTTP\/1.1 201 /);
+    await api.close();
+  });
+
   it('refuses a large body that does not tell its length', async () => {
     const api = await serve();
     const chunk = new TextEncoder().encode('x'.repeat(16_384));

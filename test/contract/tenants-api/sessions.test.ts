@@ -158,9 +158,9 @@ describe('quotas', () => {
     [{ connections: 1.5 }, 'connections'],
     [{ connections: '5' }, 'connections'],
     [{ messageBytesMax: 393_217 }, 'messageBytesMax'],
-    [{ conections: 5 }, ''],
-    [[], ''],
-    [null, ''],
+    [{ conections: 5 }, 'conections'],
+    [[], 'body'],
+    [null, 'body'],
   ])('refuse %j', async (json, field) => {
     const { id } = await api.signUp();
     const { status, body } = await api.call('PUT', `/v1/tenants/${id}/quotas`, {
