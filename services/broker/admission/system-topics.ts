@@ -9,8 +9,7 @@ import type { Tenant } from './tenant.js';
 /** How often subscribers are told. */
 export const systemTopicsEveryMs = 10_000;
 
-const values: Readonly<Record<string, (tenant: Tenant, nowMs: number) => number | string>> = {
-  '$SYS/broker/uptime': (tenant, nowMs) => `${Math.floor((nowMs - tenant.startedAtMs) / 1000)} seconds`,
+const values: Readonly<Record<string, (tenant: Tenant) => number>> = {
   '$SYS/broker/clients/connected': (tenant) => tenant.connections,
   '$SYS/broker/clients/disconnected': (tenant) => tenant.residences.size - tenant.connections,
   '$SYS/broker/clients/total': (tenant) => tenant.residences.size,
@@ -29,13 +28,13 @@ export function isSystemFilter(filter: string): boolean {
 }
 
 /** The values whose topic the filter matches, as they stand now; `retain` for a subscription that has just been made. */
-export function systemMessages(tenant: Tenant, filter: string, retain: boolean, nowMs: number): Message[] {
+export function systemMessages(tenant: Tenant, filter: string, retain: boolean): Message[] {
   return Object.entries(values)
     .filter(([topic]) => filterMatches(filter, topic))
     .map(([topic, value]) =>
       Message.of({
         topic: { text: topic, bytes: Buffer.from(topic) },
-        payload: Buffer.from(String(value(tenant, nowMs))),
+        payload: Buffer.from(String(value(tenant))),
         qos: 0,
         retain,
       }),

@@ -27,7 +27,6 @@ export class Tenant implements SessionHost {
   readonly meters: Meters = newMeters();
   readonly routing: Routing;
   readonly residences = new Map<ClientId, Residence>();
-  readonly startedAtMs: number;
   connections = 0;
   /** CONNECTs that passed the quota and are not connections yet. */
   entering = 0;
@@ -45,8 +44,7 @@ export class Tenant implements SessionHost {
     this.id = record.id;
     this.#clock = clock;
     this.#log = log;
-    this.startedAtMs = clock.nowMs();
-    this.limits = new TenantLimits(record, this.startedAtMs);
+    this.limits = new TenantLimits(record, clock.nowMs());
     this.routing = new Routing(makeRetained(this));
   }
 
@@ -91,7 +89,7 @@ export class Tenant implements SessionHost {
     const terms = { qos, retainAsPublished: true, subscriptionIds: id > 0 ? [id] : [] };
     const nowMs = this.#clock.nowMs();
     if (isSystemFilter(topicFilter)) {
-      for (const message of systemMessages(this, topicFilter, true, nowMs)) session.deliver(message, terms, nowMs);
+      for (const message of systemMessages(this, topicFilter, true)) session.deliver(message, terms, nowMs);
       return;
     }
     const wanted = (): boolean =>
@@ -105,7 +103,7 @@ export class Tenant implements SessionHost {
   publishSystemTopics(): void {
     if (this.systemSubscriptions === 0) return;
     const nowMs = this.#clock.nowMs();
-    for (const message of systemMessages(this, '$SYS/#', false, nowMs)) this.routing.publish(message, nowMs);
+    for (const message of systemMessages(this, '$SYS/#', false)) this.routing.publish(message, nowMs);
   }
 
   hold(message: Message): boolean {

@@ -5,6 +5,8 @@
  */
 export interface Numbered {
   packetId: number;
+  /** Its place in the order of sending; set here. */
+  sequence: number;
 }
 
 const slotsMin = 8;
@@ -15,6 +17,7 @@ export class InFlight<T extends Numbered> {
   #slots: (T | undefined)[] = new Array<T | undefined>(slotsMin).fill(undefined);
   #mask = slotsMin - 1;
   #lastPacketId = 0;
+  #lastSequence = 0;
 
   get(packetId: number): T | undefined {
     const found = this.#slots[packetId & this.#mask];
@@ -31,6 +34,7 @@ export class InFlight<T extends Numbered> {
 
   /** With the identifier that `nextPacketId` gave. */
   add(item: T): void {
+    item.sequence = ++this.#lastSequence;
     this.#slots[item.packetId & this.#mask] = item;
     this.size++;
   }
@@ -41,10 +45,9 @@ export class InFlight<T extends Numbered> {
     this.size--;
   }
 
-  /** In the order of sending: identifiers only go up, and wrap once in 65 535. */
+  /** In the order of sending, which identifiers tell only until they start again from 1. */
   inOrder(): T[] {
-    const age = ({ packetId }: T): number => (this.#lastPacketId - packetId + 65_535) % 65_535;
-    return this.#slots.filter((item) => item !== undefined).sort((a, b) => age(b) - age(a));
+    return this.#slots.filter((item) => item !== undefined).sort((a, b) => a.sequence - b.sequence);
   }
 
   #grow(): void {

@@ -27,6 +27,7 @@ interface Delivery {
   released: boolean;
   /** 0 until it is sent. */
   packetId: number;
+  sequence: number;
 }
 
 /** Shared by all that have nothing to send again; never written to. */
@@ -81,7 +82,7 @@ export class Outbound {
       this.#host.meters.droppedOverQuota++;
       return;
     }
-    const delivery: Delivery = { message: kept, terms, qos, released: false, packetId: 0 };
+    const delivery: Delivery = { message: kept, terms, qos, released: false, packetId: 0, sequence: 0 };
     if (channel === undefined || !this.windowOpen) this.#enqueue(delivery);
     else if (this.#host.takeDelivery(message.payloadBytes, nowMs)) this.#send(channel, delivery, nowMs);
     else {

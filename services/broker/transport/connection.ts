@@ -274,7 +274,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       this.push(...whole(fits ? withWords : encodeConnack(5, false, reason.code)));
     } else if (dialect !== undefined && dialect !== 5 && reason.connack3 !== undefined)
       this.push(...whole(encodeConnack(dialect, false, reason.connack3)));
-    this.#end(reason, { publishWill: false });
+    this.#end(reason, { publishWill: false }, fault.message);
     this.#leave();
   }
 
@@ -286,19 +286,32 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       const fits = withWords.length <= this.#connect!.packetBytesMax;
       this.push(...whole(fits ? withWords : encodeDisconnect(reason.code)));
     }
-    this.#end(reason, { publishWill: true });
+    this.#end(reason, { publishWill: true }, detail);
     this.#leave();
   }
 
   /** The connection is over for everybody but the network. Runs once. */
-  #end(reason: Reason, ending: Ending): void {
+  #end(reason: Reason, ending: Ending, detail: string = reason.words): void {
     if (this.closed) return;
     this.closed = true;
     this.#cancelPause?.();
     this.#world.wheel.forget(this);
     closedBy(this.#world.metrics, reason).add();
-    this.#world.log.debug({ reason: reason.name, address: this.remoteAddress }, 'connection closed');
+    this.#tell(reason, detail);
     if (this.#admitted) this.#world.admission.disconnected(this.#admitted, ending);
+  }
+
+  /** What an operator asks first when a client complains; an ordinary goodbye is told at level debug only. */
+  #tell(reason: Reason, detail: string): void {
+    const { log } = this.#world;
+    const fields = {
+      reason: reason.name,
+      detail,
+      address: this.remoteAddress,
+      ...(this.#admitted && { tenant: this.#admitted.tenant.id, clientId: this.#admitted.session.clientId }),
+    };
+    if (reason.fault === 'nobody') log.debug(fields, 'connection closed');
+    else log.info(fields, this.#admitted ? 'connection closed' : 'connection refused');
   }
 
   /** Without a word and at once. */

@@ -34,6 +34,7 @@ export interface ListenerOptions {
 /** One WebSocket frame; an MQTT packet may be cut into several. */
 const webSocketFrameBytesMax = 1 << 20;
 const webSocketPath = '/mqtt';
+const whereItIs = `MQTT over WebSocket is at ${webSocketPath}, subprotocol mqtt\n`;
 /** As long as CONNECT may take. */
 const upgradeTimeouts = { headersTimeout: 10_000, requestTimeout: 10_000, connectionsCheckingInterval: 2000 };
 /** Connections the kernel holds while the process is busy: a reconnect storm in one turn of the event loop. */
@@ -107,14 +108,15 @@ export class Transport {
     });
     server.on('request', (request, response) => {
       response.writeHead(request.url === webSocketPath ? 426 : 404, { connection: 'close' });
-      response.end(`MQTT over WebSocket is at ${webSocketPath}, subprotocol mqtt\n`);
+      response.end(whereItIs);
     });
     server.on('upgrade', (request, socket, head) => {
       const path = request.url?.split('?')[0];
       const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
       if (path !== webSocketPath || !protocols.includes('mqtt')) {
         const status = path === webSocketPath ? '400 Bad Request' : '404 Not Found';
-        socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+        const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain`;
+        socket.end(`${head}\r\nContent-Length: ${whereItIs.length}\r\n\r\n${whereItIs}`);
         return;
       }
       const address = `${request.socket.remoteAddress}:${request.socket.remotePort}`;

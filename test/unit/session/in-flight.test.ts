@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { InFlight } from '../../../services/broker/session/in-flight.js';
+import { InFlight, type Numbered } from '../../../services/broker/session/in-flight.js';
 
-const send = (ring: InFlight<{ packetId: number }>): { packetId: number } => {
-  const item = { packetId: ring.nextPacketId() };
+const send = (ring: InFlight<Numbered>): Numbered => {
+  const item = { packetId: ring.nextPacketId(), sequence: 0 };
   ring.add(item);
   return item;
 };
@@ -29,14 +29,16 @@ describe('messages in flight', () => {
     }
     expect(ring.get(stuck.packetId)).toBe(stuck);
     expect(ring.size).toBe(1);
+    const young = send(ring);
+    expect(ring.inOrder()).toEqual([stuck, young]);
   });
 
   it('keeps the order of sending over growth and wrap, whatever is finished in between', () => {
     fc.assert(
       fc.property(fc.nat(65_534), fc.array(fc.nat(300), { maxLength: 600 }), (before, script) => {
-        const ring = new InFlight<{ packetId: number }>();
+        const ring = new InFlight<Numbered>();
         for (let i = 0; i < before; i++) ring.delete(send(ring).packetId);
-        const model: { packetId: number }[] = [];
+        const model: Numbered[] = [];
         for (const step of script)
           if (step % 3 > 0 && model.length < 256) model.push(send(ring));
           else if (model.length > 0) ring.delete(model.splice(step % model.length, 1)[0]!.packetId);
