@@ -43,11 +43,7 @@ export async function startBroker(config: Config, brokerId: BrokerId, clock: Clo
   let stopping = false;
   await lease.start();
   controlLog.start();
-  const health = await serveHealth(
-    { host: config.host, port: config.healthPort },
-    () => (stopping ? 'stopping' : undefined),
-    metrics,
-  );
+  const health = await serveHealth(config.health, () => (stopping ? 'stopping' : undefined), metrics);
   const ports: Record<string, number> = { health: health.port };
   for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
     const port = config.ports[kind];

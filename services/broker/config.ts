@@ -6,7 +6,8 @@ export interface Config {
   readonly host: string;
   /** Undefined: no such listener. 0: any free port. */
   readonly ports: Readonly<Record<'mqtt' | 'mqtts' | 'ws' | 'wss', number | undefined>>;
-  readonly healthPort: number;
+  /** Where health and metrics are served. */
+  readonly health: { readonly host: string; readonly port: number };
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly logLevel: string;
   readonly connectionsMax: number;
@@ -24,6 +25,7 @@ const connectionsMaxDefault = 50_000;
 
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const endpoint = env['SHOAL_DYNAMODB_ENDPOINT'];
+  const host = env['SHOAL_HOST'] ?? '127.0.0.1';
   const ports = {
     mqtt: port(env, 'SHOAL_MQTT_PORT'),
     mqtts: port(env, 'SHOAL_MQTTS_PORT'),
@@ -44,9 +46,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       region: env['AWS_REGION'] ?? 'us-east-1',
       tablePrefix: env['SHOAL_TABLE_PREFIX'] ?? 'shoal-',
     },
-    host: env['SHOAL_HOST'] ?? '127.0.0.1',
+    host,
     ports,
-    healthPort: port(env, 'SHOAL_HEALTH_PORT') ?? 0,
+    health: { host: env['SHOAL_HEALTH_HOST'] ?? host, port: port(env, 'SHOAL_HEALTH_PORT') ?? 0 },
     tls,
     logLevel: env['SHOAL_LOG_LEVEL'] ?? 'info',
     connectionsMax: number(env, 'SHOAL_CONNECTIONS_MAX', 1, 1_000_000) ?? connectionsMaxDefault,

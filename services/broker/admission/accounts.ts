@@ -3,7 +3,8 @@
  * database. The control log says what has changed; `forget` then makes sure that nothing older is used:
  *
  *  - a record that was being read while it was forgotten is not kept (its generation is over);
- *  - a CONNECT that used an old record asks again before it is let in (see `connect.ts`);
+ *  - a CONNECT that used an old record asks again before it is let in (see `arrival.ts`);
+ *  - a password that does not match what is remembered may be newer than the memory: it is read again;
  *  - what the control log never told (a broker that could not read it) ends after `keptMs`.
  */
 import { createHmac, randomBytes } from 'node:crypto';
@@ -12,12 +13,13 @@ import { type Credential, type Tenant, verifySecret } from '../../tenancy/tenanc
 import type { Accounts } from './ports.js';
 
 const keptMs = 60_000;
+const doubtMs = 100;
 /** A credential takes about 1 KB: 20 MB in all. */
 const recordsMax = 20_000;
 
 interface Kept<T> {
   readonly value: Promise<T | undefined>;
-  readonly untilMs: number;
+  readonly readAtMs: number;
 }
 
 class RecordCache<T> {
@@ -31,10 +33,11 @@ class RecordCache<T> {
   /** One read for all who ask at the same time. What does not exist and what failed is not remembered. */
   get(key: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
     const known = this.#kept.get(key);
-    if (known && known.untilMs > this.#clock.monotonicMs()) return known.value;
+    const nowMs = this.#clock.monotonicMs();
+    if (known && known.readAtMs + keptMs > nowMs) return known.value;
     const value = read();
     if (this.#kept.size >= recordsMax) this.#kept.delete(this.#kept.keys().next().value!);
-    const kept = { value, untilMs: this.#clock.monotonicMs() + keptMs };
+    const kept = { value, readAtMs: nowMs };
     this.#kept.set(key, kept);
     const drop = (): void => {
       if (this.#kept.get(key) === kept) this.#kept.delete(key);
@@ -47,6 +50,12 @@ class RecordCache<T> {
 
   forget(key: string): void {
     this.#kept.delete(key);
+  }
+
+  /** Forgets the record unless it has only just been read; true when it has. */
+  forgetOlder(key: string, ageMs: number): boolean {
+    const known = this.#kept.get(key);
+    return known !== undefined && known.readAtMs + ageMs <= this.#clock.monotonicMs() && this.#kept.delete(key);
   }
 
   forgetAll(prefix: string): void {
@@ -71,6 +80,14 @@ export class CachedAccounts implements Accounts {
 
   credential(tenant: TenantId, name: string): Promise<Credential | undefined> {
     return this.#credentials.get(`${tenant}/${name}`, () => this.#source.credential(tenant, name));
+  }
+
+  /**
+   * A password did not match what is remembered: it may be newer than that. Forgets the credential, and says so, at
+   * most ten times a second, so that guessing is no storm on the database.
+   */
+  doubtCredential(tenant: TenantId, name: string): boolean {
+    return this.#credentials.forgetOlder(`${tenant}/${name}`, doubtMs);
   }
 
   forgetTenant(id: TenantId): void {

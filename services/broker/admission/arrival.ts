@@ -105,7 +105,7 @@ export class Arrival {
     session.expirySeconds = sessionExpirySeconds(packet, tenant.limits);
     const residence: Residence = {
       session,
-      credentialName: credential.name,
+      credential,
       record,
       connection,
       cancelWill: undefined,

@@ -22,17 +22,20 @@ export class Authentication {
     // [MQTT-4.12.0-1] No method is offered yet.
     if (packet.properties.authenticationMethod !== undefined)
       throw new PeerFault(reasons.badAuthenticationMethod, reasons.badAuthenticationMethod.words);
-    const wrong = new PeerFault(reasons.badUserNameOrPassword, reasons.badUserNameOrPassword.words);
     const who = packet.userName === undefined ? undefined : splitUserName(packet.userName);
-    if (who === undefined || packet.password === undefined) throw wrong;
+    if (who === undefined || packet.password === undefined) throw wrong();
     const [record, credential] = await Promise.all([
       this.#accounts.tenant(who.tenant),
       this.#accounts.credential(who.tenant, who.name),
     ]);
     // What is still stored of a tenant that is being deleted must not be remembered for the next one of that name.
     if (record?.status !== 'active') this.#accounts.forgetCredential(who.tenant, who.name);
-    const isRight = await this.#passwords.verify(packet.password, credential);
-    if (!isRight || record === undefined || credential === undefined || record.status === 'deleting') throw wrong;
+    if (!(await this.#passwords.verify(packet.password, credential))) {
+      // Rotated or made anew a moment ago, perhaps, and the control log has not told yet.
+      if (this.#accounts.doubtCredential(who.tenant, who.name)) return this.authenticate(packet);
+      throw wrong();
+    }
+    if (record === undefined || credential === undefined || record.status === 'deleting') throw wrong();
     if (record.status === 'suspended') throw new PeerFault(reasons.notAuthorized, 'the tenant is suspended');
     return { record, credential };
   }
@@ -49,3 +52,5 @@ export class Authentication {
     );
   }
 }
+
+const wrong = (): PeerFault => new PeerFault(reasons.badUserNameOrPassword, reasons.badUserNameOrPassword.words);

@@ -27,7 +27,7 @@ export class Control {
       case 'credential-changed':
         this.#accounts.forgetCredential(entry.tenant, entry.name);
         if (entry.change === 'grants') return this.#renewAccess(entry.tenant, entry.name);
-        return this.#closeAll(entry.tenant, (residence) => residence.credentialName === entry.name);
+        return this.#closeRevoked(entry.tenant, entry.name);
       case 'tenant-changed':
         this.#accounts.forgetTenant(entry.tenant);
         if (entry.change === 'quotas') return this.#renewLimits(entry.tenant);
@@ -57,6 +57,13 @@ export class Control {
       if (affects(residence)) residence.connection?.close(reasons.administrativeAction);
   }
 
+  /** Clients that came in with a password that is not valid any more; those with the new one may be here already. */
+  async #closeRevoked(id: TenantId, name: string): Promise<void> {
+    if (!this.#tenants.get(id)) return;
+    const current = await this.#accounts.credential(id, name).catch(() => undefined);
+    this.#closeAll(id, ({ credential }) => credential.name === name && credential.secretHash !== current?.secretHash);
+  }
+
   /** Nothing of the tenant stays here, and nothing more is said in its name. */
   #endAll(id: TenantId): void {
     const tenant = this.#tenants.get(id);
@@ -73,7 +80,7 @@ export class Control {
     const tenant = this.#tenants.get(id);
     if (!tenant) return;
     const affected = (): Residence[] =>
-      [...tenant.residences.values()].filter((residence) => residence.credentialName === name);
+      [...tenant.residences.values()].filter((residence) => residence.credential.name === name);
     try {
       const credential = await this.#accounts.credential(id, name);
       for (const { session } of affected())

@@ -3,13 +3,14 @@
  * with, and the two things that may still be due when the connection has gone: its will and its end.
  */
 import type { Cancel } from '../../kernel/kernel.js';
-import type { SessionRecord } from '../../tenancy/tenancy.js';
+import type { Credential, SessionRecord } from '../../tenancy/tenancy.js';
 import type { Session } from '../session/session.js';
 import type { Connection } from './ports.js';
 
 export interface Residence {
   readonly session: Session;
-  readonly credentialName: string;
+  /** As it was when the client came in. */
+  readonly credential: Credential;
   record: Omit<SessionRecord, 'owner'>;
   connection: Connection | undefined;
   cancelWill: Cancel | undefined;

@@ -74,6 +74,8 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #admitted: Admitted | undefined;
   /** What of CONNECT counts later. Not the packet: its password and will would be held as long as the connection. */
   #connect: ConnectTraits | undefined;
+  /** Until the client is in; for the log. */
+  #userName: string | undefined;
   #heardAtMs: number;
   #keepAliveMs = 0;
   #nowMs = 0;
@@ -178,6 +180,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   #admit(packet: ConnectPacket): void {
     const { sessionExpiryInterval = 0, maximumPacketSize = Infinity } = packet.properties;
+    this.#userName = packet.userName;
     this.#connect = {
       version: packet.version,
       sessionExpirySeconds: sessionExpiryInterval,
@@ -194,6 +197,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   admitted(admitted: Admitted): void {
     this.#admitted = admitted;
+    this.#userName = undefined;
     this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;
     this.#keepAliveMs = admitted.keepAliveSeconds * 1500; // [MQTT-3.1.2-22] One and a half times.
     this.#heardAtMs = this.#world.clock.monotonicMs();
@@ -308,6 +312,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       reason: reason.name,
       detail,
       address: this.remoteAddress,
+      ...(this.#userName !== undefined && { userName: this.#userName }),
       ...(this.#admitted && { tenant: this.#admitted.tenant.id, clientId: this.#admitted.session.clientId }),
     };
     if (reason.fault === 'nobody') log.debug(fields, 'connection closed');

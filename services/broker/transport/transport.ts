@@ -89,7 +89,13 @@ export class Transport {
         const failures = this.#options.metrics.counter('shoal_tls_failures_total', 'TLS handshakes that failed');
         // A handshake gets as long as CONNECT does.
         const server = createTlsServer({ ...credentials, handshakeTimeout: 10_000 }, onSocket);
-        return server.on('tlsClientError', () => failures.add());
+        return server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+          failures.add();
+          this.#options.log.info(
+            { reason: error.code ?? error.message, address: socket.remoteAddress },
+            'TLS handshake failed',
+          );
+        });
       }
       case 'ws':
         return this.#acceptWebSockets(createHttpServer(upgradeTimeouts));

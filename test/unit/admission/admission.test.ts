@@ -1,4 +1,5 @@
 /** Who comes in, who takes over, what happens when a client leaves; with the interleavings that a socket test cannot force. */
+import { hashSecret } from '../../../services/tenancy/tenancy.js';
 import { describe, expect, it } from 'vitest';
 import { compileAccess } from '../../../services/tenancy/tenancy.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
@@ -282,8 +283,22 @@ describe('the control log', () => {
     const connection = await world.admit({ clientId: 'c' });
     await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'other', change: 'rotated' });
     expect(connection.closedBy).toBeUndefined();
+    const secretHash = await hashSecret('battery staple', 'generated');
+    world.credential = { ...world.credential!, revision: 2, secretHash };
     await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'device', change: 'rotated' });
     expect(connection.closedBy).toBe('administrative-action');
+  });
+
+  it('lets a new password in before the control log tells of it, and does not close it when it does', async () => {
+    const world = new World();
+    const old = await world.admit({ clientId: 'old' });
+    const secretHash = await hashSecret('battery staple', 'generated');
+    world.credential = { ...world.credential!, revision: 2, secretHash };
+    world.clock.advance(100);
+    const young = await world.admit({ clientId: 'young', secret: 'battery staple' });
+    expect(young.in).toBeDefined();
+    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'device', change: 'rotated' });
+    expect([old.closedBy, young.closedBy]).toEqual(['administrative-action', undefined]);
   });
 
   it('renews the access of live sessions; without grants it is everything', async () => {
