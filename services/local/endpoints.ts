@@ -20,7 +20,7 @@ export interface Endpoints extends Readonly<Record<Listener, Endpoint>> {
   readonly caFile: string;
   readonly operatorKey: string;
   readonly dataDir: string;
-  /** The broker's own health and metrics, for operators. */
+  /** The broker's own health and metrics, for operators; on 127.0.0.1 whatever the host is. */
   readonly broker: { readonly healthUrl: string; readonly metricsUrl: string };
   readonly pids: { readonly main: number; readonly broker: number; readonly dynamodb: number };
 }
@@ -29,7 +29,7 @@ export interface Endpoints extends Readonly<Record<Listener, Endpoint>> {
 export const clientHost = (host: string): string => (host === '0.0.0.0' || host === '::' ? 'localhost' : host);
 
 /** As it stands in a URL. */
-export const urlHost = (host: string): string => (isIPv6(host) ? `[${host}]` : host);
+const urlHost = (host: string): string => (isIPv6(host) ? `[${host}]` : host);
 
 export function listenerUrl(listener: Listener, host: string, port: number): string {
   const scheme = listener === 'api' ? 'http' : listener;

@@ -11,12 +11,14 @@ import { serveApi } from '../../tenants-api/entry/local.js';
 import { ensureCertificates, type CertificateFiles } from './certificates.js';
 import { Child } from './child.js';
 import { openDataFolder, operatorKeyOf } from './data-folder.js';
-import { clientHost, listenerUrl, removeEndpoints, urlHost, writeEndpoints, type Endpoints } from './endpoints.js';
+import { clientHost, listenerUrl, removeEndpoints, writeEndpoints, type Endpoints } from './endpoints.js';
 import { StartFailure } from './failure.js';
 import { healthOf } from './health.js';
 import { checkPorts } from './ports.js';
 import type { Listener, Settings } from './settings.js';
 
+/** The broker's health and metrics need no key and tell of every tenant: they stay on this machine, whatever `--host`. */
+const healthHost = '127.0.0.1';
 const region = 'local';
 const tablePrefix = 'shoal-';
 /** After a crash the processes of the instance before may need this long to notice and let go. */
@@ -94,7 +96,7 @@ async function startParts(
   undo.push(() => broker.stop());
 
   const host = clientHost(settings.host);
-  const brokerUrl = `http://${urlHost(host)}:${brokerPorts.health}`;
+  const brokerUrl = `http://${healthHost}:${brokerPorts.health}`;
   const health = () =>
     healthOf({
       dynamodb: () => dynamo.check(),
@@ -219,6 +221,7 @@ function brokerProcess(
           SHOAL_MQTTS_PORT: String(ports.mqtts),
           SHOAL_WS_PORT: String(ports.ws),
           SHOAL_WSS_PORT: String(ports.wss),
+          SHOAL_HEALTH_HOST: healthHost,
           SHOAL_HEALTH_PORT: String(ports.health),
           SHOAL_TLS_CERT_FILE: certificates.certFile,
           SHOAL_TLS_KEY_FILE: certificates.keyFile,

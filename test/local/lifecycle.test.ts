@@ -75,6 +75,18 @@ test('endpoints.json is private, complete and true', async () => {
   expect(operator.status).toBe(200);
 });
 
+// Only Linux takes all of 127/8 for its own, which makes 127.0.0.2 an address that a wildcard listens on.
+test.runIf(process.platform === 'linux')('health and metrics of the broker stay on 127.0.0.1', async () => {
+  const folder = workshop.folder();
+  await start(folder, '--host', '0.0.0.0');
+  const { broker, api } = endpointsIn(folder);
+  expect((await fetch(`http://127.0.0.2:${api.port}/healthz`)).status).toBe(200);
+  for (const url of Object.values(broker)) {
+    expect((await fetch(url)).status).toBe(200);
+    await expect(fetch(url.replace('127.0.0.1', '127.0.0.2'))).rejects.toThrow();
+  }
+});
+
 test('--operator-key is used and not kept', async () => {
   const folder = workshop.folder();
   await start(folder, '--operator-key', 'a key that the operator has chosen');
