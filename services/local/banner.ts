@@ -1,6 +1,6 @@
 /**
- * What `npm start` prints when everything runs: where things are, and four commands that take a new user from nothing to
- * a message through TLS. A test pastes exactly these lines into a shell.
+ * What `npm start` prints when everything runs: where things are, and commands that take a new user from nothing to a
+ * message through TLS. A test pastes exactly these lines into a shell.
  */
 import type { Endpoints } from './endpoints.js';
 
@@ -30,6 +30,7 @@ A first message, pasted into another shell:
 
   SHOAL_API_KEY=$(curl -s ${api.url}/v1/tenants ${json} -d '{"name":"${tenant}"}' | ${field('apiKey')})
   SHOAL_PASSWORD=$(curl -s ${api.url}/v1/tenants/${tenant}/credentials -H "authorization: Bearer $SHOAL_API_KEY" ${json} -d '{"name":"sensor-1"}' | ${field('password')})
+  echo "API key: $SHOAL_API_KEY"
   mosquitto_sub ${tls} -t 'hello/#' -v -C 1 &
   mosquitto_pub ${tls} -t hello/world -m 'hi there' -r
 

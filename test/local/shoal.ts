@@ -71,7 +71,7 @@ export class Shoal {
   get commands(): string {
     return this.stdout
       .split('\n')
-      .filter((line) => /^ {2}(SHOAL_\w+=|mosquitto_)/.test(line))
+      .filter((line) => /^ {2}(SHOAL_\w+=|echo |mosquitto_)/.test(line))
       .join('\n');
   }
 }
