@@ -32,6 +32,7 @@ async function stopWith(code: number): Promise<void> {
   setTimeout(() => say('still stopping; another Ctrl-C ends it at once'), hintAfterMs).unref();
   await starting;
   await machine?.stop();
+  if (code === 0 && machine !== undefined) process.stdout.write('Shoal has stopped.\n');
   process.exit(code);
 }
 

@@ -136,6 +136,7 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     shoal.signalGroup(signal);
     expect(await shoal.exited).toBe(0);
     expect(shoal.stderr).toBe('');
+    expect(shoal.stdout).toMatch(/\nShoal has stopped\.\n$/);
     expect(reasons).toEqual([0x8b]); // server shutting down
     for (const pid of Object.values(endpoints.pids)) expect(isRunning(pid)).toBe(false);
     expect(existsSync(join(folder, 'endpoints.json'))).toBe(false);
