@@ -23,6 +23,9 @@ export interface Settings {
   readonly logLevel: string;
 }
 
+/** It opens every tenant: not shorter than what nobody guesses, in any alphabet. */
+const operatorKeyCharactersMin = 16;
+
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'];
 
 interface Row {
@@ -66,8 +69,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
   }
   const given = program.opts<Record<string, string | boolean | undefined>>();
 
-  /** The value and what to call it in a complaint. */
-  const chosen = (flag: string): { readonly value: string; readonly from: string } | undefined => {
+  const chosen = (flag: string): Choice | undefined => {
     const flagged = given[propertyOf(flag)];
     if (typeof flagged === 'string') return { value: flagged, from: `--${flag}` };
     const variable = env[variableOf(flag)];
@@ -93,7 +95,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
       wss: portOf('wss-port', chosen('wss-port') ?? text('wss-port')),
       api: portOf('api-port', chosen('api-port') ?? text('api-port')),
     }),
-    operatorKey: chosen('operator-key')?.value,
+    operatorKey: operatorKeyOf(chosen('operator-key')),
     logLevel: logLevelOf(chosen('log-level')?.from, text('log-level')),
   };
 }
@@ -111,9 +113,15 @@ function commandLine(): Command {
   return program.option('--ephemeral', `keep nothing on disk (${variableOf('ephemeral')})`);
 }
 
+/** A value, and what to call it in a complaint. */
+interface Choice {
+  readonly value: string;
+  readonly from: string;
+}
+
 const oneLine = (message: string): string => message.split('\n').join(' ');
 
-function portOf(flag: string, choice: { readonly value: string; readonly from: string } | string): number {
+function portOf(flag: string, choice: Choice | string): number {
   const { value, from } = typeof choice === 'string' ? { value: choice, from: `--${flag}` } : choice;
   const port = /^\d{1,5}$/.test(value) ? Number(value) : NaN;
   if (!(port <= 65_535)) throw new StartFailure(`${from} ${value} is not a port: 0 to 65535, 0 picks a free one`);
@@ -129,6 +137,12 @@ function distinct(ports: Record<Listener, number>): Record<Listener, number> {
     if (port !== 0) seen.set(port, listener);
   }
   return ports;
+}
+
+/** The key itself is in no complaint: they end up in logs. */
+function operatorKeyOf(choice: Choice | undefined): string | undefined {
+  if (choice === undefined || choice.value.trim().length >= operatorKeyCharactersMin) return choice?.value;
+  throw new StartFailure(`${choice.from} is too short: it has at least ${operatorKeyCharactersMin} characters`);
 }
 
 function logLevelOf(from: string | undefined, level: string): string {

@@ -35,7 +35,7 @@ const choices: readonly [
   ['--ws-port', 'SHOAL_WS_PORT', '65535', (s) => s.ports.ws, 65_535],
   ['--wss-port', 'SHOAL_WSS_PORT', '9001', (s) => s.ports.wss, 9001],
   ['--api-port', 'SHOAL_API_PORT', '9002', (s) => s.ports.api, 9002],
-  ['--operator-key', 'SHOAL_OPERATOR_KEY', 'a key of my own', (s) => s.operatorKey, 'a key of my own'],
+  ['--operator-key', 'SHOAL_OPERATOR_KEY', 'a key of my very own', (s) => s.operatorKey, 'a key of my very own'],
   ['--log-level', 'SHOAL_LOG_LEVEL', 'debug', (s) => s.logLevel, 'debug'],
 ];
 
@@ -70,6 +70,8 @@ test.each<[args: string[], env: Record<string, string>, named: string]>([
   [['--ws-port', '1883'], {}, '--mqtt-port and --ws-port are both 1883'],
   [['--data='], {}, '--data'],
   [['--operator-key', ' '], {}, '--operator-key'],
+  [['--operator-key', 'fifteen letters'], {}, '--operator-key is too short'],
+  [[], { SHOAL_OPERATOR_KEY: `short${' '.repeat(20)}` }, 'SHOAL_OPERATOR_KEY is too short'],
   [['--log-level', 'loud'], {}, '--log-level loud'],
   [[], { SHOAL_EPHEMERAL: 'perhaps' }, 'SHOAL_EPHEMERAL perhaps'],
   [['extra'], {}, 'argument'],
