@@ -23,6 +23,7 @@ import {
 } from '@peculiar/x509';
 import { writePrivateFile } from './data-folder.js';
 import { StartFailure, systemCode } from './failure.js';
+import { isWildcard } from './settings.js';
 
 const dayMs = 86_400_000;
 const caDays = 3650;
@@ -40,7 +41,11 @@ export interface CertificateFiles {
 }
 
 /** Makes what is missing or outdated in `<folder>/certificates`. */
-export async function ensureCertificates(folder: string, host: string, nowMs: number): Promise<CertificateFiles> {
+export async function ensureCertificates(
+  folder: string,
+  hosts: readonly string[],
+  nowMs: number,
+): Promise<CertificateFiles> {
   const inside = join(folder, 'certificates');
   const caFile = join(inside, 'ca.crt');
   const caKeyFile = join(inside, 'ca.key');
@@ -53,7 +58,7 @@ export async function ensureCertificates(folder: string, host: string, nowMs: nu
     if (ca === undefined || expiresSoon(ca.certificate, nowMs)) {
       ca = await writePair(caFile, caKeyFile, await makeAuthority(nowMs));
     }
-    const names = serverNames(host);
+    const names = serverNames(hosts);
     const server = readPair(certFile, keyFile);
     const usable =
       server !== undefined &&
@@ -68,19 +73,21 @@ export async function ensureCertificates(folder: string, host: string, nowMs: nu
   return { caFile, certFile, keyFile };
 }
 
-/** Everything a client of this machine may call it; all addresses when the host is a wildcard. */
-export function serverNames(host: string): string[] {
+/** Everything a client may call this machine; a wildcard among the hosts stands for all its addresses. */
+export function serverNames(hosts: readonly string[]): string[] {
   const names = new Set(['localhost', '127.0.0.1', '::1']);
   if (/^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$/.test(hostname())) names.add(hostname());
-  if (host === '0.0.0.0' || host === '::') {
-    for (const addresses of Object.values(networkInterfaces())) {
-      for (const { address, scopeid } of addresses ?? []) if (!scopeid) names.add(address);
-    }
-  } else {
-    names.add(host);
+  for (const host of hosts) {
+    if (!isWildcard(host)) names.add(host);
+    else for (const address of ownAddresses()) names.add(address);
   }
   return [...names];
 }
+
+const ownAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((addresses = []) =>
+    addresses.filter(({ scopeid }) => !scopeid).map(({ address }) => address),
+  );
 
 interface Pair {
   readonly certificate: X509Certificate;

@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { writePrivateFile } from './data-folder.js';
-import type { Listener } from './settings.js';
+import { isWildcard, type Listener, type Settings } from './settings.js';
 
 export interface Endpoint {
   readonly port: number;
@@ -14,7 +14,7 @@ export interface Endpoint {
 }
 
 export interface Endpoints extends Readonly<Record<Listener, Endpoint>> {
-  /** What clients of this machine connect to: the host that was asked for, or localhost for a wildcard. */
+  /** What clients connect to: the public host, or else the host that is listened on, or localhost for a wildcard. */
   readonly host: string;
   /** PEM certificate of the authority that signed the server's certificate. */
   readonly caFile: string;
@@ -25,8 +25,8 @@ export interface Endpoints extends Readonly<Record<Listener, Endpoint>> {
   readonly pids: { readonly main: number; readonly broker: number; readonly dynamodb: number };
 }
 
-/** The host to connect to for a host that is listened on. */
-export const clientHost = (host: string): string => (host === '0.0.0.0' || host === '::' ? 'localhost' : host);
+export const clientHost = ({ host, publicHost }: Pick<Settings, 'host' | 'publicHost'>): string =>
+  publicHost ?? (isWildcard(host) ? 'localhost' : host);
 
 /** As it stands in a URL. */
 const urlHost = (host: string): string => (isIPv6(host) ? `[${host}]` : host);

@@ -75,7 +75,8 @@ async function startParts(
   await checkPorts(settings, patienceMs);
   const isNew = folder.tablesPath === undefined || !existsSync(folder.tablesPath);
   const operatorKey = operatorKeyOf(folder.path, settings.operatorKey);
-  const certificates = await ensureCertificates(folder.path, settings.host, Date.now());
+  const hosts = [settings.host, ...(settings.publicHost === undefined ? [] : [settings.publicHost])];
+  const certificates = await ensureCertificates(folder.path, hosts, Date.now());
 
   /** Writes endpoints.json again: a process that was started again has another id. */
   let announce = (): void => {};
@@ -95,7 +96,7 @@ async function startParts(
   const brokerPorts = await broker.start();
   undo.push(() => broker.stop());
 
-  const host = clientHost(settings.host);
+  const host = clientHost(settings);
   const brokerUrl = `http://${healthHost}:${brokerPorts.health}`;
   const health = () =>
     healthOf({

@@ -2,6 +2,7 @@
  * What a person can choose: flags, and `SHOAL_*` variables of the same names. A flag wins over its variable, a variable
  * over the default; an empty variable counts as absent. Called once by `main.ts`; nothing else reads the environment.
  */
+import { isIP } from 'node:net';
 import { isAbsolute, resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { StartFailure } from './failure.js';
@@ -17,6 +18,8 @@ export interface Settings {
   /** Nothing is kept: tables in memory and, unless a data folder was given, every file in a folder that is removed. */
   readonly ephemeral: boolean;
   readonly host: string;
+  /** The host that clients are told to connect to; undefined: what follows from `host`. */
+  readonly publicHost: string | undefined;
   /** 0 picks a free port. */
   readonly ports: Readonly<Record<Listener, number>>;
   readonly operatorKey: string | undefined;
@@ -28,6 +31,8 @@ const operatorKeyCharactersMin = 16;
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'];
 
+export const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::';
+
 interface Row {
   readonly flag: string;
   readonly value: string;
@@ -38,6 +43,7 @@ interface Row {
 const rows: readonly Row[] = [
   { flag: 'data', value: 'folder', fallback: '.shoal', words: 'where everything durable is kept' },
   { flag: 'host', value: 'address', fallback: '127.0.0.1', words: 'address that every listener binds to' },
+  { flag: 'public-host', value: 'name', words: 'host name or address that clients are told; the certificate names it' },
   { flag: 'mqtt-port', value: 'port', fallback: '1883', words: 'MQTT over plain TCP' },
   { flag: 'mqtts-port', value: 'port', fallback: '8883', words: 'MQTT over TLS' },
   { flag: 'ws-port', value: 'port', fallback: '8083', words: 'MQTT over WebSocket, path /mqtt' },
@@ -88,6 +94,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
     dataFolderGiven: chosen('data') !== undefined,
     ephemeral: given['ephemeral'] === true || truth(variableOf('ephemeral'), env[variableOf('ephemeral')]),
     host: text('host'),
+    publicHost: publicHostOf(chosen('public-host')),
     ports: distinct({
       mqtt: portOf('mqtt-port', chosen('mqtt-port') ?? text('mqtt-port')),
       mqtts: portOf('mqtts-port', chosen('mqtts-port') ?? text('mqtts-port')),
@@ -137,6 +144,14 @@ function distinct(ports: Record<Listener, number>): Record<Listener, number> {
     if (port !== 0) seen.set(port, listener);
   }
   return ports;
+}
+
+function publicHostOf(choice: Choice | undefined): string | undefined {
+  if (choice === undefined) return undefined;
+  const { value, from } = choice;
+  const isName = value.length <= 253 && /^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/i.test(value) && !/^[\d.]+$/.test(value);
+  if (isName || (isIP(value) !== 0 && !isWildcard(value))) return value;
+  throw new StartFailure(`${from} ${value} is not a host name or an address that clients can connect to`);
 }
 
 /** The key itself is in no complaint: they end up in logs. */

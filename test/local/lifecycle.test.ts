@@ -1,6 +1,8 @@
 /** Start, stop, crash and restart of the whole machine, with real clients. */
+import { once } from 'node:events';
 import { readFileSync, statSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterEach, expect, test } from 'vitest';
 import type { Endpoints } from '../../services/local/endpoints.js';
@@ -85,6 +87,26 @@ test.runIf(process.platform === 'linux')('health and metrics of the broker stay 
     expect((await fetch(url)).status).toBe(200);
     await expect(fetch(url.replace('127.0.0.1', '127.0.0.2'))).rejects.toThrow();
   }
+});
+
+test('--public-host is what clients are told, and what the certificate names', async () => {
+  const folder = workshop.folder();
+  const shoal = await start(folder, '--public-host', 'devices.example.org');
+  const { host, mqtts, wss, api, caFile } = endpointsIn(folder);
+  expect([host, mqtts.url, wss.url, api.url]).toEqual([
+    'devices.example.org',
+    `mqtts://devices.example.org:${mqtts.port}`,
+    `wss://devices.example.org:${wss.port}/mqtt`,
+    `http://devices.example.org:${api.port}`,
+  ]);
+  expect(shoal.stdout).toContain(mqtts.url);
+  const signedUp = await call(`http://127.0.0.1:${api.port}/v1/tenants`, { body: { name: 'acme' } });
+  expect(signedUp.body['endpoints']).toMatchObject({ mqtts: mqtts.url, wss: wss.url, api: api.url });
+  const tls = { host: '127.0.0.1', port: mqtts.port, servername: host, ca: readFileSync(caFile) };
+  const socket = connectTls(tls);
+  await once(socket, 'secureConnect');
+  expect(socket.authorized).toBe(true);
+  socket.destroy();
 });
 
 test('--operator-key is used and not kept', async () => {

@@ -20,7 +20,7 @@ const days = (certificate: X509Certificate): number =>
   Math.round((Date.parse(certificate.validTo) - Date.parse(certificate.validFrom)) / dayMs);
 
 test('an authority for ten years signs a server certificate for 825 days with the names of the machine', async () => {
-  const { caFile, certFile, keyFile } = await ensureCertificates(folder, '192.0.2.7', nowMs);
+  const { caFile, certFile, keyFile } = await ensureCertificates(folder, ['192.0.2.7'], nowMs);
   const ca = read(caFile);
   const server = read(certFile);
   expect(ca.ca).toBe(true);
@@ -48,13 +48,13 @@ async function handshake({ caFile, certFile, keyFile }: CertificateFiles, host: 
 }
 
 test.each(['127.0.0.1', 'localhost'])('a client that trusts the authority connects to %s', async (host) => {
-  expect(await handshake(await ensureCertificates(folder, '127.0.0.1', nowMs), host)).toBe(true);
+  expect(await handshake(await ensureCertificates(folder, ['127.0.0.1'], nowMs), host)).toBe(true);
 });
 
 test('files that are good are kept', async () => {
-  const files = await ensureCertificates(folder, '127.0.0.1', nowMs);
+  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
   const before = Object.values(files).map((file) => readFileSync(file, 'utf8'));
-  await ensureCertificates(folder, '127.0.0.1', nowMs + dayMs);
+  await ensureCertificates(folder, ['127.0.0.1'], nowMs + dayMs);
   expect(Object.values(files).map((file) => readFileSync(file, 'utf8'))).toEqual(before);
 });
 
@@ -64,24 +64,30 @@ test.each<[why: string, host: string, atMs: number, spoil: (files: CertificateFi
   ['the key is damaged', '127.0.0.1', nowMs, ({ keyFile }) => writeFileSync(keyFile, 'gone')],
   ['the certificate is missing', '127.0.0.1', nowMs, ({ certFile }) => rmSync(certFile)],
 ])('the server certificate alone is renewed: %s', async (_, host, atMs, spoil) => {
-  const files = await ensureCertificates(folder, '127.0.0.1', nowMs);
+  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
   const [ca, server] = [read(files.caFile), read(files.certFile)];
   spoil(files);
-  await ensureCertificates(folder, host, atMs);
+  await ensureCertificates(folder, [host], atMs);
   expect(read(files.caFile).fingerprint256).toBe(ca.fingerprint256);
   expect(read(files.certFile).fingerprint256).not.toBe(server.fingerprint256);
   expect(read(files.certFile).verify(ca.publicKey)).toBe(true);
 });
 
 test('an authority that is about to expire is replaced together with the server certificate', async () => {
-  const files = await ensureCertificates(folder, '127.0.0.1', nowMs);
+  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
   const ca = read(files.caFile);
-  await ensureCertificates(folder, '127.0.0.1', nowMs + 3640 * dayMs);
+  await ensureCertificates(folder, ['127.0.0.1'], nowMs + 3640 * dayMs);
   expect(read(files.caFile).fingerprint256).not.toBe(ca.fingerprint256);
   expect(read(files.certFile).verify(read(files.caFile).publicKey)).toBe(true);
 });
 
 test('a wildcard host stands for every address of the machine', () => {
-  expect(serverNames('0.0.0.0')).toEqual(expect.arrayContaining(['localhost', '127.0.0.1', '::1']));
-  expect(serverNames('0.0.0.0')).not.toContain('0.0.0.0');
+  expect(serverNames(['0.0.0.0'])).toEqual(expect.arrayContaining(['localhost', '127.0.0.1', '::1']));
+  expect(serverNames(['0.0.0.0'])).not.toContain('0.0.0.0');
+});
+
+test('a public host is named beside the host', async () => {
+  const { certFile } = await ensureCertificates(folder, ['127.0.0.1', 'devices.example.org'], nowMs);
+  expect(read(certFile).checkHost('devices.example.org')).toBe('devices.example.org');
+  expect(read(certFile).checkIP('127.0.0.1')).toBe('127.0.0.1');
 });
