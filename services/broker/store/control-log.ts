@@ -3,7 +3,7 @@
  * clocks differ; so each read goes back some seconds behind the latest entry seen, and an entry is obeyed once.
  */
 import { type Cancel, type Clock, type Log } from '../../kernel/kernel.js';
-import type { Dynamo } from '../../dynamo/dynamo.js';
+import { type Dynamo, DynamoUnavailable } from '../../dynamo/dynamo.js';
 import { controlCursorAt, type ControlEntry, controlFromItem, controlPartition } from '../../tenancy/tenancy.js';
 
 /** With one second of it a change reaches every broker well within two. */
@@ -75,6 +75,11 @@ export class ControlLog {
     try {
       await this.#apply(entry);
     } catch (error) {
+      // Out of reach: this read fails as a whole, and the entry is met again by the next one.
+      if (error instanceof DynamoUnavailable) {
+        this.#obeyed.delete(id);
+        throw error;
+      }
       this.#log.error({ entry, error }, 'a control entry could not be obeyed');
     }
   }

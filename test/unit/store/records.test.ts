@@ -147,6 +147,23 @@ describe('the control log', () => {
     expect(obeyed).toEqual(['bad', 'good']);
   });
 
+  it('is obeyed again until DynamoDB has let it be obeyed, and the entries around it once', async () => {
+    const clock = new ManualClock();
+    let isAway = true;
+    const { obeyed, poll } = follow(clock, (clientId) => {
+      if (clientId === 'needs a read' && isAway) throw new DynamoUnavailable('away');
+    });
+    await write('first', clock.nowMs());
+    await write('needs a read', clock.nowMs() + 1);
+    await write('last', clock.nowMs() + 2);
+    for (let i = 0; i < 30; i++) await poll(); // 21 s: longer than what a read goes back.
+    isAway = false;
+    await poll();
+    await poll();
+    expect(obeyed.filter((clientId) => clientId !== 'needs a read')).toEqual(['first', 'last']);
+    expect(obeyed.at(-2)).toBe('needs a read');
+  });
+
   it('misses nothing and repeats nothing over a long outage', async () => {
     const clock = new ManualClock();
     const { obeyed, poll } = follow(clock);
