@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { createTables, Dynamo } from '../dynamo/dynamo.js';
-import { systemClock } from '../kernel/kernel.js';
+import { systemClock, type Log } from '../kernel/kernel.js';
 import { serveApi } from '../../tenants-api/entry/local.js';
 import { ensureCertificates, type CertificateFiles } from './certificates.js';
 import { Child } from './child.js';
@@ -119,8 +119,7 @@ async function startParts(
   const api = await serveApi({
     dynamo,
     clock: systemClock,
-    // On standard error, like the broker's: standard output is for the banner.
-    log: pino({ level: settings.logLevel, base: { part: 'api' } }, pino.destination({ dest: 2, sync: false })),
+    log: apiLog(settings.logLevel),
     host: settings.host,
     port: settings.ports.api,
     operatorKey,
@@ -144,6 +143,13 @@ async function startParts(
   announce = () => void writeEndpoints(describe());
   return { endpoints: describe(), endpointsFile: writeEndpoints(describe()), isNew };
 }
+
+/** On standard error and with the broker's format of time: standard output is for the banner. */
+const apiLog = (level: string): Log =>
+  pino(
+    { level, base: { part: 'api' }, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 2, sync: false }),
+  );
 
 interface Supervision {
   log(line: string): void;

@@ -243,6 +243,20 @@ test('the database that dies is started again, with everything in it', async () 
   expect((await call(`${endpoints.api.url}/v1/tenants/acme`, { key: login.key })).status).toBe(200);
 });
 
+test('log lines of every part tell the time in one format', async () => {
+  const folder = workshop.folder();
+  const shoal = await start(folder, '--log-level', 'info');
+  const endpoints = endpointsIn(folder);
+  const login = await signUp(endpoints);
+  await expect(connect(endpoints, { ...login, password: 'another one' })).rejects.toThrow();
+  expect(await shoal.stop()).toBe(0);
+  const lines = shoal.stderr.trim().split('\n');
+  const parts = lines.map((line) => JSON.parse(line) as { part?: string; time: string });
+  expect(parts.some(({ part }) => part === 'api')).toBe(true);
+  expect(parts.some(({ part }) => part !== 'api')).toBe(true);
+  for (const { time } of parts) expect(time).toBe(new Date(time).toISOString());
+});
+
 test('--ephemeral leaves nothing behind', async () => {
   const shoal = await workshop.start([...freePorts, '--ephemeral']).ready();
   const caFile = /CA certificate +(.+)/.exec(shoal.stdout)?.[1] ?? '';
