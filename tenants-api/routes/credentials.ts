@@ -101,6 +101,7 @@ function createAndRead(app: Api, deps: ApiDeps): void {
   const create = createRoute({
     method: 'post',
     path,
+    operationId: 'createCredential',
     summary: 'Create a credential',
     tags,
     security: bearer,
@@ -131,6 +132,7 @@ function createAndRead(app: Api, deps: ApiDeps): void {
   const readAll = createRoute({
     method: 'get',
     path,
+    operationId: 'listCredentials',
     summary: 'List credentials',
     tags,
     security: bearer,
@@ -148,6 +150,7 @@ function createAndRead(app: Api, deps: ApiDeps): void {
   const readOne = createRoute({
     method: 'get',
     path: onePath,
+    operationId: 'readCredential',
     summary: 'Read a credential',
     tags,
     security: bearer,
@@ -178,6 +181,7 @@ function change(app: Api, deps: ApiDeps): void {
     ...common,
     method: 'patch',
     path: onePath,
+    operationId: 'changeGrants',
     summary: 'Change the grants of a credential',
     middleware: [guard(deps, { allow: 'tenant' }), onlyJson],
     request: { params: credentialPath, body: jsonBody(patchBody, true) },
@@ -199,6 +203,7 @@ function change(app: Api, deps: ApiDeps): void {
     ...common,
     method: 'post',
     path: `${onePath}/rotate`,
+    operationId: 'rotatePassword',
     summary: 'Give a credential a new password',
     description: 'The old one stops at once; who is connected with it is disconnected within two seconds.',
     middleware: [guard(deps, { allow: 'tenant' }), onlyJson],
@@ -223,6 +228,7 @@ function change(app: Api, deps: ApiDeps): void {
     ...common,
     method: 'delete',
     path: onePath,
+    operationId: 'deleteCredential',
     summary: 'Delete a credential',
     description: 'Who is connected with it is disconnected within two seconds.',
     middleware: [guard(deps, { allow: 'tenant' })],

@@ -64,6 +64,7 @@ export function docsRoutes(app: Api): void {
     ),
   );
   app.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': contentSecurityPolicy }));
+  for (const nearby of ['/', '/docs/']) app.get(nearby, (c) => c.redirect('/docs'));
   app.get('/docs/start.js', (c) =>
     c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8', ...cachedFor }),
   );

@@ -35,6 +35,7 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
   const create = createRoute({
     method: 'post',
     path: '/v1/tenants/{id}/keys',
+    operationId: 'createKey',
     summary: 'Create an API key',
     tags,
     security: bearer,
@@ -58,6 +59,7 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
   const readAll = createRoute({
     method: 'get',
     path: '/v1/tenants/{id}/keys',
+    operationId: 'listKeys',
     summary: 'List API keys',
     tags,
     security: bearer,
@@ -81,6 +83,7 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
   const remove = createRoute({
     method: 'delete',
     path: '/v1/tenants/{id}/keys/{keyId}',
+    operationId: 'deleteKey',
     summary: 'Delete an API key',
     description: 'It stops at once. The last one stays, so that nobody is locked out by accident.',
     tags,

@@ -62,6 +62,7 @@ export function quotaRoutes(app: Api, deps: ApiDeps): void {
   const read = createRoute({
     method: 'get',
     path,
+    operationId: 'readQuotas',
     summary: 'Read the quotas that hold',
     tags,
     security: bearer,
@@ -77,6 +78,7 @@ export function quotaRoutes(app: Api, deps: ApiDeps): void {
   const change = createRoute({
     method: 'put',
     path,
+    operationId: 'setQuotas',
     summary: 'Set some quotas (operator key only)',
     description: 'Kinds that are not named stay as they are. Brokers follow within two seconds.',
     tags,

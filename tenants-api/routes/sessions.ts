@@ -42,6 +42,7 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
   const readAll = createRoute({
     method: 'get',
     path,
+    operationId: 'listSessions',
     summary: 'List sessions',
     tags,
     security: bearer,
@@ -64,6 +65,7 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
   const disconnect = createRoute({
     method: 'delete',
     path: `${path}/{clientId}`,
+    operationId: 'endSession',
     summary: 'Disconnect a client and end its session',
     description: 'Within two seconds. The client may connect again: delete its credential to keep it out.',
     tags,

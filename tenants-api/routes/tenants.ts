@@ -69,6 +69,7 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
   const signUp = createRoute({
     method: 'post',
     path: '/v1/tenants',
+    operationId: 'signUp',
     summary: 'Sign up',
     tags: ['Tenants'],
     middleware: [onlyJson],
@@ -102,6 +103,7 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
   const read = createRoute({
     method: 'get',
     path: '/v1/tenants/{id}',
+    operationId: 'readTenant',
     summary: 'Read a tenant',
     tags: ['Tenants'],
     security: bearer,
@@ -119,6 +121,7 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
   const remove = createRoute({
     method: 'delete',
     path: '/v1/tenants/{id}',
+    operationId: 'deleteTenant',
     summary: 'Delete a tenant with everything that it has',
     description: 'Its clients are disconnected within two seconds. The name is free when the answer is 204.',
     tags: ['Tenants'],

@@ -80,7 +80,7 @@ describe('the guide for users', () => {
 describe('HTTP', () => {
   const json = 'application/json';
   it.each([
-    ['GET', '/', undefined, 404, 'path-not-found'],
+    ['GET', '/nowhere', undefined, 404, 'path-not-found'],
     ['GET', '/v1', undefined, 404, 'path-not-found'],
     ['GET', '/v1/tenants/acme/nothing', undefined, 404, 'path-not-found'],
     ['GET', '/docs/../package.json', undefined, 404, 'path-not-found'],
@@ -172,6 +172,11 @@ describe('the description', () => {
       'POST /v1/tenants/{id}/keys',
       'PUT /v1/tenants/{id}/quotas',
     ]);
+    const operations = Object.values(body.paths as Record<string, Record<string, { operationId?: string }>>)
+      .flatMap((methods) => Object.values(methods))
+      .map(({ operationId }) => operationId);
+    for (const name of operations) expect(name).toMatch(/^[a-z]+[A-Za-z]+$/);
+    expect(new Set(operations).size).toBe(routes.length);
     const { schemas } = body.components;
     expect(schemas.SignUp).toMatchObject({ additionalProperties: false, required: ['name'] });
     expect(schemas.Grant.properties.action.enum).toEqual(['publish', 'subscribe', 'all']);
@@ -195,6 +200,13 @@ describe('the description', () => {
       expect(asset.headers.get('content-type')).toMatch(/^(text\/(css|javascript)|image\/png)/);
     }
     expect(page.body).not.toMatch(/<script>|onload=|style=/);
+  });
+});
+
+describe('the way to the docs', () => {
+  it.each(['/', '/docs/'])('%s leads there', async (path) => {
+    const { status, headers } = await api.call('GET', path);
+    expect([status, headers.get('location')]).toEqual([302, '/docs']);
   });
 });
 
