@@ -5,6 +5,7 @@
 import { isIP } from 'node:net';
 import { isAbsolute, resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
+import npmPackage from '../../package.json' with { type: 'json' };
 import { StartFailure } from './failure.js';
 
 export const listeners = ['mqtt', 'mqtts', 'ws', 'wss', 'api'] as const;
@@ -63,15 +64,19 @@ export interface Invocation {
   readonly cwd: string;
 }
 
-/** The settings, or the text that `--help` asks for. Throws StartFailure for what cannot be understood. */
+/** The settings, or the text that `--help` or `--version` asks for. Throws StartFailure for what cannot be understood. */
 export function readSettings({ args, env, cwd }: Invocation): Settings | { readonly help: string } {
   const program = commandLine();
   try {
     program.parse([...args], { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.version') return { help: `${npmPackage.version}\n` };
     if (error.code === 'commander.helpDisplayed') return { help: program.helpInformation() };
-    throw new StartFailure(`${oneLine(error.message).replace(/^error: /, '')} (--help lists the flags)`);
+    // npm takes flags without `--` for its own, and hands on what is left of them: their values.
+    const hint =
+      error.code === 'commander.excessArguments' ? 'flags go behind `npm start --`' : '--help lists the flags';
+    throw new StartFailure(`${oneLine(error.message).replace(/^error: /, '')} (${hint})`);
   }
   const given = program.opts<Record<string, string | boolean | undefined>>();
 
@@ -110,6 +115,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
 function commandLine(): Command {
   const program = new Command('npm start --')
     .description('Shoal on this machine: embedded DynamoDB, one broker and the tenant API.')
+    .version(npmPackage.version)
     .exitOverride()
     .showSuggestionAfterError(false)
     .configureOutput({ writeOut: () => {}, writeErr: () => {} });

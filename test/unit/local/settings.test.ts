@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { StartFailure } from '../../../services/local/failure.js';
+import npmPackage from '../../../package.json' with { type: 'json' };
 import { readSettings, type Settings } from '../../../services/local/settings.js';
 
 function read(args: readonly string[], env: Record<string, string> = {}): Settings {
@@ -82,6 +83,7 @@ test.each<[args: string[], env: Record<string, string>, named: string]>([
   [['--log-level', 'loud'], {}, '--log-level loud'],
   [[], { SHOAL_EPHEMERAL: 'perhaps' }, 'SHOAL_EPHEMERAL perhaps'],
   [['extra'], {}, 'argument'],
+  [['18883'], {}, '(flags go behind `npm start --`)'],
 ])('%j %j is refused in one line that names it', (args, env, named) => {
   let failure: unknown;
   try {
@@ -102,4 +104,8 @@ test('--help names every flag and its variable', () => {
     expect(help).toContain(variable);
   }
   expect(help).toContain('--ephemeral');
+});
+
+test('--version is that of the package', () => {
+  expect(readSettings({ args: ['--version'], env: {}, cwd: '/' })).toEqual({ help: `${npmPackage.version}\n` });
 });
