@@ -35,6 +35,7 @@ export interface RetainedLimits {
 interface Waiting {
   message: Message;
   publishedAtMs: number;
+  /** Its own, and of what it has replaced while DynamoDB was away. */
   receipts: PendingReceipt[];
 }
 
@@ -68,22 +69,20 @@ export class DynamoRetained implements RetainedStore {
     if (this.#closed) return handedOn;
     const kept = message.keep();
     const topic = kept.topic.text;
-    const receipt = new PendingReceipt();
     for (const page of this.#reads) page.overwrite(topic);
     // A wall clock that was set back must not make the newer message lose.
     this.#lastPublishedAtMs = Math.max(this.#lastPublishedAtMs, nowMs);
     const waiting = this.#waiting.get(topic);
     const grows = kept.heldBytes - (waiting?.message.heldBytes ?? 0);
-    if (this.#waitingBytes + grows > waitingBytesMax) {
-      receipt.settle(quotaExceeded);
-      return receipt;
-    }
+    if (this.#waitingBytes + grows > waitingBytesMax) return refused();
     this.#waitingBytes += grows;
     if (waiting) {
       waiting.message = kept;
       waiting.publishedAtMs = this.#lastPublishedAtMs;
-      waiting.receipts.push(receipt);
-    } else this.#waiting.set(topic, { message: kept, publishedAtMs: this.#lastPublishedAtMs, receipts: [receipt] });
+      return waiting.receipts[0]!; // Shared by all of one write: a flood during an outage adds nothing (G7).
+    }
+    const receipt = new PendingReceipt();
+    this.#waiting.set(topic, { message: kept, publishedAtMs: this.#lastPublishedAtMs, receipts: [receipt] });
     this.#writeSome();
     return receipt;
   }
@@ -250,6 +249,12 @@ export class DynamoRetained implements RetainedStore {
         await new Promise<void>((resolve) => this.#clock.after(retryMs * 2 ** tries, resolve));
       }
   }
+}
+
+function refused(): Receipt {
+  const receipt = new PendingReceipt();
+  receipt.settle(quotaExceeded);
+  return receipt;
 }
 
 /**
