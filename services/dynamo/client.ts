@@ -6,33 +6,20 @@
  * attempt. Who needs to know compares the stored item with what it wrote.
  */
 import {
-  BatchWriteItemCommand,
   DeleteItemCommand,
-  DynamoDBClient,
+  type DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
   QueryCommand,
   type ReturnValue,
   UpdateItemCommand,
-  type WriteRequest,
 } from '@aws-sdk/client-dynamodb';
-import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { unmarshall } from '@aws-sdk/util-dynamodb';
+import { toAttributes, toKey } from './attributes.js';
+import { getAll, type TableWrite, writeAll, writeOnce } from './batch.js';
+import { type CallOptions, Calls, type DynamoOptions } from './calls.js';
 import { checkTables } from './check.js';
-import { DynamoMisconfigured, DynamoUnavailable, typedError } from './errors.js';
 import { type Item, tableDefinition, type TableKey, type TableName } from './tables.js';
-
-export interface DynamoOptions {
-  /** Of an embedded server; without it the region's. */
-  readonly endpoint?: string;
-  readonly region: string;
-  /** Put before every table name, so that stages share an account: `shoal-`. */
-  readonly tablePrefix: string;
-  /** For one attempt, connecting included. Default 2000: DynamoDB answers in 10, a busy laptop in 500. */
-  readonly requestTimeoutMs?: number;
-  /** Default 3: about 100 ms of waiting in all; longer outages are the caller's to ride out. */
-  readonly maxAttempts?: number;
-}
 
 export interface WriteCondition {
   readonly condition?: string;
@@ -42,7 +29,7 @@ export interface WriteCondition {
   readonly values?: Record<string, unknown>;
 }
 
-export interface UpdateOptions extends WriteCondition {
+export interface UpdateOptions extends WriteCondition, CallOptions {
   /** The update expression: `SET #a = :a ADD …`. */
   readonly update: string;
   /** Which item to return, if any. Default none. */
@@ -56,7 +43,7 @@ export type SortKeyRange =
   /** Both ends included. */
   | { readonly between: readonly [string, string] };
 
-export interface QueryOptions {
+export interface QueryOptions extends CallOptions {
   /** The value of the partition key of the table, or of the index. */
   readonly pk: string;
   readonly sk?: SortKeyRange;
@@ -80,53 +67,28 @@ export interface Page {
   readonly next: Item | undefined;
 }
 
-/** Connections to DynamoDB. Each carries one request at a time; a broker has some 30 in flight at its peak. */
-const socketsMax = 128;
-/** The most that BatchWriteItem takes. 25 items of 400 KB in base64 stay below its other bound, 16 MB. */
-const batchItemsMax = 25;
-/** Batches of one `batchWrite` in flight: enough to hide the way there and back, too few to starve others. */
-const batchesInFlightMax = 4;
-/** Rounds for items that DynamoDB did not get to; with the waits between them about 5 s. */
-const batchRoundsMax = 10;
-const backoffBaseMs = 25;
-const backoffMsMax = 1000;
+/** Tells what a call consumed, for the meter. */
+const metered = { ReturnConsumedCapacity: 'TOTAL' } as const;
 
 export class Dynamo {
-  readonly #client: DynamoDBClient;
-  readonly #tablePrefix: string;
-  readonly #maxAttempts: number;
+  readonly #calls: Calls;
 
   constructor(options: DynamoOptions) {
-    if (options.endpoint !== undefined && !/^https?:\/\/./.test(options.endpoint))
-      throw new DynamoMisconfigured(`DynamoDB endpoint ${options.endpoint} is not a URL; use http://host:port`);
-    if (options.region === '') throw new DynamoMisconfigured('DynamoDB has no region; set AWS_REGION');
-    this.#tablePrefix = options.tablePrefix;
-    this.#maxAttempts = options.maxAttempts ?? 3;
-    const requestTimeoutMs = options.requestTimeoutMs ?? 2000;
-    const isEmbedded = options.endpoint !== undefined && process.env['AWS_ACCESS_KEY_ID'] === undefined;
-    this.#client = new DynamoDBClient({
-      region: options.region,
-      ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
-      // An embedded server checks the form of a signature, not who signed.
-      ...(isEmbedded && { credentials: { accessKeyId: 'embedded', secretAccessKey: 'embedded' } }),
-      maxAttempts: 1, // `#attempt` retries: one place decides what may be tried again.
-      requestHandler: new NodeHttpHandler({
-        connectionTimeout: requestTimeoutMs,
-        requestTimeout: requestTimeoutMs,
-        throwOnRequestTimeout: true,
-        httpAgent: { keepAlive: true, maxSockets: socketsMax },
-        httpsAgent: { keepAlive: true, maxSockets: socketsMax },
-      }),
-    });
+    this.#calls = new Calls(options);
   }
 
-  async get(table: TableName, key: TableKey, options: { consistent?: boolean } = {}): Promise<Item | undefined> {
+  async get(
+    table: TableName,
+    key: TableKey,
+    options: CallOptions & { consistent?: boolean } = {},
+  ): Promise<Item | undefined> {
     const command = new GetItemCommand({
+      ...metered,
       TableName: this.tableName(table),
       Key: toKey(key),
       ConsistentRead: options.consistent ?? false,
     });
-    const { Item } = await this.#attempt(table, 'GetItem', () => this.#client.send(command));
+    const { Item } = await this.#calls.run([table], 'GetItem', (client, o) => client.send(command, o), options);
     return Item && unmarshall(Item);
   }
 
@@ -134,50 +96,68 @@ export class Dynamo {
   async put(
     table: TableName,
     item: Item & TableKey,
-    options: WriteCondition & { returnOld?: boolean } = {},
+    options: WriteCondition & CallOptions & { returnOld?: boolean } = {},
   ): Promise<Item | undefined> {
     const command = new PutItemCommand({
+      ...metered,
       TableName: this.tableName(table),
       Item: toAttributes(item),
       ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }),
       ...toCondition(options),
     });
-    const { Attributes } = await this.#attempt(table, 'PutItem', () => this.#client.send(command));
+    const { Attributes } = await this.#calls.run([table], 'PutItem', (client, o) => client.send(command, o), options);
     return Attributes && unmarshall(Attributes);
   }
 
   async update(table: TableName, key: TableKey, options: UpdateOptions): Promise<Item | undefined> {
     const returnValues: Record<'old' | 'new', ReturnValue> = { old: 'ALL_OLD', new: 'ALL_NEW' };
     const command = new UpdateItemCommand({
+      ...metered,
       TableName: this.tableName(table),
       Key: toKey(key),
       UpdateExpression: options.update,
       ...(options.returns && { ReturnValues: returnValues[options.returns] }),
       ...toCondition(options),
     });
-    const { Attributes } = await this.#attempt(table, 'UpdateItem', () => this.#client.send(command));
+    const { Attributes } = await this.#calls.run(
+      [table],
+      'UpdateItem',
+      (client, o) => client.send(command, o),
+      options,
+    );
     return Attributes && unmarshall(Attributes);
   }
 
   async delete(
     table: TableName,
     key: TableKey,
-    options: WriteCondition & { returnOld?: boolean } = {},
+    options: WriteCondition & CallOptions & { returnOld?: boolean } = {},
   ): Promise<Item | undefined> {
     const command = new DeleteItemCommand({
+      ...metered,
       TableName: this.tableName(table),
       Key: toKey(key),
       ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }),
       ...toCondition(options),
     });
-    const { Attributes } = await this.#attempt(table, 'DeleteItem', () => this.#client.send(command));
+    const { Attributes } = await this.#calls.run(
+      [table],
+      'DeleteItem',
+      (client, o) => client.send(command, o),
+      options,
+    );
     return Attributes && unmarshall(Attributes);
   }
 
   /** One page, of at most 1 MB or `limit` items. A page may be empty and still have a `next`. */
   async query(table: TableName, options: QueryOptions): Promise<Page> {
     const command = new QueryCommand(this.#toQuery(table, options));
-    const { Items, LastEvaluatedKey } = await this.#attempt(table, 'Query', () => this.#client.send(command));
+    const { Items, LastEvaluatedKey } = await this.#calls.run(
+      [table],
+      'Query',
+      (client, o) => client.send(command, o),
+      options,
+    );
     return {
       items: (Items ?? []).map((item) => unmarshall(item)),
       next: LastEvaluatedKey && unmarshall(LastEvaluatedKey),
@@ -203,20 +183,30 @@ export class Dynamo {
     puts: readonly (Item & TableKey)[],
     deletes: readonly TableKey[] = [],
   ): Promise<void> {
-    const writes: WriteRequest[] = [
-      ...puts.map((item) => ({ PutRequest: { Item: toAttributes(item) } })),
-      ...deletes.map((key) => ({ DeleteRequest: { Key: toKey(key) } })),
-    ];
-    let start = 0;
-    const takeChunks = async (): Promise<void> => {
-      while (start < writes.length) {
-        const chunk = writes.slice(start, start + batchItemsMax);
-        start += batchItemsMax;
-        await this.#writeChunk(table, chunk);
-      }
-    };
-    const takers = Math.min(batchesInFlightMax, Math.ceil(writes.length / batchItemsMax));
-    await Promise.all(Array.from({ length: takers }, takeChunks));
+    await writeAll(this.#calls, [
+      ...puts.map((put) => ({ table, put })),
+      ...deletes.map((key) => ({ table, delete: key })),
+    ]);
+  }
+
+  /**
+   * One attempt at up to 25 writes of distinct keys in any tables. Returns those that DynamoDB left undone, the same
+   * objects; the others are durable. When it throws, any of them may have been written.
+   */
+  async batchWriteOnce(
+    writes: readonly TableWrite[],
+    options: { readonly deadlineMs?: number } = {},
+  ): Promise<readonly TableWrite[]> {
+    return await writeOnce(this.#calls, writes, options);
+  }
+
+  /** The items of any number of distinct keys, in no order; keys without an item are missing from the result. */
+  async batchGet(
+    table: TableName,
+    keys: readonly TableKey[],
+    options: { readonly consistent?: boolean } = {},
+  ): Promise<Item[]> {
+    return await getAll(this.#calls, table, keys, options.consistent ?? false);
   }
 
   /** Throws DynamoMisconfigured unless every table is there with the keys of its definition. */
@@ -226,44 +216,20 @@ export class Dynamo {
 
   /** The full name in the account. */
   tableName(table: TableName): string {
-    return this.#tablePrefix + table;
+    return this.#calls.tableName(table);
   }
 
   /** For `createTables` and `check` alone: the same typed errors and retries around other commands. */
-  async run<T>(table: TableName, action: string, send: (client: DynamoDBClient) => Promise<T>): Promise<T> {
-    return await this.#attempt(table, action, () => send(this.#client));
+  async run<T extends object>(
+    table: TableName,
+    action: string,
+    send: (client: DynamoDBClient) => Promise<T>,
+  ): Promise<T> {
+    return await this.#calls.run<T>([table], action, (client) => send(client));
   }
 
   close(): void {
-    this.#client.destroy();
-  }
-
-  async #writeChunk(table: TableName, chunk: WriteRequest[]): Promise<void> {
-    const name = this.tableName(table);
-    let left = chunk;
-    for (let round = 1; ; round++) {
-      const command = new BatchWriteItemCommand({ RequestItems: { [name]: left } });
-      const { UnprocessedItems } = await this.#attempt(table, 'BatchWriteItem', () => this.#client.send(command));
-      left = UnprocessedItems?.[name] ?? [];
-      if (left.length === 0) return;
-      if (round === batchRoundsMax)
-        throw new DynamoUnavailable(`DynamoDB BatchWriteItem on table ${name} left ${left.length} items`, {
-          throttled: true,
-        });
-      await backOff(round);
-    }
-  }
-
-  async #attempt<T>(table: TableName, action: string, send: () => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await send();
-      } catch (cause) {
-        const error = typedError(cause, this.tableName(table), action, (item) => unmarshall(item as never));
-        if (!(error instanceof DynamoUnavailable) || attempt >= this.#maxAttempts) throw error;
-        await backOff(attempt);
-      }
-    }
+    this.#calls.close();
   }
 
   #toQuery(table: TableName, options: QueryOptions): ConstructorParameters<typeof QueryCommand>[0] {
@@ -281,6 +247,7 @@ export class Dynamo {
       return `#a${i}`;
     });
     return {
+      ...metered,
       TableName: this.tableName(table),
       KeyConditionExpression: condition,
       ExpressionAttributeNames: names,
@@ -294,15 +261,6 @@ export class Dynamo {
       ...(options.from && { ExclusiveStartKey: toAttributes(options.from) }),
     };
   }
-}
-
-function toAttributes(item: object): Record<string, never> {
-  return marshall(item, { removeUndefinedValues: true }) as Record<string, never>;
-}
-
-/** The key alone, so that an item serves as its own key. */
-function toKey({ pk, sk }: TableKey): Record<string, never> {
-  return toAttributes({ pk, sk });
 }
 
 function toCondition(options: WriteCondition) {
@@ -332,10 +290,4 @@ function toSortKeyCondition(range: SortKeyRange, values: Record<string, unknown>
   }
   [values[':sk'], values[':skEnd']] = range.between;
   return '#sk BETWEEN :sk AND :skEnd';
-}
-
-/** Full jitter: clients that failed together do not come back together. */
-async function backOff(attempt: number): Promise<void> {
-  const delayMsMax = Math.min(backoffMsMax, backoffBaseMs * 2 ** attempt);
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * delayMsMax));
 }

@@ -9,5 +9,7 @@ export {
   tableDefinitions,
 } from './tables.js';
 export { ConditionFailed, DynamoMisconfigured, DynamoRejected, DynamoUnavailable } from './errors.js';
-export { Dynamo, type DynamoOptions, type SortKeyRange } from './client.js';
+export type { TableWrite } from './batch.js';
+export type { CallOptions, DynamoOptions } from './calls.js';
+export { Dynamo, type SortKeyRange } from './client.js';
 export { createTables } from './create.js';

@@ -1,0 +1,139 @@
+/**
+ * BatchWriteItem and BatchGetItem: DynamoDB may do a part of a batch and leave the rest. `Dynamo` calls these; they
+ * never state conditions, because batches have none.
+ */
+import {
+  BatchGetItemCommand,
+  BatchWriteItemCommand,
+  type KeysAndAttributes,
+  type WriteRequest,
+} from '@aws-sdk/client-dynamodb';
+import { unmarshall } from '@aws-sdk/util-dynamodb';
+import { toAttributes, toKey } from './attributes.js';
+import { backOff, type CallOptions, type Calls } from './calls.js';
+import { DynamoUnavailable } from './errors.js';
+import type { Item, TableKey, TableName } from './tables.js';
+
+/** One write of a batch that may span tables. */
+export type TableWrite =
+  | { readonly table: TableName; readonly put: Item & TableKey }
+  | { readonly table: TableName; readonly delete: TableKey };
+
+/** The most that BatchWriteItem takes. 25 items of 400 KB in base64 stay below its other bound, 16 MB. */
+export const batchItemsMax = 25;
+/** The most that BatchGetItem takes. */
+const batchKeysMax = 100;
+/** Batches of one `batchWrite` in flight: enough to hide the way there and back, too few to starve others. */
+const batchesInFlightMax = 4;
+/** Rounds for items that DynamoDB did not get to; with the waits between them about 5 s. */
+const batchRoundsMax = 10;
+
+/** One attempt at up to 25 writes of distinct keys. Returns those that DynamoDB left undone: the same objects. */
+export async function writeOnce(
+  calls: Calls,
+  writes: readonly TableWrite[],
+  options: Pick<CallOptions, 'deadlineMs'>,
+): Promise<readonly TableWrite[]> {
+  if (writes.length === 0) return [];
+  if (writes.length > batchItemsMax)
+    throw new RangeError(`a batch of ${writes.length} writes; at most ${batchItemsMax}`);
+  const requests: Record<string, WriteRequest[]> = {};
+  for (const write of writes) (requests[calls.tableName(write.table)] ??= []).push(toRequest(write));
+  const command = new BatchWriteItemCommand({ RequestItems: requests, ReturnConsumedCapacity: 'TOTAL' });
+  const tables = [...new Set(writes.map(({ table }) => table))];
+  const { UnprocessedItems = {} } = await calls.run(tables, 'BatchWriteItem', (client, o) => client.send(command, o), {
+    ...options,
+    maxAttempts: 1,
+  });
+  const left = new Set<string>();
+  for (const [name, leftOfTable] of Object.entries(UnprocessedItems))
+    for (const request of leftOfTable) left.add(identityOf(name, keyOf(request)));
+  if (left.size === 0) return [];
+  return writes.filter((write) =>
+    left.has(identityOf(calls.tableName(write.table), 'put' in write ? write.put : write.delete)),
+  );
+}
+
+/** Any number of writes; what is left is sent again. Throws DynamoUnavailable when that does not end. */
+export async function writeAll(calls: Calls, writes: readonly TableWrite[]): Promise<void> {
+  let start = 0;
+  const takeChunks = async (): Promise<void> => {
+    while (start < writes.length) {
+      const chunk = writes.slice(start, start + batchItemsMax);
+      start += batchItemsMax;
+      await writeChunk(calls, chunk);
+    }
+  };
+  const takers = Math.min(batchesInFlightMax, Math.ceil(writes.length / batchItemsMax));
+  await Promise.all(Array.from({ length: takers }, takeChunks));
+}
+
+async function writeChunk(calls: Calls, chunk: readonly TableWrite[]): Promise<void> {
+  const table = chunk[0]!.table;
+  const name = calls.tableName(table);
+  let left = chunk.map(toRequest);
+  for (let round = 1; ; round++) {
+    const command = new BatchWriteItemCommand({ RequestItems: { [name]: left }, ReturnConsumedCapacity: 'TOTAL' });
+    const { UnprocessedItems } = await calls.run([table], 'BatchWriteItem', (client, o) => client.send(command, o));
+    left = UnprocessedItems?.[name] ?? [];
+    if (left.length === 0) return;
+    await beforeNextRound(round, 'BatchWriteItem', name, left.length);
+  }
+}
+
+/** The items of these distinct keys that exist, in no order. */
+export async function getAll(
+  calls: Calls,
+  table: TableName,
+  keys: readonly TableKey[],
+  consistent: boolean,
+): Promise<Item[]> {
+  const items: Item[] = [];
+  for (let start = 0; start < keys.length; start += batchKeysMax)
+    await getChunk(calls, table, keys.slice(start, start + batchKeysMax), consistent, items);
+  return items;
+}
+
+async function getChunk(
+  calls: Calls,
+  table: TableName,
+  keys: readonly TableKey[],
+  consistent: boolean,
+  items: Item[],
+): Promise<void> {
+  const name = calls.tableName(table);
+  let left: KeysAndAttributes | undefined = { Keys: keys.map(toKey), ConsistentRead: consistent };
+  for (let round = 1; ; round++) {
+    const command: BatchGetItemCommand = new BatchGetItemCommand({
+      RequestItems: { [name]: left },
+      ReturnConsumedCapacity: 'TOTAL',
+    });
+    const answer = await calls.run([table], 'BatchGetItem', (client, o) => client.send(command, o));
+    for (const item of answer.Responses?.[name] ?? []) items.push(unmarshall(item));
+    left = answer.UnprocessedKeys?.[name];
+    if (!left?.Keys?.length) return;
+    await beforeNextRound(round, 'BatchGetItem', name, left.Keys.length);
+  }
+}
+
+async function beforeNextRound(round: number, action: string, name: string, left: number): Promise<void> {
+  if (round === batchRoundsMax)
+    throw new DynamoUnavailable(`DynamoDB ${action} on table ${name} left ${left} items`, { throttled: true });
+  await backOff(round);
+}
+
+function toRequest(write: TableWrite): WriteRequest {
+  return 'put' in write
+    ? { PutRequest: { Item: toAttributes(write.put) } }
+    : { DeleteRequest: { Key: toKey(write.delete) } };
+}
+
+function keyOf(request: WriteRequest): TableKey {
+  const attributes = request.PutRequest?.Item ?? request.DeleteRequest?.Key ?? {};
+  return { pk: attributes['pk']?.S ?? '', sk: attributes['sk']?.S ?? '' };
+}
+
+/** JSON keeps apart what a separator could not: keys hold any character. */
+function identityOf(tableName: string, { pk, sk }: TableKey): string {
+  return JSON.stringify([tableName, pk, sk]);
+}

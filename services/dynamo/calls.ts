@@ -1,0 +1,130 @@
+/**
+ * One call of DynamoDB: a deadline for every attempt and, if wanted, for all of them, retries of what may succeed
+ * later, typed errors, counting. The one place that decides what is tried again; `Dynamo` makes the commands.
+ *
+ * Time: an attempt may take 2 s (DynamoDB answers in 10 ms, a busy laptop in 500), three attempts are made, and the
+ * waits between them are up to 50 and 100 ms: a call fails within 6.2 s. Who has somebody waiting sets `deadlineMs`.
+ */
+import { type ConsumedCapacity, DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { unmarshall } from '@aws-sdk/util-dynamodb';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
+import type { Metrics } from '../kernel/kernel.js';
+import { DynamoMisconfigured, DynamoUnavailable, typedError } from './errors.js';
+import { Meter } from './meter.js';
+import type { TableName } from './tables.js';
+
+export interface DynamoOptions {
+  /** Of an embedded server; without it the region's. */
+  readonly endpoint?: string;
+  readonly region: string;
+  /** Put before every table name, so that stages share an account: `shoal-`. */
+  readonly tablePrefix: string;
+  /** For one attempt, connecting included. Default 2000: DynamoDB answers in 10, a busy laptop in 500. */
+  readonly requestTimeoutMs?: number;
+  /** Default 3: about 100 ms of waiting in all; longer outages are the caller's to ride out. */
+  readonly maxAttempts?: number;
+  /** Where calls, request units and errors are counted. Default nowhere. */
+  readonly metrics?: Metrics;
+}
+
+/** What one call may take, where the defaults of the client do not fit. */
+export interface CallOptions {
+  readonly maxAttempts?: number;
+  /** For all attempts together, waits included; then DynamoUnavailable. Default: no bound but the attempts' own. */
+  readonly deadlineMs?: number;
+}
+
+/** Connections to DynamoDB. Each carries one request at a time; a broker has some 30 in flight at its peak. */
+const socketsMax = 128;
+const backoffBaseMs = 25;
+const backoffMsMax = 1000;
+
+export class Calls {
+  readonly #client: DynamoDBClient;
+  readonly #tablePrefix: string;
+  readonly #maxAttempts: number;
+  readonly #meter: Meter;
+
+  constructor(options: DynamoOptions) {
+    if (options.endpoint !== undefined && !/^https?:\/\/./.test(options.endpoint))
+      throw new DynamoMisconfigured(`DynamoDB endpoint ${options.endpoint} is not a URL; use http://host:port`);
+    if (options.region === '') throw new DynamoMisconfigured('DynamoDB has no region; set AWS_REGION');
+    this.#tablePrefix = options.tablePrefix;
+    this.#maxAttempts = options.maxAttempts ?? 3;
+    this.#meter = new Meter(options.tablePrefix, options.metrics);
+    const requestTimeoutMs = options.requestTimeoutMs ?? 2000;
+    const isEmbedded = options.endpoint !== undefined && process.env['AWS_ACCESS_KEY_ID'] === undefined;
+    this.#client = new DynamoDBClient({
+      region: options.region,
+      ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
+      // An embedded server checks the form of a signature, not who signed.
+      ...(isEmbedded && { credentials: { accessKeyId: 'embedded', secretAccessKey: 'embedded' } }),
+      maxAttempts: 1, // `run` retries: one place decides what may be tried again.
+      requestHandler: new NodeHttpHandler({
+        connectionTimeout: requestTimeoutMs,
+        requestTimeout: requestTimeoutMs,
+        throwOnRequestTimeout: true,
+        httpAgent: { keepAlive: true, maxSockets: socketsMax },
+        httpsAgent: { keepAlive: true, maxSockets: socketsMax },
+      }),
+    });
+  }
+
+  /** The full name in the account. */
+  tableName(table: TableName): string {
+    return this.#tablePrefix + table;
+  }
+
+  async run<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
+    tables: readonly TableName[],
+    action: string,
+    send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
+    options: CallOptions = {},
+  ): Promise<T> {
+    const deadline = options.deadlineMs === undefined ? undefined : new Deadline(options.deadlineMs);
+    const maxAttempts = options.maxAttempts ?? this.#maxAttempts;
+    try {
+      for (let attempt = 1; ; attempt++) {
+        this.#meter.call(tables, action);
+        try {
+          const answer = await send(this.#client, deadline ? { abortSignal: deadline.signal } : {});
+          this.#meter.consumed(action, answer.ConsumedCapacity);
+          return answer;
+        } catch (cause) {
+          const names = tables.map((table) => this.tableName(table)).join(', ');
+          const error = typedError(cause, names, action, (item) => unmarshall(item as never));
+          this.#meter.failed(tables, action, error);
+          if (!(error instanceof DynamoUnavailable) || attempt >= maxAttempts || deadline?.signal.aborted) throw error;
+          await backOff(attempt);
+          if (deadline?.signal.aborted) throw error;
+        }
+      }
+    } finally {
+      deadline?.clear();
+    }
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+}
+
+class Deadline {
+  readonly #abort = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  constructor(ms: number) {
+    this.#timer = setTimeout(() => this.#abort.abort(), ms);
+  }
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Full jitter: clients that failed together do not come back together. */
+export async function backOff(attempt: number): Promise<void> {
+  const delayMsMax = Math.min(backoffMsMax, backoffBaseMs * 2 ** attempt);
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * delayMsMax));
+}
