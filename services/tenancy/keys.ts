@@ -66,3 +66,5 @@ export const usagePartition = (tenant: TenantId, month: string): string => `${te
 /** Table `cluster`. */
 export const brokersPartition = 'brokers';
 export const brokerLeaseKey = (brokerId: BrokerId): TableKey => ({ pk: brokersPartition, sk: brokerId });
+/** One item: the broker that serves. */
+export const servingLockKey: TableKey = { pk: 'serving', sk: 'lock' };

@@ -4,7 +4,7 @@
  */
 import type { BrokerId, ClientId, TenantId } from '../kernel/kernel.js';
 import { type Item, ItemReader, itemVersion } from './item.js';
-import { brokerLeaseKey, sessionKey, type TableKey } from './keys.js';
+import { sessionKey, type TableKey } from './keys.js';
 
 export interface SessionRecord {
   readonly tenant: TenantId;
@@ -25,12 +25,6 @@ export interface SessionRecord {
   readonly owner: BrokerId;
   /** Grows with every claim. */
   readonly epoch: number;
-}
-
-export interface BrokerLease {
-  readonly brokerId: BrokerId;
-  readonly leaseUntilMs: number;
-  readonly startedAtMs: number;
 }
 
 /** [MQTT 5.0 section 3.1.2.11.2] 0xFFFFFFFF: the session does not expire. */
@@ -81,20 +75,6 @@ export function sessionFromItem(item: Item): SessionRecord {
     expirySeconds: read.number('expirySeconds'),
     owner: read.text('owner') as BrokerId,
     epoch: read.number('epoch'),
-  };
-}
-
-export function brokerLeaseToItem(lease: BrokerLease): Item & TableKey {
-  const { brokerId, leaseUntilMs, startedAtMs } = lease;
-  return { ...brokerLeaseKey(brokerId), v: itemVersion, leaseUntilMs, startedAtMs, ttl: ttlAt(leaseUntilMs) };
-}
-
-export function brokerLeaseFromItem(item: Item): BrokerLease {
-  const read = new ItemReader('broker lease', item);
-  return {
-    brokerId: read.text('sk') as BrokerId,
-    leaseUntilMs: read.number('leaseUntilMs'),
-    startedAtMs: read.number('startedAtMs'),
   };
 }
 

@@ -23,12 +23,20 @@ export {
   credentialKey,
   credentialPrefix,
   keyBounds,
+  servingLockKey,
   sessionBuckets,
   sessionKey,
   tenantKey,
   usagePartition,
 } from './keys.js';
 export { RecordUnreadable } from './item.js';
+export {
+  type BrokerLease,
+  brokerLeaseFromItem,
+  brokerLeaseToItem,
+  servingLockFromItem,
+  servingLockToItem,
+} from './leases.js';
 export { credentialNameError, splitUserName, tenantIdError } from './names.js';
 export {
   effectiveQuotas,
@@ -47,12 +55,4 @@ export {
   type SecretHash,
   verifySecret,
 } from './secrets.js';
-export {
-  type BrokerLease,
-  brokerLeaseFromItem,
-  brokerLeaseToItem,
-  neverExpiresSeconds,
-  type SessionRecord,
-  sessionFromItem,
-  sessionToItem,
-} from './sessions.js';
+export { neverExpiresSeconds, type SessionRecord, sessionFromItem, sessionToItem } from './sessions.js';

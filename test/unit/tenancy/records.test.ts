@@ -13,6 +13,8 @@ import {
   credentialToItem,
   keyBounds,
   RecordUnreadable,
+  servingLockFromItem,
+  servingLockToItem,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
@@ -175,10 +177,24 @@ const fixtures: { name: string; item: Item; record: unknown; from: (item: Item) 
     },
     {
       name: 'broker lease',
-      item: { pk: 'brokers', sk: owner, v: 1, leaseUntilMs: 6000, startedAtMs: 1, ttl: 86_406 },
+      item: { pk: 'brokers', sk: owner, v: 1, leaseUntilMs: 6000, startedAtMs: 1 },
       record: { brokerId: owner, leaseUntilMs: 6000, startedAtMs: 1 },
       from: brokerLeaseFromItem,
       to: brokerLeaseToItem,
+    },
+    {
+      name: 'broker lease that was given up and taken',
+      item: { pk: 'brokers', sk: owner, v: 1, leaseUntilMs: 6000, startedAtMs: 1, takenBy: 'broker-2', givenUp: true },
+      record: { brokerId: owner, leaseUntilMs: 6000, startedAtMs: 1, takenBy: 'broker-2', givenUp: true },
+      from: brokerLeaseFromItem,
+      to: brokerLeaseToItem,
+    },
+    {
+      name: 'serving lock',
+      item: { pk: 'serving', sk: 'lock', v: 1, brokerId: owner },
+      record: owner,
+      from: servingLockFromItem,
+      to: servingLockToItem,
     },
   ];
 
@@ -204,6 +220,11 @@ describe('stored records', () => {
         expect(error.message).not.toContain('not:');
       }
     }
+  });
+
+  it('leases that releases before have stored end by themselves, and are read', () => {
+    const item = { pk: 'brokers', sk: owner, v: 1, leaseUntilMs: 6000, startedAtMs: 1, ttl: 86_406 };
+    expect(brokerLeaseFromItem(item)).toEqual({ brokerId: owner, leaseUntilMs: 6000, startedAtMs: 1 });
   });
 
   it('a grant that cannot be read makes the credential unreadable, for it might be a deny', () => {

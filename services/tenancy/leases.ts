@@ -1,0 +1,53 @@
+/**
+ * What is stored of a running broker (table `cluster`): the lease that says until when it counts as alive, and the one
+ * lock that says which broker serves. A lease has no time to live: until its broker's sessions are adopted it is the
+ * only note that they have to be.
+ */
+import type { BrokerId } from '../kernel/kernel.js';
+import { type Item, ItemReader, itemVersion } from './item.js';
+import { brokerLeaseKey, servingLockKey, type TableKey } from './keys.js';
+
+export interface BrokerLease {
+  readonly brokerId: BrokerId;
+  /** By the wall clock. */
+  readonly leaseUntilMs: number;
+  readonly startedAtMs: number;
+  /** The broker that has found the lease run out. From then on it is never renewed. */
+  readonly takenBy?: BrokerId;
+  /** By a clean stop. */
+  readonly givenUp?: true;
+}
+
+export function brokerLeaseToItem(lease: BrokerLease): Item & TableKey {
+  const { brokerId, leaseUntilMs, startedAtMs, takenBy, givenUp } = lease;
+  return {
+    ...brokerLeaseKey(brokerId),
+    v: itemVersion,
+    leaseUntilMs,
+    startedAtMs,
+    ...(takenBy !== undefined && { takenBy }),
+    ...(givenUp && { givenUp }),
+  };
+}
+
+export function brokerLeaseFromItem(item: Item): BrokerLease {
+  const read = new ItemReader('broker lease', item);
+  const takenBy = read.optional('takenBy', (value) => (typeof value === 'string' ? value : undefined));
+  const givenUp = read.optional('givenUp', (value) => (typeof value === 'boolean' ? value : undefined));
+  return {
+    brokerId: read.text('sk') as BrokerId,
+    leaseUntilMs: read.number('leaseUntilMs'),
+    startedAtMs: read.number('startedAtMs'),
+    ...(takenBy !== undefined && { takenBy: takenBy as BrokerId }),
+    ...(givenUp && { givenUp }),
+  };
+}
+
+export function servingLockToItem(brokerId: BrokerId): Item & TableKey {
+  return { ...servingLockKey, v: itemVersion, brokerId };
+}
+
+/** Who serves. */
+export function servingLockFromItem(item: Item): BrokerId {
+  return new ItemReader('serving lock', item).text('brokerId') as BrokerId;
+}
