@@ -1,17 +1,9 @@
-/**
- * A real embedded DynamoDB in a worker (it needs an event loop of its own), on a free loopback port, in memory.
- * `open` gives a client with tables of its own, so that tests that share a server do not meet.
- */
+/** A real embedded DynamoDB in a worker (it needs an event loop of its own), on a free loopback port, in memory. */
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
-import { createTables, Dynamo, type DynamoOptions } from '../../services/dynamo/dynamo.js';
+import { embeddedDynamo, type EmbeddedDynamo } from './embedded.js';
 
-export interface Dynalite {
-  readonly endpoint: string;
-  /** A client over empty tables with a prefix that nobody else has. Closed by `stop`. */
-  open(options?: Partial<DynamoOptions>): Promise<Dynamo>;
-  stop(): Promise<void>;
-}
+export type Dynalite = EmbeddedDynamo;
 
 const server = `
   const { parentPort, workerData } = require('node:worker_threads');
@@ -28,26 +20,5 @@ export async function startDynalite(path?: string, port = 0): Promise<Dynalite> 
     worker.once('message', resolve);
     worker.once('error', reject);
   });
-  const endpoint = `http://127.0.0.1:${portInUse}`;
-  const clients: Dynamo[] = [];
-  return {
-    endpoint,
-    async open(options = {}) {
-      const tablePrefix = `test${clients.length}-`;
-      const dynamo = new Dynamo({
-        endpoint,
-        region: 'eu-central-1',
-        tablePrefix,
-        requestTimeoutMs: 10_000,
-        ...options,
-      });
-      clients.push(dynamo);
-      await createTables(dynamo);
-      return dynamo;
-    },
-    async stop() {
-      for (const dynamo of clients) dynamo.close();
-      await worker.terminate();
-    },
-  };
+  return embeddedDynamo(`http://127.0.0.1:${portInUse}`, () => worker.terminate());
 }
