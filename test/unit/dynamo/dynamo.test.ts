@@ -7,11 +7,14 @@ import {
   createTables,
   Dynamo,
   DynamoMisconfigured,
+  type DynamoOptions,
   DynamoRejected,
   DynamoUnavailable,
   type Item,
+  type TableWrite,
   tableDefinitions,
 } from '../../../services/dynamo/dynamo.js';
+import { Metrics } from '../../../services/kernel/kernel.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 
 let dynalite: Dynalite;
@@ -187,7 +190,7 @@ describe('faults', () => {
   let server: Server | undefined;
   let requests: { action: string; body: Item }[] = [];
 
-  async function broken(answers: Answer[], options: { maxAttempts?: number } = {}): Promise<Dynamo> {
+  async function broken(answers: Answer[], options: Partial<DynamoOptions> = {}): Promise<Dynamo> {
     requests = [];
     server = createServer((request, response) => {
       const answer = (answers.length > 1 ? answers.shift() : answers[0])!;
@@ -287,4 +290,88 @@ describe('faults', () => {
     expect(requests[1]!.body['RequestItems']).toEqual(left);
     client.close();
   });
+
+  it('a batch over tables tells which of its writes were left, in one attempt', async () => {
+    const left = {
+      'x-routes': [{ DeleteRequest: { Key: { pk: { S: 'a' }, sk: { S: '1' } } } }],
+      'x-inbox': [{ PutRequest: { Item: { pk: { S: 'a' }, sk: { S: '2' }, n: { N: '7' } } } }],
+    };
+    const capacity = [
+      { TableName: 'x-inbox', CapacityUnits: 3 },
+      { TableName: 'x-routes', CapacityUnits: 1 },
+    ];
+    const metrics = new Metrics();
+    const client = await broken([{ status: 200, body: { UnprocessedItems: left, ConsumedCapacity: capacity } }], {
+      metrics,
+    });
+    const writes: TableWrite[] = [
+      { table: 'inbox', put: { pk: 'a', sk: '1' } },
+      { table: 'inbox', put: { pk: 'a', sk: '2', n: 7 } },
+      { table: 'routes', delete: { pk: 'a', sk: '1' } },
+      { table: 'routes', delete: { pk: 'a', sk: '2' } },
+    ];
+    const unprocessed = await client.batchWriteOnce(writes);
+    expect(unprocessed).toHaveLength(2);
+    expect(unprocessed[0]).toBe(writes[1]);
+    expect(unprocessed[1]).toBe(writes[2]);
+    expect(requests).toHaveLength(1);
+    expect(valuesOf(metrics)).toEqual({
+      'shoal_dynamodb_calls_total inbox BatchWriteItem': 1,
+      'shoal_dynamodb_calls_total routes BatchWriteItem': 1,
+      'shoal_dynamodb_units_total inbox write': 3,
+      'shoal_dynamodb_units_total routes write': 1,
+    });
+    client.close();
+  });
+
+  it.each([
+    ['throttled', { status: 400, type: 'ProvisionedThroughputExceededException' }, DynamoUnavailable],
+    ['unavailable', { status: 500, type: 'InternalServerError' }, DynamoUnavailable],
+    ['misconfigured', { status: 400, type: 'ResourceNotFoundException' }, DynamoMisconfigured],
+    ['rejected', { status: 400, type: 'ValidationException' }, DynamoRejected],
+  ] as [string, Answer, new (...a: never[]) => Error][])(
+    'one attempt that is %s is counted so',
+    async (kind, answer, type) => {
+      const metrics = new Metrics();
+      const client = await broken([answer], { metrics });
+      await expect(client.batchWriteOnce([{ table: 'inbox', delete: key }])).rejects.toThrow(type);
+      expect(requests).toHaveLength(1);
+      expect(valuesOf(metrics)[`shoal_dynamodb_errors_total inbox BatchWriteItem ${kind}`]).toBe(1);
+      client.close();
+    },
+  );
+
+  it('a deadline ends silence and retries alike', async () => {
+    for (const answer of ['silence', { status: 500, type: 'InternalServerError' }] as Answer[]) {
+      const client = await broken([answer], { requestTimeoutMs: 60_000 });
+      const startedAtMs = performance.now();
+      const update = { update: 'SET a = :a', values: { ':a': 1 }, maxAttempts: 1000, deadlineMs: 150 };
+      await expect(client.update('sessions', key, update)).rejects.toThrow(DynamoUnavailable);
+      expect(performance.now() - startedAtMs).toBeLessThan(10_000);
+      client.close();
+      server!.closeAllConnections();
+      server!.close();
+    }
+  });
+
+  it('unprocessed keys of a batch are asked for again, alone', async () => {
+    const left = { 'x-inbox': { Keys: [{ pk: { S: 'a' }, sk: { S: '7' } }] } };
+    const found = (sk: string): object => ({ 'x-inbox': [{ pk: { S: 'a' }, sk: { S: sk } }] });
+    const client = await broken([
+      { status: 200, body: { Responses: found('6'), UnprocessedKeys: left } },
+      { status: 200, body: { Responses: found('7'), UnprocessedKeys: {} } },
+    ]);
+    const keys = ['6', '7'].map((sk) => ({ pk: 'a', sk }));
+    expect(await client.batchGet('inbox', keys)).toEqual(keys);
+    expect(requests[1]!.body['RequestItems']).toEqual(left);
+    client.close();
+  });
 });
+
+function valuesOf(metrics: Metrics): Record<string, number> {
+  const entries = [...metrics.samples()].map(({ name, labels, value }) => [
+    [name, ...Object.values(labels)].join(' '),
+    value,
+  ]);
+  return Object.fromEntries(entries) as Record<string, number>;
+}
