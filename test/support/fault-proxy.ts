@@ -142,7 +142,7 @@ export class FaultProxy {
       case 'internalError':
       case 'throttle':
       case 'accessDenied':
-        return this.#send(response, errorAnswer(...errorTypes[fault.kind]));
+        return this.#send(response, errorAnswer(errorTypes[fault.kind]));
       case 'reset':
         return void incoming.socket.resetAndDestroy();
       case 'lostAnswer':
@@ -229,7 +229,7 @@ const jsonAnswer = (status: number, body: object): Answer => ({
   body: Buffer.from(JSON.stringify(body)),
 });
 
-const errorAnswer = (status: number, type: string, message: string): Answer =>
+const errorAnswer = ([status, type, message]: readonly [number, string, string]): Answer =>
   jsonAnswer(status, { __type: type, message });
 
 function count<Key>(counts: Map<Key, number>, key: Key): void {
