@@ -5,7 +5,14 @@ import { Dynamo } from '../dynamo/dynamo.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
 import { processMetrics, serveHealth } from './ops/ops.js';
-import { ControlLog, DynamoAccounts, DynamoRetained, DynamoSessionRecords, Lease } from './store/store.js';
+import {
+  ControlLog,
+  DynamoAccounts,
+  DynamoRetained,
+  DynamoSessionRecords,
+  Lease,
+  leaseDynamoOptions,
+} from './store/store.js';
 import { Transport } from './transport/transport.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
@@ -19,8 +26,21 @@ export interface Broker {
 
 export const newBrokerId = (): BrokerId => `broker-${randomBytes(9).toString('base64url')}` as BrokerId;
 
+export interface Process {
+  /** Aborted when the process is to stop before the broker has started. */
+  readonly stopping: AbortSignal;
+  /** Ends the process at once: another broker has taken over. */
+  onLost(): void;
+}
+
 /** Rejects with an error whose message is fit to be shown when the broker cannot start. */
-export async function startBroker(config: Config, brokerId: BrokerId, clock: Clock, log: Log): Promise<Broker> {
+export async function startBroker(
+  config: Config,
+  brokerId: BrokerId,
+  clock: Clock,
+  log: Log,
+  { stopping: aborted, onLost }: Process,
+): Promise<Broker> {
   const metrics = new Metrics();
   processMetrics(metrics);
   const dynamo = new Dynamo(config.dynamo);
@@ -37,31 +57,51 @@ export async function startBroker(config: Config, brokerId: BrokerId, clock: Clo
     metrics,
     keepAliveSecondsMax: config.keepAliveSecondsMax,
   });
-  const lease = new Lease(dynamo, brokerId, clock, log);
+  const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics });
+  const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
+  lease.onLost(onLost);
   const controlLog = new ControlLog(dynamo, clock, log, (entry) => admission.apply(entry));
-  const transport = new Transport({ admission, topics, clock, log, metrics, connectionsMax: config.connectionsMax });
-  let stopping = false;
-  await lease.start();
-  controlLog.start();
-  const health = await serveHealth(config.health, () => (stopping ? 'stopping' : undefined), metrics);
+  const { connectionsMax } = config;
+  const transport = new Transport({ admission, topics, clock, log, metrics, connectionsMax, gate: lease });
+  let trouble: string | undefined = 'standing by';
+  const health = await serveHealth(config.health, () => trouble, metrics);
   const ports: Record<string, number> = { health: health.port };
-  for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
-    const port = config.ports[kind];
-    if (port !== undefined)
-      ports[kind] = await transport
-        .listen({ kind, host: config.host, port, tls: config.tls })
-        .catch(refusing(kind, port));
+  const abort = (): void => void lease.stop().catch(() => undefined); // Awaited below.
+  aborted.addEventListener('abort', abort);
+  try {
+    if (aborted.aborted) abort();
+    await lease.start();
+    controlLog.start();
+    for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
+      const port = config.ports[kind];
+      if (port !== undefined)
+        ports[kind] = await transport
+          .listen({ kind, host: config.host, port, tls: config.tls })
+          .catch(refusing(kind, port));
+    }
+    aborted.throwIfAborted();
+  } catch (error) {
+    transport.stop();
+    await lease.stop().catch(() => undefined); // The next one need not wait, whatever was wrong with this one.
+    health.close();
+    leaseDynamo.close();
+    dynamo.close();
+    throw error;
+  } finally {
+    aborted.removeEventListener('abort', abort);
   }
+  trouble = undefined;
   return {
     ports,
     async stop() {
-      stopping = true;
+      trouble = 'stopping';
       transport.stopAccepting();
       controlLog.stop();
       await admission.stop();
       transport.stop();
       await lease.stop();
       health.close();
+      leaseDynamo.close();
       dynamo.close();
     },
   };

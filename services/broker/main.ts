@@ -14,11 +14,12 @@ async function main(): Promise<void> {
   const isChild = process.send !== undefined;
   let broker: Broker | undefined;
   let stopRequested = false;
+  const aborting = new AbortController();
   const stop = (): void => {
     if (stopRequested) return;
     stopRequested = true;
     setTimeout(() => process.exit(1), stopTimeoutMs).unref();
-    if (!broker) process.exit(0);
+    if (!broker) return aborting.abort(); // `startBroker` rejects when it has cleaned up.
     broker.stop().then(
       () => process.exit(0),
       (error: unknown) => {
@@ -40,14 +41,21 @@ async function main(): Promise<void> {
     const log = makeLog(config.logLevel, { broker: brokerId });
     // A fault of ours on some timer must not end the connections of every tenant.
     process.on('uncaughtException', (error) => log.error({ error }, 'a fault of the broker outside any connection'));
-    broker = await startBroker(config, brokerId, systemClock, log);
+    broker = await startBroker(config, brokerId, systemClock, log, { stopping: aborting.signal, onLost });
     process.send?.({ type: 'ready', ports: broker.ports });
   } catch (error) {
+    if (stopRequested) process.exit(0);
     const message = messageOf(error);
     process.stderr.write(`broker: ${message}\n`);
     process.send?.({ type: 'failed', message });
     process.exit(1);
   }
+}
+
+/** Not another byte to any client: another broker serves them now, and may have told them something else. */
+function onLost(): never {
+  process.stderr.write('broker: its lease has run out and another broker has taken over; exiting\n');
+  process.exit(1);
 }
 
 function messageOf(error: unknown): string {

@@ -203,15 +203,15 @@ export class Channel {
     this.send(encodeUnsuback(this.version, packetId, codes));
   }
 
-  send(packet: Buffer): void {
+  send(packet: Buffer, isAck = true): void {
     // [MQTT-3.1.2-24] Nothing larger than the client takes; and an answer that cannot be given ends the connection.
     if (!this.#fits(packet))
       this.outbox.close(reasons.packetTooLarge, 'an answer is larger than the Maximum Packet Size of the client');
-    else this.#answer(packet, 0, packet.length);
+    else this.#answer(packet, 0, packet.length, isAck);
   }
 
-  #answer(source: Buffer, start: number, end: number): void {
+  #answer(source: Buffer, start: number, end: number, isAck = true): void {
     if (this.outbox.waitingBytes > outboxBytesGiveUp) this.outbox.close(reasons.clientTooSlow);
-    else this.outbox.push(source, start, end);
+    else this.outbox.push(source, start, end, isAck);
   }
 }

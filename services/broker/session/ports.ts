@@ -5,8 +5,11 @@ import type { Session } from './client-session.js';
 
 /** Bytes on their way to one client. */
 export interface Outbox {
-  /** A range that will never be changed; sent in order with everything else at the end of the tick. */
-  push(source: Buffer, start: number, end: number): void;
+  /**
+   * A range that will never be changed; sent in order with everything else at the end of the tick. `isAck`: it says that
+   * something was done, and is not sent once this broker may not say so any more.
+   */
+  push(source: Buffer, start: number, end: number, isAck?: boolean): void;
   /** Bytes pushed and not yet taken by the network. */
   readonly waitingBytes: number;
   /** Ends the connection; the client is told why where its protocol can. */

@@ -1,6 +1,6 @@
 /** The door of the store: what brokers keep in DynamoDB, behind the ports of admission and fan-out. */
 export { DynamoAccounts } from './accounts.js';
 export { ControlLog } from './control-log.js';
-export { Lease } from './lease.js';
+export { Lease, leaseDynamoOptions } from './lease.js';
 export { DynamoRetained } from './retained.js';
 export { DynamoSessionRecords } from './session-records.js';

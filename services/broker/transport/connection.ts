@@ -99,8 +99,8 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     return this.#queue.waitingBytes;
   }
 
-  push(source: Buffer, start: number, end: number): void {
-    if (!this.closed) this.#queue.push(source, start, end);
+  push(source: Buffer, start: number, end: number, isAck = false): void {
+    if (!this.closed) this.#queue.push(source, start, end, isAck);
   }
 
   // From the stream.
@@ -170,7 +170,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       case 'unsubscribe':
         return this.#admitted!.session.receiveUnsubscribe(packet, this.#admitted!.channel);
       case 'pingreq':
-        return this.#admitted!.channel.send(pingresp); // [MQTT-3.12.4-1]
+        return this.#admitted!.channel.send(pingresp, false); // [MQTT-3.12.4-1]
       case 'disconnect':
         return this.#onDisconnect(packet);
       case 'auth':
@@ -327,7 +327,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   #leave(): void {
     this.#reader.stop();
-    this.#queue.flush();
+    this.#queue.flush(this.#world.flusher.leave());
     this.#stream.end();
     this.#stream.resume(); // So that the client's own end is seen.
     this.#cancelLinger ??= this.#world.clock.after(lingerMs, () => this.#stream.destroy());

@@ -20,3 +20,13 @@ export interface ByteSink {
   /** Once, whatever the cause. */
   onClosed(): void;
 }
+
+/**
+ * Whether acknowledgements may leave, asked at the last moment before the network: a process that was frozen wakes up
+ * with packets that it had put together in another time.
+ */
+export interface AcknowledgementGate {
+  /** All, those made since the last `onLapsed`, none. */
+  leave(): 'all' | 'new' | 'none';
+  onLapsed(listener: () => void): void;
+}

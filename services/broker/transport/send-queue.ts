@@ -1,6 +1,9 @@
 /**
  * Bytes for one stream, collected as ranges of larger buffers. Ranges that continue each other become one, which is
  * why a burst of shared QoS 0 messages costs one comparison each.
+ *
+ * With acknowledgements among them that may not leave any more nothing leaves: the stream is destroyed, and the client
+ * comes back to whoever serves it now.
  */
 import type { Flusher } from './flusher.js';
 import type { ByteStream } from './ports.js';
@@ -23,13 +26,17 @@ export class SendQueue {
   #parts: Buffer[] = [];
   #queuedBytes = 0;
   #isDirty = false;
+  #holdsAcks = false;
+  /** They were made before the gate closed. */
+  #areAcksOld = false;
 
   constructor(stream: ByteStream, flusher: Flusher) {
     this.#stream = stream;
     this.#flusher = flusher;
   }
 
-  push(source: Buffer, start: number, end: number): void {
+  push(source: Buffer, start: number, end: number, isAck = false): void {
+    if (isAck) this.#holdsAcks = true;
     if (source === this.#source && start === this.#end) this.#end = end;
     else {
       if (this.#source !== undefined) this.#parts.push(this.#source.subarray(this.#start, this.#end));
@@ -43,15 +50,27 @@ export class SendQueue {
       this.#isDirty = true;
       this.#flusher.add(this);
     }
-    if (this.#queuedBytes >= flushAtBytes) this.#write();
+    // Where acknowledgements may not leave, the end of the tick decides.
+    if (this.#queuedBytes >= flushAtBytes && (!this.#holdsAcks || this.#flusher.leave() === 'all')) this.#write();
   }
 
-  flush(): void {
+  flush(leave: 'all' | 'new' | 'none'): void {
     this.#isDirty = false;
-    if (this.#source !== undefined) this.#write();
+    if (this.#source === undefined) return;
+    if (leave !== 'all' && this.#holdsAcks && (leave === 'none' || this.#areAcksOld)) {
+      this.clear();
+      this.#stream.destroy();
+    } else this.#write();
+  }
+
+  /** The time in which its acknowledgements were made has ended. */
+  outdate(): void {
+    this.#areAcksOld = this.#holdsAcks;
   }
 
   #write(): void {
+    this.#holdsAcks = false;
+    this.#areAcksOld = false;
     const last = this.#source!.subarray(this.#start, this.#end);
     this.#source = undefined;
     if (this.#parts.length === 0) this.#stream.write(this.#unpinned(last));
@@ -80,5 +99,7 @@ export class SendQueue {
     this.#source = undefined;
     this.#parts = [];
     this.#queuedBytes = 0;
+    this.#holdsAcks = false;
+    this.#areAcksOld = false;
   }
 }

@@ -9,7 +9,7 @@ import type { Admission } from '../admission/admission.js';
 import { type TopicTable } from '../wire/wire.js';
 import { Connection, type ConnectionWorld } from './connection.js';
 import { Flusher } from './flusher.js';
-import type { ByteSink, ByteStream } from './ports.js';
+import type { AcknowledgementGate, ByteSink, ByteStream } from './ports.js';
 import { SocketStream, webSocketStream } from './streams.js';
 import { DeadlineWheel } from './wheel.js';
 
@@ -21,7 +21,11 @@ export interface TransportOptions {
   readonly metrics: Metrics;
   /** Connections of all kinds at once; more are closed before they cost anything. */
   readonly connectionsMax: number;
+  /** Asked before bytes with acknowledgements go to the network. */
+  readonly gate: AcknowledgementGate;
 }
+
+export type { AcknowledgementGate } from './ports.js';
 
 export interface ListenerOptions {
   readonly kind: 'mqtt' | 'mqtts' | 'ws' | 'wss';
@@ -55,7 +59,7 @@ export class Transport {
       clock,
       log,
       metrics,
-      flusher: new Flusher(),
+      flusher: new Flusher(options.gate),
       wheel: new DeadlineWheel(() => clock.monotonicMs()),
       onGone: (connection) => this.#connections.delete(connection),
     };

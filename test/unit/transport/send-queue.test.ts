@@ -49,7 +49,7 @@ describe(`SendQueue (seed ${seed})`, () => {
         const expected: Buffer[] = [];
         for (const { bytes } of sources) for (let i = 0; i < bytes.length; i += 7) bytes[i] = i & 0xff;
         for (const one of steps) {
-          if (one === 'flush') dirty.splice(0).forEach((each) => each.flush());
+          if (one === 'flush') dirty.splice(0).forEach((each) => each.flush('all'));
           else if (one === 'held back') stream.unsentBytes = 1000;
           else if (one === 'drained') stream.unsentBytes = 0;
           else {
@@ -62,7 +62,7 @@ describe(`SendQueue (seed ${seed})`, () => {
           }
           expect(dirty.length).toBeLessThanOrEqual(1); // Added once a tick.
         }
-        dirty.splice(0).forEach((each) => each.flush());
+        dirty.splice(0).forEach((each) => each.flush('all'));
         expect(Buffer.concat(stream.writes).equals(Buffer.concat(expected))).toBe(true);
       }),
       random(60),
@@ -74,7 +74,7 @@ describe(`SendQueue (seed ${seed})`, () => {
     const source = Buffer.from('abcdefgh');
     for (let i = 0; i < 8; i++) queue.push(source, i, i + 1);
     expect([stream.writes.length, queue.waitingBytes]).toEqual([0, 8]);
-    dirty[0]!.flush();
+    dirty[0]!.flush('all');
     expect(stream.writes.map(String)).toEqual(['abcdefgh']);
     expect(stream.writes[0]!.buffer).toBe(source.buffer);
     queue.push(Buffer.from('x'), 0, 1);
@@ -95,7 +95,7 @@ describe(`SendQueue (seed ${seed})`, () => {
     const source = Buffer.alloc(1 << 20);
     const write = (start: number, end: number): Buffer => {
       queue.push(source, start, end);
-      dirty.splice(0).forEach((each) => each.flush());
+      dirty.splice(0).forEach((each) => each.flush('all'));
       return stream.writes.at(-1)!;
     };
     expect(write(0, 100).buffer).toBe(source.buffer);
@@ -107,7 +107,7 @@ describe(`SendQueue (seed ${seed})`, () => {
     const { stream, dirty, queue } = open();
     stream.unsentBytes = 500;
     queue.push(Buffer.alloc(10), 0, 10);
-    dirty[0]!.flush();
+    dirty[0]!.flush('all');
     expect(queue.waitingBytes).toBe(500);
     queue.push(Buffer.alloc(10), 0, 10);
     stream.unsentBytes = 0;

@@ -1,0 +1,117 @@
+/**
+ * The items behind leases, each change one conditional write: `brokers/<broker id>`, one a broker, and the serving lock.
+ * Called by `Lease` and by who stands by; it decides nothing.
+ *
+ * The answer of a write may be lost after the write has happened, and the next attempt then meets its own effect. So
+ * whenever a condition does not hold the item is read, and counts as written if it says what was to be written.
+ */
+import type { BrokerId } from '../../kernel/kernel.js';
+import { ConditionFailed, type Dynamo } from '../../dynamo/dynamo.js';
+import {
+  type BrokerLease,
+  brokerLeaseFromItem,
+  brokerLeaseKey,
+  brokerLeaseToItem,
+  brokersPartition,
+  servingLockFromItem,
+  servingLockKey,
+  servingLockToItem,
+} from '../../tenancy/tenancy.js';
+
+/** Of a lease that is its broker's own still. A late duplicate of an older write never makes it shorter again. */
+const isOwn =
+  'attribute_exists(pk) AND attribute_not_exists(takenBy) AND attribute_not_exists(givenUp) AND leaseUntilMs < :until';
+
+export class LeaseRecords {
+  readonly #dynamo: Dynamo;
+
+  constructor(dynamo: Dynamo) {
+    this.#dynamo = dynamo;
+  }
+
+  /** As `renew`. Broker ids are new at each start: an item that is there already is of an attempt before. */
+  async create(lease: BrokerLease): Promise<boolean> {
+    const write = this.#dynamo.put('cluster', brokerLeaseToItem(lease), { condition: 'attribute_not_exists(pk)' });
+    return (await held(write)) || (await this.renew(lease.brokerId, lease.leaseUntilMs));
+  }
+
+  /** False once the lease is its broker's no more; otherwise it counts until `untilMs` at least. */
+  async renew(brokerId: BrokerId, untilMs: number): Promise<boolean> {
+    const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), {
+      update: 'SET leaseUntilMs = :until',
+      condition: isOwn,
+      values: { ':until': untilMs },
+    });
+    if (await held(write)) return true;
+    const lease = await this.find(brokerId);
+    return lease !== undefined && lease.takenBy === undefined && !lease.givenUp;
+  }
+
+  async giveUp(brokerId: BrokerId, nowMs: number): Promise<void> {
+    const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), {
+      update: 'SET givenUp = :yes, leaseUntilMs = :now',
+      condition: 'attribute_exists(pk) AND attribute_not_exists(takenBy)',
+      values: { ':yes': true, ':now': nowMs },
+    });
+    await held(write); // When it is taken there is nothing left to give.
+  }
+
+  /** False when it was renewed, taken by another or removed since `lease` was read. */
+  async take(lease: BrokerLease, by: BrokerId): Promise<boolean> {
+    const write = this.#dynamo.update('cluster', brokerLeaseKey(lease.brokerId), {
+      update: 'SET takenBy = :by REMOVE #ttl',
+      condition: 'leaseUntilMs = :seen AND attribute_not_exists(takenBy)',
+      names: { '#ttl': 'ttl' }, // Of leases that releases before have written.
+      values: { ':by': by, ':seen': lease.leaseUntilMs },
+    });
+    return (await held(write)) || (await this.find(lease.brokerId))?.takenBy === by;
+  }
+
+  async find(brokerId: BrokerId): Promise<BrokerLease | undefined> {
+    const item = await this.#dynamo.get('cluster', brokerLeaseKey(brokerId), { consistent: true });
+    return item && brokerLeaseFromItem(item);
+  }
+
+  async all(): Promise<readonly BrokerLease[]> {
+    const leases: BrokerLease[] = [];
+    for await (const items of this.#dynamo.queryAll('cluster', { pk: brokersPartition, consistent: true }))
+      leases.push(...items.map(brokerLeaseFromItem));
+    return leases;
+  }
+
+  async remove(brokerId: BrokerId): Promise<void> {
+    await this.#dynamo.delete('cluster', brokerLeaseKey(brokerId));
+  }
+
+  /** The broker that serves, dead or alive. */
+  async lockHolder(): Promise<BrokerId | undefined> {
+    const item = await this.#dynamo.get('cluster', servingLockKey, { consistent: true });
+    return item && servingLockFromItem(item);
+  }
+
+  /** False when somebody else was faster. */
+  async moveLock(from: BrokerId | undefined, to: BrokerId): Promise<boolean> {
+    const isUnmoved =
+      from === undefined
+        ? { condition: 'attribute_not_exists(pk)' }
+        : { condition: 'brokerId = :from', values: { ':from': from } };
+    const write = this.#dynamo.put('cluster', servingLockToItem(to), isUnmoved);
+    return (await held(write)) || (await this.lockHolder()) === to;
+  }
+
+  async releaseLock(brokerId: BrokerId): Promise<void> {
+    const isMine = { condition: 'brokerId = :me', values: { ':me': brokerId } };
+    await held(this.#dynamo.delete('cluster', servingLockKey, isMine));
+  }
+}
+
+/** Whether the condition of a write did hold. */
+async function held(write: Promise<unknown>): Promise<boolean> {
+  try {
+    await write;
+    return true;
+  } catch (error) {
+    if (error instanceof ConditionFailed) return false;
+    throw error;
+  }
+}

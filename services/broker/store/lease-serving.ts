@@ -1,0 +1,98 @@
+/**
+ * How one broker becomes the one that serves. Until brokers form a cluster only the holder of the lock serves, and all
+ * others stand by. Called by `Lease` at start; it keeps no state: whoever starts anew reads everything anew.
+ *
+ *      write own lease -> read the lock -> nobody's: take it
+ *                              ^           X's, whose lease lives: wait, no longer than the lease, and read again
+ *                              |           X's, whose lease is over: mark it as taken by me, move the lock from X to me
+ *                              '---------- any condition that does not hold: somebody was faster, read again
+ *      -> mark the leases of all other dead brokers as taken -> their sessions can be adopted
+ *
+ * What may happen in between, and why it is safe:
+ *  - X renews while A takes. Both are writes to X's lease with a condition. The mark asks that `leaseUntilMs` is what A
+ *    has read, a renewal that nobody has marked: one of the two fails. If X won, A goes on waiting; if A won, X finds
+ *    the mark at its next renewal and ends. X acknowledges nothing meanwhile: the mark is made after the end of the
+ *    lease, and X counts it a second shorter (`lease.ts`).
+ *  - A and B start at once. One of them marks X, the other finds the mark. Both may then move the lock, on condition that
+ *    it is X's still: one succeeds. The other reads that the lock belongs to a living broker and stands by.
+ *  - A dies after marking X, before moving the lock: X is marked and the lock is X's. B finds a lease that is taken, which
+ *    never comes back to life, and moves the lock from X to itself. X stays on B's list of brokers to adopt.
+ *  - A dies after moving the lock, before or while adopting: A's lease runs out, B takes it like any other. X is marked
+ *    and its item is there until its sessions are adopted, so B gets it once more. Adopting twice does no harm.
+ *  - A is frozen between marking and moving, B serves meanwhile: A's move fails, the lock is no more X's. If B has died
+ *    since, A finds B's lease like any other. A broker id is used for one start, so the lock never comes back to X.
+ *  - A's own lease runs out while it stands by (it was frozen): nothing is moved until it is renewed, and if another
+ *    broker has counted A among the dead, A is lost and ends.
+ *  - The answer to a write is lost: `LeaseRecords` compares. If the lock was moved and nobody knows, the next look at it
+ *    says `me`.
+ *  - A clean stop gives up the lease first and then removes the lock. A crash between leaves a lock whose holder has
+ *    given up: taken without waiting. (The other order would leave a living lease that no one waits for.)
+ *  - The lease of the lock's holder is missing: removed by hand, or a broker that stopped while it stood by, whose move
+ *    of the lock arrived late. Nobody can be waited for, so the lock moves on.
+ */
+import type { BrokerId, Clock } from '../../kernel/kernel.js';
+import type { BrokerLease } from '../../tenancy/tenancy.js';
+import type { LeaseRecords } from './lease-records.js';
+
+/** A broker whose sessions nobody looks after. */
+export interface DeadBroker {
+  readonly brokerId: BrokerId;
+  /** When it was last known to live: its clients count as disconnected from then on. */
+  readonly leaseUntilMs: number;
+}
+
+export interface Contender {
+  readonly records: LeaseRecords;
+  readonly brokerId: BrokerId;
+  readonly clock: Clock;
+  isHeld(): boolean;
+  /** Rejects when this broker is to stop. */
+  wait(delayMs: number): Promise<void>;
+  onStandingBy(holder: BrokerId): void;
+}
+
+/** A broker that stops cleanly is followed this soon. */
+const pollMs = 500;
+/** Between looks that failed for no lasting reason. */
+const retryMs = 50;
+
+/** Resolves when this broker holds the lock and its own lease. */
+export async function takeLock(contender: Contender): Promise<void> {
+  const { records, brokerId, clock } = contender;
+  for (;;) {
+    const holder = await records.lockHolder();
+    if (!contender.isHeld()) await contender.wait(retryMs);
+    else if (holder === brokerId) return;
+    else if (holder === undefined) await records.moveLock(undefined, brokerId);
+    else {
+      const lease = await records.find(holder);
+      if (lease && isAlive(lease, clock.nowMs())) {
+        contender.onStandingBy(holder);
+        await contender.wait(Math.min(pollMs, Math.max(lease.leaseUntilMs - clock.nowMs(), 1)));
+      } else if (await isTaken(contender, lease)) {
+        if (contender.isHeld()) await records.moveLock(holder, brokerId);
+      }
+    }
+    await contender.wait(0);
+  }
+}
+
+/** Marks what is over. A mark that another broker has made counts as well: it died before it could go on. */
+async function isTaken({ records, brokerId }: Contender, lease: BrokerLease | undefined): Promise<boolean> {
+  return lease === undefined || lease.takenBy !== undefined || (await records.take(lease, brokerId));
+}
+
+/** All other brokers that are dead, each marked. For the holder of the lock alone: whoever lives merely stands by. */
+export async function takeDead({ records, brokerId, clock }: Contender): Promise<readonly DeadBroker[]> {
+  const dead: DeadBroker[] = [];
+  for (const lease of await records.all()) {
+    if (lease.brokerId === brokerId || isAlive(lease, clock.nowMs())) continue;
+    const isOver = lease.takenBy !== undefined || (await records.take(lease, brokerId));
+    if (isOver) dead.push({ brokerId: lease.brokerId, leaseUntilMs: lease.leaseUntilMs });
+  }
+  return dead;
+}
+
+function isAlive({ takenBy, givenUp, leaseUntilMs }: BrokerLease, nowMs: number): boolean {
+  return takenBy === undefined && !givenUp && nowMs < leaseUntilMs;
+}
