@@ -1,0 +1,320 @@
+/** Leases of several brokers over a real database: who serves, who waits how long, and what a broker may say meanwhile. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LeaseLost, StartAborted } from '../../../services/broker/store/lease.js';
+import type { DeadBroker } from '../../../services/broker/store/lease-serving.js';
+import { brokerLeaseKey, servingLockKey } from '../../../services/tenancy/tenancy.js';
+import type { Dynamo } from '../../../services/dynamo/dynamo.js';
+import type { EmbeddedDynamo } from '../../support/embedded.js';
+import { type LeaseBroker, LeaseWorld } from '../../support/lease-world.js';
+import { until } from '../../support/until.js';
+import { type DynamoServer, dynamoServers } from './servers.js';
+
+interface Start {
+  readonly broker: LeaseBroker;
+  dead?: readonly DeadBroker[];
+  error?: unknown;
+}
+
+function starting(broker: LeaseBroker): Start {
+  const start: Start = { broker };
+  broker.lease.start().then(
+    (dead) => (start.dead = dead),
+    (error: unknown) => (start.error = error),
+  );
+  return start;
+}
+
+const ids = (dead: readonly DeadBroker[] | undefined): string[] | undefined =>
+  dead?.map(({ brokerId }) => brokerId).sort();
+
+/** A call that waits until the test lets it go. */
+function heldBack(broker: LeaseBroker, isThis: (call: { action: string; args: readonly unknown[] }) => boolean) {
+  const held = { has: false, go: (): void => {} };
+  broker.line.before = async (call) => {
+    if (held.has || !isThis(call)) return;
+    held.has = true;
+    // To the world it looks as if it had been answered: time may go on.
+    broker.line.inFlight--;
+    await new Promise<void>((resolve) => (held.go = resolve));
+    broker.line.inFlight++;
+  };
+  return held;
+}
+
+const isMoveOfLock = ({ action, args }: { action: string; args: readonly unknown[] }): boolean =>
+  action === 'put' && (args[1] as { pk: string }).pk === servingLockKey.pk;
+const isTake = ({ action, args }: { action: string; args: readonly unknown[] }): boolean =>
+  action === 'update' && (args[2] as { update: string }).update.includes('takenBy');
+
+function leaseContract({ name, start: startServer }: DynamoServer): void {
+  describe(`leases over ${name}`, () => {
+    let server: EmbeddedDynamo;
+    let dynamo: Dynamo;
+    let world: LeaseWorld;
+    beforeAll(async () => {
+      server = await startServer();
+    }, 90_000);
+    afterAll(async () => await server?.stop());
+
+    const item = (broker: LeaseBroker) => dynamo.get('cluster', brokerLeaseKey(broker.id), { consistent: true });
+    const lockHolder = async () => (await dynamo.get('cluster', servingLockKey, { consistent: true }))?.['brokerId'];
+
+    /** A broker that serves, in a world of its own. */
+    async function serving(): Promise<LeaseBroker> {
+      dynamo = await server.open();
+      world = new LeaseWorld(dynamo);
+      const a = world.broker('a');
+      expect(await a.lease.start()).toEqual([]);
+      return a;
+    }
+
+    it('the first broker serves at once, and goes on', async () => {
+      const a = await serving();
+      expect([a.lease.state, a.lease.leave(), await lockHolder()]).toEqual(['held', 'all', 'a']);
+      await world.elapse(30_000);
+      expect([a.lease.state, a.events]).toEqual(['held', []]);
+      expect(a.metrics.counter('shoal_lease_renewals_total', '', { result: 'renewed' }).value).toBeGreaterThan(14);
+      expect((await item(a))!['leaseUntilMs']).toBeGreaterThan(a.clock.nowMs() + 3900);
+    });
+
+    it('after a clean stop the next one need not wait', async () => {
+      const a = await serving();
+      const stoppedAtMs = a.clock.nowMs();
+      await a.lease.stop();
+      expect([a.lease.isHeld(), a.lease.leave(), await lockHolder()]).toEqual([false, 'none', undefined]);
+      const b = world.broker('b');
+      expect(await b.lease.start()).toEqual([{ brokerId: 'a', leaseUntilMs: stoppedAtMs }]); // No time has passed.
+      expect(await item(a)).toMatchObject({ takenBy: 'b', givenUp: true });
+      expect(await item(a)).not.toHaveProperty('ttl');
+      await b.lease.adopted(a.id);
+      expect(await item(a)).toBeUndefined();
+    });
+
+    it('after a crash the next one waits as long as the lease, and says so once', async () => {
+      const a = await serving();
+      await world.elapse(3000);
+      await world.kill(a);
+      const { leaseUntilMs } = (await item(a)) as { leaseUntilMs: number };
+      const b = world.broker('b');
+      const start = starting(b);
+      await world.elapseUntil(() => start.dead !== undefined);
+      expect(b.clock.nowMs()).toBeGreaterThanOrEqual(leaseUntilMs);
+      expect(b.clock.nowMs()).toBeLessThanOrEqual(leaseUntilMs + 200);
+      expect(start.dead).toEqual([{ brokerId: 'a', leaseUntilMs }]);
+      expect(b.lines).toEqual(['another broker is serving, standing by']);
+    });
+
+    it('a living broker is waited for, and followed soon after it stops', async () => {
+      const a = await serving();
+      const start = starting(world.broker('b'));
+      await world.elapse(30_000);
+      expect([start.dead, a.lease.state]).toEqual([undefined, 'held']);
+      await a.lease.stop();
+      expect(await world.elapseUntil(() => start.dead !== undefined)).toBeLessThanOrEqual(700);
+      expect(ids(start.dead)).toEqual(['a']);
+    });
+
+    it('one of many who wait serves, and the others are not among the dead', async () => {
+      const a = await serving();
+      const starts = ['b', 'c', 'd', 'e'].map((each) => starting(world.broker(each)));
+      await world.elapse(1000);
+      await world.kill(a);
+      await world.elapseUntil(() => starts.some(({ dead }) => dead !== undefined));
+      await world.elapse(10_000);
+      const served = starts.filter(({ dead }) => dead !== undefined);
+      expect(served).toHaveLength(1);
+      expect(ids(served[0]!.dead)).toEqual(['a']);
+      expect(await lockHolder()).toBe(served[0]!.broker.id);
+      expect(starts.map(({ broker }) => broker.lease.state)).toEqual(Array(4).fill('held'));
+    });
+
+    it('a renewal that comes between looking and taking wins', async () => {
+      const a = await serving();
+      const b = world.broker('b');
+      const take = heldBack(b, isTake);
+      a.isDead = true;
+      const start = starting(b);
+      await world.elapseUntil(() => take.has);
+      a.clock.freeze(6000);
+      a.isDead = false;
+      expect(a.lease.isHeld()).toBe(false); // Woken: it renews at once.
+      await until(() => a.lease.isHeld(), 'the renewal');
+      take.go();
+      await world.elapse(10_000);
+      expect([start.dead, a.lease.state, a.events]).toEqual([undefined, 'held', ['lapsed', 'renewed']]);
+      expect(await item(a)).not.toHaveProperty('takenBy');
+    });
+
+    it('a broker that was taken while it was frozen says nothing more and is lost', async () => {
+      const a = await serving();
+      const start = starting(world.broker('b'));
+      await world.freeze(a, 8000);
+      expect(ids(start.dead)).toEqual(['a']);
+      const leaves = [a.lease.leave(), a.lease.state];
+      expect([...leaves, a.events]).toEqual(['none', 'lapsed', ['lapsed']]);
+      await until(() => a.events.includes('lost'), 'the loss');
+      expect([a.lease.state, a.lease.leave(), a.lease.isHeld(), a.events]).toEqual([
+        ...['lost', 'none', false],
+        ['lapsed', 'lost'],
+      ]);
+      await world.elapse(10_000);
+      await a.lease.stop();
+      expect([a.events.length, await lockHolder(), (await item(a))!['takenBy']]).toEqual([2, 'b', 'b']);
+    });
+
+    it('a broker that was frozen and missed by nobody goes on once DynamoDB has said so', async () => {
+      const a = await serving();
+      await world.freeze(a, 60_000);
+      const told: string[] = [];
+      a.lease.whenHeld(() => told.push('held'));
+      expect([a.lease.state, told]).toEqual(['lapsed', []]);
+      await world.quiet();
+      expect([a.lease.state, told, a.events]).toEqual(['held', ['held'], ['lapsed', 'renewed']]);
+      a.lease.whenHeld(() => told.push('at once'));
+      expect(told).toEqual(['held', 'at once']);
+    });
+
+    it('a machine that was suspended has lost its time, whatever its monotonic clock says', async () => {
+      const a = await serving();
+      a.clock.suspend(5000);
+      expect([a.lease.leave(), a.lease.state]).toEqual(['none', 'lapsed']);
+      a.clock.suspend(-5000);
+      expect(a.lease.isHeld()).toBe(false); // Only a renewal helps.
+      await world.quiet();
+      expect(a.lease.isHeld()).toBe(true);
+    });
+
+    it('without DynamoDB it is in an outage as soon as the lease ends, and recovers', async () => {
+      const a = await serving();
+      a.line.isCut = true;
+      await world.elapse(4700);
+      expect([a.lease.state, a.events]).toEqual(['held', []]);
+      await world.elapse(100);
+      expect([a.lease.state, a.lease.leave(), a.events]).toEqual(['outage', 'all', ['lapsed', 'outage']]);
+      await world.elapse(60_000);
+      expect([a.lease.state, a.lease.leave(), a.events]).toEqual(['outage', 'new', ['lapsed', 'outage']]);
+      a.line.isCut = false;
+      await world.elapse(1000);
+      expect([a.lease.state, a.events]).toEqual(['held', ['lapsed', 'outage', 'renewed']]);
+      const count = (result: string) => a.metrics.counter('shoal_lease_renewals_total', '', { result }).value;
+      expect(count('failed')).toBeGreaterThan(60);
+      expect(count('taken')).toBe(0);
+    });
+
+    it('frozen in an outage, it knows nothing until it has tried again', async () => {
+      const a = await serving();
+      a.line.isCut = true;
+      await world.elapse(10_000);
+      await world.freeze(a, 5000);
+      expect([a.lease.state, a.lease.leave()]).toEqual(['lapsed', 'none']);
+      await world.elapse(1000);
+      expect([a.lease.state, a.lease.leave()]).toEqual(['outage', 'new']);
+    });
+
+    it('who crashed between marking and moving the lock is followed, and both are adopted', async () => {
+      const a = await serving();
+      await world.kill(a);
+      const b = world.broker('b');
+      const move = heldBack(b, isMoveOfLock);
+      starting(b);
+      await world.elapseUntil(() => move.has);
+      expect([(await item(a))!['takenBy'], await lockHolder()]).toEqual(['b', 'a']);
+      await world.kill(b);
+      const c = world.broker('c');
+      expect(ids(await c.lease.start())).toEqual(['a']); // b may be alive, for all c knows; a is dead.
+      await c.lease.stop();
+      await world.elapse(6000);
+      expect(ids(await world.broker('d').lease.start())).toEqual(['a', 'b', 'c']);
+    });
+
+    it('who was frozen between marking and moving the lock finds that somebody else serves', async () => {
+      const a = await serving();
+      await world.kill(a);
+      const b = world.broker('b');
+      const move = heldBack(b, isMoveOfLock);
+      const startB = starting(b);
+      await world.elapseUntil(() => move.has);
+      expect(ids(await world.broker('c').lease.start())).toEqual(['a']);
+      move.go();
+      await world.elapse(5000);
+      expect([startB.dead, startB.error, b.lease.state, await lockHolder()]).toEqual([
+        undefined,
+        undefined,
+        'held',
+        'c',
+      ]);
+    });
+
+    it('what nobody has finished adopting is handed on', async () => {
+      await world.kill(await serving());
+      const b = world.broker('b');
+      const startB = starting(b);
+      await world.elapseUntil(() => startB.dead !== undefined);
+      await world.kill(b);
+      const startC = starting(world.broker('c'));
+      await world.elapseUntil(() => startC.dead !== undefined);
+      expect(ids(startC.dead)).toEqual(['a', 'b']);
+    });
+
+    it('one who waited, frozen until it counted as dead, does not start', async () => {
+      const a = await serving();
+      const b = world.broker('b');
+      const start = starting(b);
+      await world.elapse(1000);
+      b.isDead = true;
+      await a.lease.stop();
+      await world.elapse(7000);
+      expect(ids(await world.broker('c').lease.start())).toEqual(['a', 'b']);
+      b.isDead = false;
+      b.clock.freeze(7000);
+      await world.elapse(1000);
+      expect([start.error, b.events.at(-1)]).toEqual([expect.any(LeaseLost), 'lost']);
+    });
+
+    it('a stop ends the waiting and leaves nothing behind', async () => {
+      const a = await serving();
+      const b = world.broker('b');
+      const start = starting(b);
+      await world.elapse(1000);
+      await b.lease.stop();
+      await until(() => start.error, 'the end of the start');
+      expect([start.error, await item(b), await lockHolder()]).toEqual([expect.any(StartAborted), undefined, 'a']);
+      await world.elapse(5000);
+      expect([a.lease.state, await item(b)]).toEqual(['held', undefined]);
+    });
+
+    it('lost answers change nothing', async () => {
+      const a = await serving();
+      await world.kill(a);
+      const b = world.broker('b');
+      b.line.answersToLose = 4; // Its lease, a renewal, the mark, the lock.
+      const start = starting(b);
+      await world.elapseUntil(() => start.dead !== undefined, 30_000);
+      expect([ids(start.dead), b.line.answersToLose]).toEqual([['a'], 0]);
+      b.line.answersToLose = 1;
+      await world.elapse(4000);
+      expect([b.lease.state, b.line.answersToLose, b.events]).toEqual(['held', 0, []]);
+      b.line.answersToLose = 2; // Giving up, and the lock.
+      const stopped = b.lease.stop().then(() => true);
+      let isStopped = false;
+      void stopped.then(() => (isStopped = true));
+      await world.elapseUntil(() => isStopped);
+      expect([await lockHolder(), (await item(b))!['givenUp']]).toEqual([undefined, true]);
+    });
+
+    it('DynamoDB may be away while a broker starts', async () => {
+      dynamo = await server.open();
+      world = new LeaseWorld(dynamo);
+      const a = world.broker('a');
+      a.line.isCut = true;
+      const start = starting(a);
+      await world.elapse(10_000);
+      expect([start.dead, start.error]).toEqual([undefined, undefined]);
+      a.line.isCut = false;
+      await world.elapse(2000);
+      expect([start.dead, await lockHolder()]).toEqual([[], 'a']);
+    });
+  });
+}
+
+for (const server of dynamoServers) leaseContract(server);
