@@ -9,12 +9,15 @@ import {
   ControlLog,
   DynamoAccounts,
   DynamoRetained,
-  DynamoSessionRecords,
+  DynamoSessionStore,
+  GroupCommit,
   Lease,
   leaseDynamoOptions,
 } from './store/store.js';
 import { Transport } from './transport/transport.js';
 import { Slab, TopicTable } from './wire/wire.js';
+
+const takeOverAgainMs = 1000;
 
 export type Ports = Readonly<Partial<Record<'mqtt' | 'mqtts' | 'ws' | 'wss' | 'health', number>>>;
 
@@ -43,23 +46,31 @@ export async function startBroker(
 ): Promise<Broker> {
   const metrics = new Metrics();
   processMetrics(metrics);
-  const dynamo = new Dynamo(config.dynamo);
+  const dynamo = new Dynamo({ ...config.dynamo, metrics });
   await dynamo.check();
   const slab = new Slab();
   const topics = new TopicTable();
+  const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics });
+  const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
+  lease.onLost(onLost);
+  const { persistDelayMs } = config;
+  const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
+  /** Brokers whose sessions are to be taken over, with the end of their leases. */
+  const gone = new Map<BrokerId, number>();
   const admission = new Admission({
     accounts: new DynamoAccounts(dynamo),
-    records: new DynamoSessionRecords(dynamo, brokerId, clock),
+    records: new DynamoSessionStore(dynamo, brokerId, clock),
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.id, tenant.limits, clock, log),
+    commitLog,
+    unsafeBytesMax: config.unsafeBytesMax,
+    lease,
+    leaseEndedAtMs: (owner) => gone.get(owner),
     clock,
     slab,
     log,
     metrics,
     keepAliveSecondsMax: config.keepAliveSecondsMax,
   });
-  const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics });
-  const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
-  lease.onLost(onLost);
   const controlLog = new ControlLog(dynamo, clock, log, (entry) => admission.apply(entry));
   const { connectionsMax } = config;
   const transport = new Transport({ admission, topics, clock, log, metrics, connectionsMax, gate: lease });
@@ -70,7 +81,7 @@ export async function startBroker(
   aborted.addEventListener('abort', abort);
   try {
     if (aborted.aborted) abort();
-    await lease.start();
+    for (const { brokerId: owner, leaseUntilMs } of await lease.start()) gone.set(owner as BrokerId, leaseUntilMs);
     controlLog.start();
     for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
       const port = config.ports[kind];
@@ -91,6 +102,7 @@ export async function startBroker(
     aborted.removeEventListener('abort', abort);
   }
   trouble = undefined;
+  void takeOver([...gone.keys()], admission, lease, clock, log);
   return {
     ports,
     async stop() {
@@ -98,6 +110,7 @@ export async function startBroker(
       transport.stopAccepting();
       controlLog.stop();
       await admission.stop();
+      await commitLog.settled();
       transport.stop();
       await lease.stop();
       health.close();
@@ -105,6 +118,26 @@ export async function startBroker(
       dynamo.close();
     },
   };
+}
+
+/** What no client has asked for yet of the sessions that earlier brokers have left: their wills, above all. */
+async function takeOver(
+  owners: readonly BrokerId[],
+  admission: Admission,
+  lease: Lease,
+  clock: Clock,
+  log: Log,
+): Promise<void> {
+  for (const owner of owners)
+    for (let tries = 1; ; tries++)
+      try {
+        await admission.adopt(owner);
+        await lease.adopted(owner);
+        break;
+      } catch (error) {
+        if (tries === 1) log.warn({ owner, error }, 'sessions could not be taken over, trying again');
+        await new Promise<void>((resolve) => clock.after(takeOverAgainMs, resolve));
+      }
 }
 
 const refusing = (kind: string, port: number) => (error: NodeJS.ErrnoException) => {

@@ -11,6 +11,10 @@ export interface Config {
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly logLevel: string;
   readonly connectionsMax: number;
+  /** How long an online subscriber may take to acknowledge before its messages are stored. */
+  readonly persistDelayMs: number;
+  /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
+  readonly unsafeBytesMax: number;
   /** Longest keep alive a client may choose, in seconds; 0 leaves it to the client. */
   readonly keepAliveSecondsMax: number;
 }
@@ -52,6 +56,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     tls,
     logLevel: env['SHOAL_LOG_LEVEL'] ?? 'info',
     connectionsMax: number(env, 'SHOAL_CONNECTIONS_MAX', 1, 1_000_000) ?? connectionsMaxDefault,
+    persistDelayMs: number(env, 'SHOAL_PERSIST_DELAY_MS', 0, 10_000) ?? 50,
+    unsafeBytesMax: (number(env, 'SHOAL_UNSAFE_MB_MAX', 1, 65_536) ?? 64) << 20,
     keepAliveSecondsMax: number(env, 'SHOAL_KEEP_ALIVE_SECONDS_MAX', 0, 65_535) ?? 0,
   };
 }

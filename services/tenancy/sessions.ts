@@ -3,7 +3,7 @@
  * session's item what only brokers read (will, QoS 2 state); decoding here ignores it.
  */
 import type { BrokerId, ClientId, TenantId } from '../kernel/kernel.js';
-import { type Item, ItemReader, itemVersion } from './item.js';
+import { isObject, type Item, ItemReader, itemVersion } from './item.js';
 import { sessionKey, type TableKey } from './keys.js';
 
 export interface SessionRecord {
@@ -25,6 +25,27 @@ export interface SessionRecord {
   readonly owner: BrokerId;
   /** Grows with every claim. */
   readonly epoch: number;
+  /** The epoch at which the session's state began: stored subscriptions and messages of older epochs are not its own. */
+  readonly born: number;
+  readonly will?: StoredWill;
+  /** When the will of a client that is not connected is due; without it at once. */
+  readonly willAtMs?: number;
+  /** Messages waiting for the client, as last written: when it left, and every few seconds since. */
+  readonly queuedMessages: number;
+  /** Messages its full queue has refused since the session began, as last written. */
+  readonly droppedMessages: number;
+}
+
+/** A will as it is stored with its session, so that it survives the broker. */
+export interface StoredWill {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  /** MQTT 5.0 properties of the message, encoded. */
+  readonly properties: Uint8Array;
+  readonly delaySeconds: number;
+  readonly expirySeconds?: number;
 }
 
 /** [MQTT 5.0 section 3.1.2.11.2] 0xFFFFFFFF: the session does not expire. */
@@ -32,6 +53,8 @@ export const neverExpiresSeconds = 0xffff_ffff;
 
 /** The database removes what is long past, so that a clock that is wrong or a late reader does no harm. */
 const ttlGraceSeconds = 86_400;
+/** A session that was to live on has subscriptions and messages elsewhere, which brokers remove: they get more time. */
+const persistentTtlGraceSeconds = 30 * 86_400;
 
 export function sessionToItem(session: SessionRecord): Item & TableKey {
   const { tenant, clientId, disconnectedAtMs, expirySeconds } = session;
@@ -53,15 +76,27 @@ export function sessionToItem(session: SessionRecord): Item & TableKey {
     expirySeconds,
     owner: session.owner,
     epoch: session.epoch,
-    ...(endsAtMs !== undefined && { ttl: ttlAt(endsAtMs) }),
+    born: session.born,
+    ...(session.will && { will: session.will }),
+    ...(session.willAtMs !== undefined && { willAtMs: session.willAtMs }),
+    queuedMessages: session.queuedMessages,
+    droppedMessages: session.droppedMessages,
+    ...(endsAtMs !== undefined && { ttl: ttlAt(endsAtMs, expirySeconds > 0 ? persistentTtlGraceSeconds : undefined) }),
   };
+}
+
+/** When the session of a client that is not connected has expired, in milliseconds since the epoch. */
+export function sessionEndsAtMs(session: SessionRecord, disconnectedAtMs: number): number {
+  return session.expirySeconds === neverExpiresSeconds ? Infinity : disconnectedAtMs + session.expirySeconds * 1000;
 }
 
 export function sessionFromItem(item: Item): SessionRecord {
   const read = new ItemReader('session', item);
-  const disconnectedAtMs = read.optional('disconnectedAtMs', (value) =>
-    typeof value === 'number' ? value : undefined,
-  );
+  const number = (name: string): number | undefined =>
+    read.optional(name, (value) => (typeof value === 'number' ? value : undefined));
+  const disconnectedAtMs = number('disconnectedAtMs');
+  const willAtMs = number('willAtMs');
+  const will = read.optional('will', (value) => (isObject(value) ? (value as unknown as StoredWill) : undefined));
   return {
     tenant: read.text('tenant') as TenantId,
     clientId: read.text('sk') as ClientId,
@@ -75,9 +110,15 @@ export function sessionFromItem(item: Item): SessionRecord {
     expirySeconds: read.number('expirySeconds'),
     owner: read.text('owner') as BrokerId,
     epoch: read.number('epoch'),
+    // Missing in records of before sessions were kept.
+    born: number('born') ?? read.number('epoch'),
+    ...(will && { will }),
+    ...(willAtMs !== undefined && { willAtMs }),
+    queuedMessages: number('queuedMessages') ?? 0,
+    droppedMessages: number('droppedMessages') ?? 0,
   };
 }
 
-function ttlAt(endsAtMs: number): number {
-  return Math.ceil(endsAtMs / 1000) + ttlGraceSeconds;
+function ttlAt(endsAtMs: number, graceSeconds = ttlGraceSeconds): number {
+  return Math.ceil(endsAtMs / 1000) + graceSeconds;
 }

@@ -55,4 +55,11 @@ export {
   type SecretHash,
   verifySecret,
 } from './secrets.js';
-export { neverExpiresSeconds, type SessionRecord, sessionFromItem, sessionToItem } from './sessions.js';
+export {
+  neverExpiresSeconds,
+  sessionEndsAtMs,
+  type SessionRecord,
+  sessionFromItem,
+  sessionToItem,
+  type StoredWill,
+} from './sessions.js';

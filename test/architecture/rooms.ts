@@ -16,6 +16,7 @@ export interface Room {
 
 const brokerRooms = [
   'message',
+  'inbox',
   'wire',
   'session',
   'fanout',
@@ -38,6 +39,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     door: 'services/broker/message/message.ts',
     mayImport: ['kernel', 'topic'],
   },
+  inbox: {
+    files: under('services/broker/inbox'),
+    door: 'services/broker/inbox/inbox.ts',
+    mayImport: ['kernel', 'message'],
+  },
   wire: {
     files: under('services/broker/wire'),
     door: 'services/broker/wire/wire.ts',
@@ -46,7 +52,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   session: {
     files: under('services/broker/session'),
     door: 'services/broker/session/session.ts',
-    mayImport: ['kernel', 'topic', 'message', 'wire'],
+    mayImport: ['kernel', 'topic', 'message', 'inbox', 'wire'],
   },
   fanout: {
     files: under('services/broker/fanout'),
@@ -56,7 +62,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   admission: {
     files: under('services/broker/admission'),
     door: 'services/broker/admission/admission.ts',
-    mayImport: ['kernel', 'topic', 'tenancy', 'message', 'wire', 'session', 'fanout'],
+    mayImport: ['kernel', 'topic', 'tenancy', 'message', 'inbox', 'wire', 'session', 'fanout'],
   },
   transport: {
     files: under('services/broker/transport'),
@@ -67,7 +73,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     files: under('services/broker/store'),
     door: 'services/broker/store/store.ts',
     mayImport: ['kernel', 'tenancy', 'topic', 'message', 'dynamo'],
-    mayImportTypes: ['session', 'fanout', 'admission'],
+    mayImportTypes: ['inbox', 'session', 'fanout', 'admission'],
   },
   ops: {
     files: under('services/broker/ops'),

@@ -2,8 +2,9 @@
  * The door of admission: who comes in (`arrival.ts`), who leaves (`departure.ts`) and what the control log wants done
  * (`control.ts`). It owns the tenants that have sessions on this broker and, through them, the sessions.
  */
-import { type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
+import { type BrokerId, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { ControlEntry } from '../../tenancy/tenancy.js';
+import type { CommitLog } from '../inbox/inbox.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import { type ConnectPacket, PeerFault, type Reason, reasons, type Slab } from '../wire/wire.js';
 import { CachedAccounts } from './accounts.js';
@@ -11,18 +12,25 @@ import { Arrival } from './arrival.js';
 import { Authentication } from './authentication.js';
 import { Control } from './control.js';
 import { Departure } from './departure.js';
-import type { Accounts, Admitted, Connection, Ending, SessionRecords } from './ports.js';
+import type { Accounts, Admitted, Connection, Ending, LeaseGate, SessionStore } from './ports.js';
+import { Restoration } from './restoration.js';
 import { systemTopicsEveryMs } from './system-topics.js';
 import type { Tenant } from './tenant.js';
 import { Tenants } from './tenants.js';
 
 export type { TenantLimits } from './limits.js';
-export type { Accounts, Admitted, Connection, Ending, SessionRecords } from './ports.js';
+export type { Accounts, Admitted, Claim, Connection, Ending, LeaseGate, OwnRecord, SessionStore } from './ports.js';
 export type { Tenant } from './tenant.js';
 
 export interface AdmissionOptions {
   readonly accounts: Accounts;
-  readonly records: SessionRecords;
+  readonly records: SessionStore;
+  readonly commitLog: CommitLog;
+  /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
+  readonly unsafeBytesMax: number;
+  readonly lease: LeaseGate;
+  /** When the lease of a broker that has gone ended; undefined when it is not known. */
+  readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;
   readonly makeRetained: (tenant: Tenant) => RetainedStore;
   readonly clock: Clock;
   readonly slab: Slab;
@@ -34,6 +42,8 @@ export interface AdmissionOptions {
 
 /** CONNECTs under way at once; each holds a packet and perhaps a thread that stretches a password. */
 const admittingMax = 4096;
+/** How old a queue depth may be that the API shows. */
+const noteEveryMs = 5_000;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
@@ -46,6 +56,8 @@ export class Admission {
   readonly #control: Control;
   readonly #refusals: (reason: Reason) => Counter;
   readonly #admitted: Counter;
+  readonly #accounts: CachedAccounts;
+  readonly #records: SessionStore;
   #admitting = 0;
   #stopping = false;
 
@@ -54,8 +66,11 @@ export class Admission {
     const accounts = new CachedAccounts(options.accounts, clock);
     this.#log = options.log;
     this.#clock = clock;
-    this.#tenants = new Tenants(options);
     this.#departure = new Departure(options);
+    const restoration = new Restoration({ ...options, accounts, departure: this.#departure });
+    this.#tenants = new Tenants({ ...options, restore: (tenant) => restoration.restore(tenant) });
+    this.#accounts = accounts;
+    this.#records = options.records;
     this.#arrival = new Arrival({
       ...options,
       authentication: new Authentication(accounts),
@@ -68,6 +83,7 @@ export class Admission {
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');
     this.#every(sweepEveryMs, () => this.#tenants.sweep());
+    this.#every(noteEveryMs, () => this.#noteQueues());
     this.#every(systemTopicsEveryMs, () => {
       for (const tenant of this.#tenants) tenant.publishSystemTopics();
     });
@@ -103,6 +119,14 @@ export class Admission {
     this.#departure.disconnected(admitted, ending);
   }
 
+  /** Takes over the sessions of a broker that has gone, all tenants of it one after the other. */
+  async adopt(owner: BrokerId): Promise<void> {
+    for (const id of await this.#records.tenantsOf(owner)) {
+      const record = await this.#accounts.tenant(id);
+      if (record && record.status !== 'deleting') await this.#tenants.open(record);
+    }
+  }
+
   /** Obeys an entry of the control log. */
   apply(entry: ControlEntry): Promise<void> {
     return this.#control.apply(entry);
@@ -110,19 +134,31 @@ export class Admission {
 
   /**
    * Every client is told to go elsewhere; resolves when records and retained messages are written. Nobody has died, so
-   * no will is published.
+   * no will is published; those of sessions that live on are due when their clients have not come back in time.
    */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#departure.isDraining = true;
     const released: Promise<unknown>[] = [];
     for (const tenant of this.#tenants)
       for (const { session, connection } of tenant.residences.values()) {
-        session.will = undefined;
         connection?.close(reasons.serverShuttingDown);
         released.push(tenant.inTurn(session.clientId, () => Promise.resolve()));
       }
     for (const tenant of this.#tenants) released.push(tenant.routing.retained.settled());
     await Promise.allSettled(released);
+  }
+
+  /** Queue depths of sessions whose clients are away, for the API; what has not changed is not written. */
+  #noteQueues(): void {
+    for (const tenant of this.#tenants)
+      for (const residence of tenant.residences.values()) {
+        const { session, connection } = residence;
+        const noted = `${session.queuedMessages} ${session.droppedMessages}`;
+        if (connection || !session.isDurable || residence.noted === noted) continue;
+        residence.noted = noted;
+        this.#departure.write(tenant, residence);
+      }
   }
 
   #every(everyMs: number, run: () => void): void {

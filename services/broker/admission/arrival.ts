@@ -13,11 +13,12 @@
 import type { ClientId, Clock } from '../../kernel/kernel.js';
 import {
   type Access,
+  clientPartition,
   compileAccess,
   type Credential,
   neverExpiresSeconds,
-  type SessionRecord,
 } from '../../tenancy/tenancy.js';
+import type { CommitLog } from '../inbox/inbox.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
 import type { Authentication } from './authentication.js';
@@ -28,8 +29,8 @@ import {
   protocolNames,
   sessionExpirySeconds,
 } from './connect-request.js';
-import type { Departure } from './departure.js';
-import type { Connection, SessionRecords } from './ports.js';
+import { type Departure, recordOf, storedWill } from './departure.js';
+import type { Claim, Connection, OwnRecord, SessionStore } from './ports.js';
 import type { Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 import type { Tenants } from './tenants.js';
@@ -38,7 +39,8 @@ export interface ArrivalOptions {
   readonly authentication: Authentication;
   readonly tenants: Tenants;
   readonly departure: Departure;
-  readonly records: SessionRecords;
+  readonly records: SessionStore;
+  readonly commitLog: CommitLog;
   readonly clock: Clock;
   readonly slab: Slab;
   readonly keepAliveSecondsMax: number;
@@ -57,7 +59,7 @@ export class Arrival {
     const { authentication, records, clock, isStopping } = this.#options;
     const { record, credential } = await authentication.authenticate(packet);
     const { clientId, assigned } = chooseClientId(packet);
-    const tenant = this.#options.tenants.of(record);
+    const tenant = await this.#options.tenants.open(record);
     return tenant.inTurn(clientId, async () => {
       const residence = tenant.residences.get(clientId);
       checkRoom(tenant, residence);
@@ -66,9 +68,17 @@ export class Arrival {
         const access = compileAccess(credential.grants, { clientId, username: credential.name });
         const will = packet.will && checkedWill(packet.will, access, tenant.limits);
         residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
-        const claim = claimOf(packet, tenant, clientId, connection, clock.nowMs());
-        const claimed = { ...claim, epoch: await records.claim(claim) };
-        if (!(await authentication.isStillValid(record.id, credential)) || connection.closed || isStopping()) {
+        const claim = claimOf(packet, tenant, clientId, connection, will, clock.nowMs());
+        const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
+        const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
+        // It has expired while the claim was under way; the next one begins a new session.
+        const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
+        if (
+          isOver ||
+          !(await authentication.isStillValid(record.id, credential)) ||
+          connection.closed ||
+          isStopping()
+        ) {
           await this.#giveBack(claimed, tenant.residences.get(clientId));
           throw new PeerFault(reasons.serverUnavailable, 'the connection or its credential ended meanwhile');
         }
@@ -81,11 +91,15 @@ export class Arrival {
   }
 
   /** A claim for a client that did not come in after all; a session that is here already lives on under it. */
-  async #giveBack(claimed: Claimed, residence: Residence | undefined): Promise<void> {
-    if (residence) residence.record = claimed;
-    const expirySeconds = Math.min(residence?.session.expirySeconds ?? 0, neverExpiresSeconds);
-    const disconnectedAtMs = this.#options.clock.nowMs();
-    await this.#options.records.release({ ...claimed, connected: false, disconnectedAtMs, expirySeconds });
+  async #giveBack(claimed: OwnRecord, residence: Residence | undefined): Promise<void> {
+    const { records, clock } = this.#options;
+    const { will: _, ...record } = claimed;
+    if (residence) {
+      const { disconnectedAtMs = clock.nowMs(), willAtMs, born } = residence.record;
+      residence.record = { ...record, born, disconnectedAtMs, ...(willAtMs !== undefined && { willAtMs }) };
+      residence.session.renew(claimed.epoch);
+      await records.release(recordOf(residence));
+    } else await records.release({ ...record, connected: false, disconnectedAtMs: clock.nowMs(), expirySeconds: 0 });
   }
 
   #enter(entry: Entry): void {
@@ -94,19 +108,23 @@ export class Arrival {
     const nowMs = this.#options.clock.nowMs();
     let old = tenant.residences.get(clientId);
     if (old && packet.cleanStart) {
-      this.#options.departure.endSession(tenant, old, nowMs); // [MQTT-3.1.2-4]
+      this.#options.departure.endSession(tenant, old, nowMs, true); // [MQTT-3.1.2-4]
       old = undefined;
     }
     old?.cancelWill?.(); // [MQTT-3.1.3-9] Back before the delay was over.
     old?.cancelExpiry?.();
-    const session = old?.session ?? new Session(clientId, tenant, access);
+    const expirySeconds = sessionExpirySeconds(packet, tenant.limits);
+    const keeping = { partition: clientPartition(tenant.id, clientId), log: this.#options.commitLog };
+    const session = old?.session ?? new Session(clientId, tenant, access, expirySeconds > 0 ? keeping : undefined);
+    session.renew(record.epoch);
     session.setAccess(access);
     session.will = will;
-    session.expirySeconds = sessionExpirySeconds(packet, tenant.limits);
+    session.expirySeconds = expirySeconds;
     const residence: Residence = {
       session,
       credential,
       record,
+      noted: '',
       connection,
       cancelWill: undefined,
       cancelExpiry: undefined,
@@ -139,8 +157,6 @@ export class Arrival {
   }
 }
 
-type Claimed = Omit<SessionRecord, 'owner'>;
-
 interface Entry {
   readonly packet: ConnectPacket;
   readonly connection: Connection;
@@ -149,7 +165,7 @@ interface Entry {
   readonly access: Access;
   readonly will: Session['will'];
   readonly assigned: boolean;
-  readonly record: Claimed;
+  readonly record: OwnRecord;
 }
 
 /** One more connection, and perhaps one more session, for a client that may have some already. */
@@ -165,8 +181,9 @@ function claimOf(
   tenant: Tenant,
   clientId: ClientId,
   connection: Connection,
+  will: Session['will'],
   nowMs: number,
-): Omit<SessionRecord, 'owner' | 'epoch'> {
+): Claim {
   return {
     tenant: tenant.id,
     clientId,
@@ -177,6 +194,9 @@ function claimOf(
     connectedAtMs: nowMs,
     keepAliveSeconds: packet.keepAliveSeconds,
     expirySeconds: Math.min(sessionExpirySeconds(packet, tenant.limits), neverExpiresSeconds),
+    ...(will && { will: storedWill(will) }),
+    queuedMessages: 0,
+    droppedMessages: 0,
   };
 }
 

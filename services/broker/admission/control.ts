@@ -39,17 +39,14 @@ export class Control {
   }
 
   /** Removed by its tenant: nothing of the session stays. */
-  #kick(id: TenantId, clientId: ClientId): void {
-    const tenant = this.#tenants.get(id);
+  async #kick(id: TenantId, clientId: ClientId): Promise<void> {
+    const record = this.#tenants.get(id) ? undefined : await this.#accounts.tenant(id);
+    const tenant = record ? await this.#tenants.open(record) : this.#tenants.get(id);
     const residence = tenant?.residences.get(clientId);
     if (!tenant || !residence) return;
     residence.session.expirySeconds = 0;
     if (residence.connection) residence.connection.close(reasons.administrativeAction);
-    else {
-      const nowMs = this.#clock.nowMs();
-      this.#departure.endSession(tenant, residence, nowMs);
-      this.#departure.release(tenant, residence, nowMs);
-    }
+    else this.#departure.endSession(tenant, residence, this.#clock.nowMs());
   }
 
   #closeAll(id: TenantId, affects: (residence: Residence) => boolean): void {

@@ -1,24 +1,32 @@
 /**
  * What happens when a client leaves and when its session ends: the will, now or after its delay; the end of the
  * session, now or when it has expired; and the record, which says so.
+ *
+ * A will leaves its record only after it is safe with whoever is to get it: a crash in between publishes it again, and
+ * never loses it (G8).
  */
 import type { Clock, Log } from '../../kernel/kernel.js';
-import { neverExpiresSeconds } from '../../tenancy/tenancy.js';
-import { Message } from '../message/message.js';
-import type { Session } from '../session/session.js';
+import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
+import { handedOn, Message, type Receipt } from '../message/message.js';
+import type { Session, Will } from '../session/session.js';
 import { cappedExpirySeconds } from './connect-request.js';
-import type { Admitted, Ending, SessionRecords } from './ports.js';
+import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
 import type { Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 
+/** After a clean stop clients have this long to come back somewhere before their wills are published. */
+const drainGraceMs = 30_000;
+
 export interface DepartureOptions {
-  readonly records: SessionRecords;
+  readonly records: SessionStore;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export class Departure {
   readonly #options: DepartureOptions;
+  /** The broker stops: nobody has died, so no will is published. */
+  isDraining = false;
 
   constructor(options: DepartureOptions) {
     this.#options = options;
@@ -29,51 +37,71 @@ export class Departure {
     const { tenant, session, channel } = admitted;
     if (session.channel !== channel) return;
     const residence = tenant.residences.get(session.clientId)!;
-    const { clock } = this.#options;
-    const nowMs = clock.nowMs();
+    const nowMs = this.#options.clock.nowMs();
     tenant.connections--;
     residence.connection = undefined;
     if (ending.expirySeconds !== undefined)
       session.expirySeconds = cappedExpirySeconds(ending.expirySeconds, tenant.limits);
     if (!ending.publishWill) session.will = undefined; // [MQTT-3.14.4-3]
-    if (session.expirySeconds === 0) {
-      this.endSession(tenant, residence, nowMs);
-    } else {
-      session.detach(nowMs);
-      this.#scheduleWill(tenant, residence, nowMs);
-      if (session.expirySeconds !== Infinity)
-        residence.cancelExpiry = clock.after(session.expirySeconds * 1000, () =>
-          this.endSession(tenant, residence, clock.nowMs()),
-        );
-    }
-    this.release(tenant, residence, nowMs);
+    const { will } = session;
+    residence.record = {
+      ...residence.record,
+      connected: false,
+      disconnectedAtMs: nowMs,
+      ...(will && { willAtMs: nowMs + Math.max(will.delaySeconds * 1000, this.isDraining ? drainGraceMs : 0) }),
+    };
+    if (session.expirySeconds === 0) return this.endSession(tenant, residence, nowMs);
+    session.detach(nowMs);
+    this.scheduleEnd(tenant, residence);
+    this.write(tenant, residence, this.#scheduleWill(tenant, residence));
   }
 
-  /** In turn, so that it cannot overtake a CONNECT of the same client; by epoch, so that it cannot harm one. */
-  release(tenant: Tenant, { session, record }: Residence, nowMs: number): void {
-    const expirySeconds = Math.min(session.expirySeconds, neverExpiresSeconds);
-    const released = { ...record, connected: false, disconnectedAtMs: nowMs, expirySeconds };
+  /** The record as it is now, once `after` has settled: in turn, so that it cannot overtake a CONNECT of the client. */
+  write(tenant: Tenant, residence: Residence, after: Receipt = handedOn): void {
+    const { records, log } = this.#options;
     tenant
-      .inTurn(session.clientId, () => this.#options.records.release(released))
-      .catch((error: unknown) =>
-        this.#options.log.warn({ tenant: tenant.id, error }, 'a session record could not be released'),
-      );
+      .inTurn(residence.session.clientId, async () => {
+        await settled(after);
+        await records.release(recordOf(residence));
+      })
+      .catch((error: unknown) => log.warn({ tenant: tenant.id, error }, 'a session record could not be written'));
+  }
+
+  /** The end of the session of a client that is away. */
+  scheduleEnd(tenant: Tenant, residence: Residence): void {
+    const { clock } = this.#options;
+    const { session, record } = residence;
+    if (session.expirySeconds === Infinity) return;
+    const endsAtMs = record.disconnectedAtMs! + session.expirySeconds * 1000;
+    residence.cancelExpiry = clock.after(Math.max(0, endsAtMs - clock.nowMs()), () =>
+      this.endSession(tenant, residence, clock.nowMs()),
+    );
   }
 
   /** [MQTT-3.1.2-8] [MQTT-3.1.3-9] At once, or when its delay is over and nobody has come back. */
-  #scheduleWill(tenant: Tenant, residence: Residence, nowMs: number): void {
-    const { session } = residence;
-    if (session.will === undefined) return;
-    if (session.will.delaySeconds === 0) publishWill(tenant, session, nowMs);
-    else
-      residence.cancelWill = this.#options.clock.after(session.will.delaySeconds * 1000, () =>
-        publishWill(tenant, session, this.#options.clock.nowMs()),
-      );
+  #scheduleWill(tenant: Tenant, residence: Residence): Receipt {
+    const { clock } = this.#options;
+    const { session, record } = residence;
+    if (session.will === undefined || this.isDraining) return handedOn;
+    const waitMs = (record.willAtMs ?? 0) - clock.nowMs();
+    if (waitMs <= 0) return publishWill(tenant, session, clock.nowMs());
+    residence.cancelWill = clock.after(waitMs, () => {
+      this.write(tenant, residence, publishWill(tenant, session, clock.nowMs()));
+    });
+    return handedOn;
   }
 
-  /** The session ends for good: with it its subscriptions and, if it is still due, its will. */
-  endSession(tenant: Tenant, residence: Residence, nowMs: number): void {
-    const { session } = residence;
+  /** Of a session that was taken over from a broker that has gone. */
+  resumeWill(tenant: Tenant, residence: Residence): void {
+    if (residence.session.will) this.write(tenant, residence, this.#scheduleWill(tenant, residence));
+  }
+
+  /**
+   * The session ends for good: with it its subscriptions, its messages and, if it is still due, its will. The record
+   * goes last, so that a crash leaves something to be found. `replaced`: a new session of the client has its record.
+   */
+  endSession(tenant: Tenant, residence: Residence, nowMs: number, replaced = false): void {
+    const { session, record } = residence;
     if (tenant.residences.get(session.clientId) === residence) tenant.residences.delete(session.clientId);
     residence.cancelWill?.();
     residence.cancelExpiry?.();
@@ -81,15 +109,55 @@ export class Departure {
     session.subscriptions.clear();
     if (session.channel !== undefined) session.detach(nowMs);
     session.end(nowMs);
-    publishWill(tenant, session, nowMs);
+    if (this.isDraining) session.will = undefined;
+    const will = publishWill(tenant, session, nowMs);
+    const { records, log } = this.#options;
+    const remove = async (): Promise<void> => {
+      await settled(will);
+      if (session.isDurable) await records.purge(tenant.id, session.clientId, record.epoch + 1);
+      if (!replaced) await records.release({ ...recordOf(residence), expirySeconds: 0 });
+    };
+    (replaced ? remove() : tenant.inTurn(session.clientId, remove)).catch((error: unknown) =>
+      log.warn({ tenant: tenant.id, error }, 'what was stored of a session could not be removed'),
+    );
   }
 }
 
-function publishWill(tenant: Tenant, session: Session, nowMs: number): void {
+/** What is to be stored of a session whose client is away. */
+export function recordOf({ session, record }: Residence): OwnRecord {
+  const { will: _, willAtMs, ...rest } = record;
+  return {
+    ...rest,
+    connected: false,
+    expirySeconds: Math.min(session.expirySeconds, neverExpiresSeconds),
+    ...(session.will && { will: storedWill(session.will), ...(willAtMs !== undefined && { willAtMs }) }),
+    queuedMessages: session.queuedMessages,
+    droppedMessages: session.droppedMessages,
+  };
+}
+
+export function storedWill({ expirySeconds, payload, properties, ...will }: Will): StoredWill {
+  return {
+    ...will,
+    payload: Uint8Array.from(payload),
+    properties: Uint8Array.from(properties),
+    ...(expirySeconds !== undefined && { expirySeconds }),
+  };
+}
+
+export function willFromStored({ payload, properties, expirySeconds, ...will }: StoredWill): Will {
+  return { ...will, payload: Buffer.from(payload), properties: Buffer.from(properties), expirySeconds };
+}
+
+function settled(receipt: Receipt): Promise<void> {
+  return new Promise((resolve) => receipt.whenSettled(resolve));
+}
+
+export function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
   const { will } = session;
-  if (will === undefined) return;
+  if (will === undefined) return handedOn;
   session.will = undefined; // [MQTT-3.1.2-10] Once.
-  tenant.publish(
+  return tenant.publish(
     Message.of({
       topic: { text: will.topic, bytes: Buffer.from(will.topic) },
       payload: will.payload,

@@ -1,7 +1,7 @@
 /** What admission needs of the world; `store` and `transport` implement it. */
-import type { TenantId } from '../../kernel/kernel.js';
+import type { BrokerId, ClientId, TenantId } from '../../kernel/kernel.js';
 import type { Credential, SessionRecord, Tenant as TenantRecord } from '../../tenancy/tenancy.js';
-import type { Channel, Outbox, Session } from '../session/session.js';
+import type { Channel, Outbox, Restored, Session } from '../session/session.js';
 import type { Tenant } from './tenant.js';
 
 /** Tenants and credentials as they are stored now; undefined when there is none. Throws when the store is out of reach. */
@@ -10,12 +10,40 @@ export interface Accounts {
   credential(tenant: TenantId, name: string): Promise<Credential | undefined>;
 }
 
-/** The durable records of who is connected. */
-export interface SessionRecords {
-  /** Makes this broker the owner, in one conditional write. Returns the new epoch. */
-  claim(record: Omit<SessionRecord, 'epoch' | 'owner'>): Promise<number>;
-  /** The client has gone; the record ends at once when `expirySeconds` is 0. Does nothing when others own it now. */
-  release(record: Omit<SessionRecord, 'owner'>): Promise<void>;
+export type Claim = Omit<SessionRecord, 'epoch' | 'owner' | 'born'>;
+/** A session's record, by its owner. */
+export type OwnRecord = Omit<SessionRecord, 'owner'>;
+
+/** The durable side of sessions: their records, and what is stored with them. */
+export interface SessionStore {
+  /**
+   * Makes this broker the owner, in one conditional write, and returns the new epoch. `born`: of a session that goes
+   * on; undefined begins a new one. Throws while another broker that is alive owns it.
+   */
+  claim(claim: Claim, born: number | undefined): Promise<{ readonly epoch: number; readonly born: number }>;
+  /** Writes the record; it ends when `expirySeconds` is 0. Does nothing when others own it now. */
+  release(record: OwnRecord): Promise<void>;
+  /** All records of a tenant, page by page. */
+  records(tenant: TenantId): AsyncIterable<readonly SessionRecord[]>;
+  /** Takes over the record of a broker that has gone, with what `change` says; undefined when somebody else was faster. */
+  adopt(
+    record: SessionRecord,
+    change: Pick<SessionRecord, 'connected'> & Partial<SessionRecord>,
+  ): Promise<OwnRecord | undefined>;
+  /** What is stored of the session beside its record. */
+  load(record: OwnRecord): Promise<Restored>;
+  /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
+  purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void>;
+  /** Tenants of which a broker owns sessions. */
+  tenantsOf(owner: BrokerId): Promise<readonly TenantId[]>;
+}
+
+/** Whether this broker may acknowledge at all. */
+export interface LeaseGate {
+  /** `lapsed`: it may have been frozen past its lease, and nothing is acknowledged before that is known. */
+  readonly state: 'held' | 'lapsed' | 'outage' | 'lost';
+  /** Calls back once, when it is held again or was never lost. */
+  whenHeld(listener: () => void): void;
 }
 
 /** One client's connection, as far as admission needs it. */

@@ -3,15 +3,17 @@
  * with, and the two things that may still be due when the connection has gone: its will and its end.
  */
 import type { Cancel } from '../../kernel/kernel.js';
-import type { Credential, SessionRecord } from '../../tenancy/tenancy.js';
+import type { Credential } from '../../tenancy/tenancy.js';
 import type { Session } from '../session/session.js';
-import type { Connection } from './ports.js';
+import type { Connection, OwnRecord } from './ports.js';
 
 export interface Residence {
   readonly session: Session;
   /** As it was when the client came in. */
   readonly credential: Credential;
-  record: Omit<SessionRecord, 'owner'>;
+  record: OwnRecord;
+  /** Queue depth and drops as they were last written. */
+  noted: string;
   connection: Connection | undefined;
   cancelWill: Cancel | undefined;
   cancelExpiry: Cancel | undefined;

@@ -4,12 +4,14 @@
  * It is what the tenant's sessions see as their host; who comes in and who leaves is decided in `admission.ts`.
  */
 import type { Clock, ClientId, Log, TenantId } from '../../kernel/kernel.js';
+import { parseShared } from '../../topic/topic.js';
 import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
-import { type Meters, newMeters, type Receipt } from '../message/message.js';
+import { type Meters, newMeters, PendingReceipt, type Receipt, type SharedOrigin } from '../message/message.js';
 import type { Session, SessionHost, Subscription } from '../session/session.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import { TenantLimits } from './limits.js';
+import type { LeaseGate } from './ports.js';
 import type { Residence } from './residence.js';
 import { isSystemFilter, systemMessages } from './system-topics.js';
 
@@ -18,6 +20,10 @@ const pumpLaterMs = 50;
 
 /** QoS 1 and 2 messages that a tenant's sessions hold in memory, counted once each. */
 const heldBytesMax = 128 << 20;
+
+/** How soon a publisher is looked at again while too much is not safe yet. */
+const unsafeWaitMs = 20;
+const readAgainMs = 500;
 
 const ignore = (): void => {};
 
@@ -34,14 +40,29 @@ export class Tenant implements SessionHost {
   /** Subscriptions to `$SYS` topics: without one nobody is told. */
   systemSubscriptions = 0;
   #heldBytes = 0;
+  /** Of messages that sessions which outlive their connections have yet to make safe. */
+  #unsafeBytes = 0;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #unsafeBytesMax: number;
+  readonly #lease: LeaseGate;
+  #leaseAskedAtMs = -1;
+  #withholds = false;
   #waitingToPump = new Set<Session>();
   /** The tail of what is going on for a client id: one CONNECT or end after the other. */
   readonly #turns = new Map<ClientId, Promise<unknown>>();
 
-  constructor(record: TenantRecord, makeRetained: (tenant: Tenant) => RetainedStore, clock: Clock, log: Log) {
+  constructor(
+    record: TenantRecord,
+    makeRetained: (tenant: Tenant) => RetainedStore,
+    unsafeBytesMax: number,
+    lease: LeaseGate,
+    clock: Clock,
+    log: Log,
+  ) {
     this.id = record.id;
+    this.#unsafeBytesMax = unsafeBytesMax;
+    this.#lease = lease;
     this.#clock = clock;
     this.#log = log;
     this.limits = new TenantLimits(record, clock.nowMs());
@@ -64,7 +85,21 @@ export class Tenant implements SessionHost {
   }
 
   publish(message: Message, nowMs: number): Receipt {
-    return this.routing.publish(message, nowMs);
+    const receipt = this.routing.publish(message, nowMs);
+    if (message.qos === 0) return receipt;
+    // Asked again whenever time has gone on: a process that was frozen wakes up late.
+    if (nowMs !== this.#leaseAskedAtMs) {
+      this.#leaseAskedAtMs = nowMs;
+      this.#withholds = this.#lease.state === 'lapsed' || this.#lease.state === 'lost';
+    }
+    return this.#withholds ? this.#whenHeld(receipt) : receipt;
+  }
+
+  /** Not acknowledged before it is certain that no other broker has taken over. */
+  #whenHeld(receipt: Receipt): Receipt {
+    const held = new PendingReceipt();
+    this.#lease.whenHeld(() => receipt.whenSettled(() => held.settle(receipt.reasonCode!)));
+    return held;
   }
 
   subscribe(session: Session, subscription: Subscription, isNew: boolean): void {
@@ -119,6 +154,30 @@ export class Tenant implements SessionHost {
     if (--message.holders === 0) this.#heldBytes -= message.heldBytes;
   }
 
+  owe(message: Message): void {
+    if (message.owed === 0) this.#unsafeBytes += message.heldBytes;
+    message.owe();
+  }
+
+  pay(message: Message, reasonCode: number): void {
+    message.pay(reasonCode);
+    if (message.owed === 0) this.#unsafeBytes -= message.heldBytes;
+  }
+
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
+  sharedGroup(name: string): SharedOrigin | undefined {
+    const shared = parseShared(name);
+    return typeof shared === 'object' ? this.routing.sharedGroup(shared.filter, shared.group) : undefined;
+  }
+
+  readFailed(session: Session, error: unknown): void {
+    this.#log.warn({ tenant: this.id, error }, 'stored messages could not be read, trying again');
+    this.#clock.after(readAgainMs, () => session.pump(this.#clock.nowMs()));
+  }
+
   takeDelivery(bytes: number, nowMs: number): boolean {
     const { limits } = this;
     if (!limits.outLimited) return true;
@@ -130,13 +189,14 @@ export class Tenant implements SessionHost {
   /** Counts what a client has sent; returns for how many milliseconds nothing more is to be read from it. */
   spendPublish(packetBytes: number, nowMs: number): number {
     const { limits } = this;
-    if (!limits.inLimited) return 0;
+    if (!limits.inLimited) return this.#unsafeBytes > this.#unsafeBytesMax ? unsafeWaitMs : 0;
     limits.publish.spend(1, nowMs);
     limits.bytesIn.spend(packetBytes, nowMs);
     return this.publishWaitMs(nowMs);
   }
 
   publishWaitMs(nowMs: number): number {
+    if (this.#unsafeBytes > this.#unsafeBytesMax) return unsafeWaitMs;
     return Math.max(this.limits.publish.waitMs(nowMs), this.limits.bytesIn.waitMs(nowMs));
   }
 

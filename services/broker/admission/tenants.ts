@@ -3,6 +3,7 @@ import type { Clock, Log, Metrics, TenantId } from '../../kernel/kernel.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import { type Meters, newMeters } from '../message/message.js';
+import type { LeaseGate } from './ports.js';
 import { Tenant } from './tenant.js';
 
 export interface TenantsOptions {
@@ -10,6 +11,10 @@ export interface TenantsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly unsafeBytesMax: number;
+  readonly lease: LeaseGate;
+  /** Takes over what earlier brokers have left of it. */
+  readonly restore: (tenant: Tenant) => Promise<void>;
 }
 
 /** What the meters of all tenants come to, for the operator. */
@@ -24,6 +29,7 @@ const totals: Readonly<Record<keyof Meters, readonly [name: string, help: string
   ],
   droppedOverQuota: ['shoal_messages_dropped_over_quota_total', 'Messages over a queue, memory or delivery limit'],
   refusedPublishes: ['shoal_messages_refused_total', 'Messages that access rules refused'],
+  droppedOffline: ['shoal_messages_dropped_offline_total', 'QoS 0 messages for sessions whose client is away'],
   expiredMessages: ['shoal_messages_expired_total', 'Messages that expired before delivery'],
 };
 
@@ -32,6 +38,7 @@ export class Tenants {
   /** Of tenants that are not here any more: totals never go back. */
   readonly #past = newMeters();
   readonly #tenants = new Map<TenantId, Tenant>();
+  readonly #opening = new Map<TenantId, Promise<Tenant>>();
 
   constructor(options: TenantsOptions) {
     this.#options = options;
@@ -52,11 +59,23 @@ export class Tenants {
     return this.#tenants.get(id);
   }
 
-  /** The tenant of that record, made when its first client connects. */
-  of(record: TenantRecord): Tenant {
-    const { makeRetained, clock, log } = this.#options;
-    let tenant = this.#tenants.get(record.id);
-    if (!tenant) this.#tenants.set(record.id, (tenant = new Tenant(record, makeRetained, clock, log)));
+  /** The tenant of that record: made, with the sessions that earlier brokers have left, when it is first asked for. */
+  async open(record: TenantRecord): Promise<Tenant> {
+    const known = this.#tenants.get(record.id);
+    if (known) return known;
+    let opening = this.#opening.get(record.id);
+    if (!opening) {
+      opening = this.#open(record).finally(() => this.#opening.delete(record.id));
+      this.#opening.set(record.id, opening);
+    }
+    return opening;
+  }
+
+  async #open(record: TenantRecord): Promise<Tenant> {
+    const { makeRetained, unsafeBytesMax, lease, clock, log, restore } = this.#options;
+    const tenant = new Tenant(record, makeRetained, unsafeBytesMax, lease, clock, log);
+    await restore(tenant);
+    this.#tenants.set(record.id, tenant);
     return tenant;
   }
 

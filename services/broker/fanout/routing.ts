@@ -4,7 +4,15 @@
  * a change of a wildcard forgets all.
  */
 import { TopicTree } from '../../topic/topic.js';
-import { handedOn, type Message, noSubscribers, type QoS, type Receipt } from '../message/message.js';
+import {
+  handedOn,
+  type Message,
+  noSubscribers,
+  PendingReceipt,
+  type QoS,
+  type Receipt,
+  type SharedOrigin,
+} from '../message/message.js';
 import { makePlan, type Plan } from './plan.js';
 import type { RetainedStore, Subscriber } from './ports.js';
 import { SharedGroup } from './shared-group.js';
@@ -44,7 +52,7 @@ export class Routing {
     else {
       routes.shared ??= new Map();
       let members = routes.shared.get(group);
-      if (!members) routes.shared.set(group, (members = new SharedGroup()));
+      if (!members) routes.shared.set(group, (members = new SharedGroup(`$share/${group}/${filter}`)));
       members.set(subscriber, options);
     }
     this.#forgetPlans(filter);
@@ -64,6 +72,11 @@ export class Routing {
     this.#forgetPlans(filter);
   }
 
+  /** The shared subscription of that name (`$share/group/filter`), as long as it has members. */
+  sharedGroup(filter: string, group: string): SharedOrigin | undefined {
+    return this.#tree.get(filter)?.shared?.get(group);
+  }
+
   /** Hands the message to everyone whose subscription matches, and retains it if it asks for that. */
   publish(message: Message, nowMs: number): Receipt {
     const plan = this.#plan(message.topic.text);
@@ -75,7 +88,11 @@ export class Routing {
         subscriber.deliver(message, terms, nowMs);
       }
     for (let i = 0; i < groups.length; i++) groups[i]!.deliver(message, nowMs);
-    if (message.retain) return this.retained.put(message, nowMs);
+    if (message.retain) return bothReceipts(this.retained.put(message, nowMs), message.pending);
+    if (message.qos > 0) {
+      const pending = message.pending;
+      if (pending) return pending;
+    }
     return targets.length + groups.length > 0 ? handedOn : noSubscribers;
   }
 
@@ -99,6 +116,18 @@ export class Routing {
     if (filter.includes('+') || filter.includes('#')) this.#plans.clear();
     else this.#plans.delete(filter);
   }
+}
+
+function bothReceipts(retained: Receipt, pending: Receipt | undefined): Receipt {
+  if (!pending) return retained;
+  const both = new PendingReceipt();
+  const settle = (): void => {
+    if (retained.reasonCode !== undefined && pending.reasonCode !== undefined)
+      both.settle(Math.max(retained.reasonCode, pending.reasonCode));
+  };
+  retained.whenSettled(settle);
+  pending.whenSettled(settle);
+  return both;
 }
 
 /** [MQTT-3.8.3-3] Not back to the client that published it. */

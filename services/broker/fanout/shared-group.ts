@@ -13,7 +13,12 @@ interface Member {
 
 export class SharedGroup implements SharedOrigin {
   readonly #members: Member[] = [];
+  readonly name: string;
   #next = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
 
   get size(): number {
     return this.#members.length;

@@ -13,6 +13,7 @@
  * out; otherwise the first subscriber that needs one has it encoded and all others share it.
  */
 import type { ClientId } from '../../kernel/kernel.js';
+import { PendingReceipt, type Receipt } from './receipt.js';
 
 export type QoS = 0 | 1 | 2;
 
@@ -49,6 +50,10 @@ export class Message {
   image5End = 0;
   /** How many sessions of its tenant hold it; the tenant counts its bytes once. */
   holders = 0;
+  /** How many have yet to make it safe: subscribers that have not acknowledged and stores that have not confirmed. */
+  owed = 0;
+  #receipt: PendingReceipt | undefined = undefined;
+  #worstCode = 0;
   readonly #volatile: boolean;
   #kept: Message | undefined = undefined;
 
@@ -104,6 +109,24 @@ export class Message {
   /** A view, valid as long as the message is. */
   get payload(): Buffer {
     return this.source.subarray(this.payloadStart, this.payloadEnd);
+  }
+
+  /** One more has to make it safe before its publisher is told so. Only for a message that may be held. */
+  owe(): void {
+    this.owed++;
+    this.#receipt ??= new PendingReceipt();
+  }
+
+  /** One of them has, or (0x80 and above) never will. */
+  pay(reasonCode = 0): void {
+    this.#worstCode = Math.max(this.#worstCode, reasonCode);
+    if (--this.owed === 0) this.#receipt!.settle(this.#worstCode);
+  }
+
+  /** What the publisher's acknowledgement waits for; undefined when nobody owes anything. */
+  get pending(): Receipt | undefined {
+    const held = this.#kept ?? this;
+    return held.owed > 0 ? held.#receipt : undefined;
   }
 
   /** This message as one that may be held: itself, or one shared copy of a volatile one. */

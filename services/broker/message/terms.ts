@@ -12,6 +12,8 @@ export interface DeliveryTerms {
 }
 
 export interface SharedOrigin {
+  /** `$share/group/filter`. */
+  readonly name: string;
   /**
    * Gives the message to another member: a connected one, or any when `anyone` is true. False when there is none.
    */
@@ -30,6 +32,8 @@ export interface Meters {
   droppedOverQuota: number;
   /** Messages refused because the publisher's access rules do not allow the topic. */
   refusedPublishes: number;
+  /** QoS 0 messages for sessions whose client is not connected. */
+  droppedOffline: number;
   /** Messages whose expiry passed before they could be delivered. */
   expiredMessages: number;
 }
@@ -42,5 +46,6 @@ export const newMeters = (): Meters => ({
   droppedSlowSubscriber: 0,
   droppedOverQuota: 0,
   refusedPublishes: 0,
+  droppedOffline: 0,
   expiredMessages: 0,
 });

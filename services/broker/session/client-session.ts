@@ -8,6 +8,8 @@
  *      fanout --deliver--> Outbound --Channel--> Outbox
  */
 import type { ClientId } from '../../kernel/kernel.js';
+import { parseShared } from '../../topic/topic.js';
+import { Received, StoredRoutes } from '../inbox/inbox.js';
 import type { DeliveryTerms, Message, QoS } from '../message/message.js';
 import {
   type AckType,
@@ -18,8 +20,9 @@ import {
 } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import { Inbound } from './inbound.js';
+import { DurableOutbound } from './durable-outbound.js';
 import { Outbound } from './outbound.js';
-import type { Access, SessionHost, Subscription } from './ports.js';
+import type { Access, Keeping, Restored, SessionHost, Subscription } from './ports.js';
 import { receiveSubscribe, receiveUnsubscribe } from './subscribing.js';
 
 /** A will as it waits in the session. */
@@ -48,15 +51,57 @@ export class Session {
   expirySeconds = 0;
   readonly #host: SessionHost;
   readonly #inbound: Inbound;
-  readonly #outbound: Outbound;
+  readonly #outbound: Outbound | DurableOutbound;
+  /** Present when the session is stored. */
+  readonly #durable:
+    { readonly outbound: DurableOutbound; readonly routes: StoredRoutes; readonly received: Received } | undefined;
   #access: Access;
 
-  constructor(clientId: ClientId, host: SessionHost, access: Access) {
+  /** `keeping`: for a session that outlives its connections. */
+  constructor(clientId: ClientId, host: SessionHost, access: Access, keeping?: Keeping) {
     this.clientId = clientId;
     this.#host = host;
     this.#access = access;
-    this.#inbound = new Inbound(clientId, host, access);
-    this.#outbound = new Outbound(this, host);
+    this.#durable = keeping && {
+      outbound: new DurableOutbound(this, host, keeping.partition, keeping.log),
+      routes: new StoredRoutes(keeping.partition, keeping.log),
+      received: new Received(keeping.partition, keeping.log),
+    };
+    this.#inbound = new Inbound(clientId, host, access, this.#durable?.received);
+    this.#outbound = this.#durable?.outbound ?? new Outbound(this, host);
+  }
+
+  /** Whether it is stored. */
+  get isDurable(): boolean {
+    return this.#durable !== undefined;
+  }
+
+  /** A claim has given the session a new epoch: what is stored from now on carries it. */
+  renew(epoch: number): void {
+    this.#durable?.outbound.inbox.renew(epoch);
+    this.#durable?.routes.renew(epoch);
+    this.#durable?.received.renew(epoch);
+  }
+
+  /** What an earlier owner has stored. The subscriptions get their routes. */
+  restore(restored: Restored): void {
+    this.renew(restored.epoch);
+    this.#durable!.outbound.restoreInbox(restored.born, restored.storedMessages, restored.droppedMessages);
+    this.#durable!.received.restore(restored.received);
+    this.#inbound.restore(restored.received);
+    for (const route of restored.routes) {
+      const shared = parseShared(route.filter);
+      if (typeof shared === 'string') continue;
+      const topicFilter = shared?.filter ?? route.filter;
+      const subscription = { ...route, topicFilter, group: shared?.group, replay: {} };
+      this.subscriptions.set(route.filter, subscription);
+      this.#host.subscribe(this, subscription, true);
+    }
+  }
+
+  /** Messages that a full queue has refused; of a session that is stored. */
+  get droppedMessages(): number {
+    return this.#durable?.outbound.dropped ?? 0;
   }
 
   /** A client has connected. Call it when CONNACK is in the outbox; sends what waits. */
@@ -89,6 +134,7 @@ export class Session {
       if (!access.maySubscribe(subscription.topicFilter)) {
         this.subscriptions.delete(filter);
         this.#host.unsubscribe(this, subscription);
+        this.#durable?.routes.remove(filter);
       }
   }
 
@@ -110,11 +156,11 @@ export class Session {
   }
 
   receiveSubscribe(packet: SubscribePacket, channel: Channel): void {
-    receiveSubscribe(this, this.#host, this.#access, channel, packet);
+    receiveSubscribe(this, this.#host, this.#access, channel, packet, this.#durable?.routes);
   }
 
   receiveUnsubscribe(packet: UnsubscribePacket, channel: Channel): void {
-    receiveUnsubscribe(this, this.#host, channel, packet);
+    receiveUnsubscribe(this, this.#host, channel, packet, this.#durable?.routes);
   }
 
   /** One message for this client; see `Outbound` for what happens to it. */

@@ -17,6 +17,7 @@ export class InFlight<T extends Numbered> {
   #slots: (T | undefined)[] = new Array<T | undefined>(slotsMin).fill(undefined);
   #mask = slotsMin - 1;
   #lastPacketId = 0;
+  #lastUpper = 0;
   #lastSequence = 0;
 
   get(packetId: number): T | undefined {
@@ -24,16 +25,24 @@ export class InFlight<T extends Numbered> {
     return found?.packetId === packetId ? found : undefined;
   }
 
-  /** [MQTT-2.2.1-4] An identifier that is not in use, and whose slot is free. */
-  nextPacketId(): number {
+  /** [MQTT-2.2.1-4] An identifier that is not in use, and whose slot is free; of all, or of one half of them. */
+  nextPacketId(half: 'any' | 'lower' | 'upper' = 'any'): number {
     if (this.size * 2 >= this.#slots.length) this.#grow();
-    do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
+    if (half === 'upper') {
+      do this.#lastUpper = (this.#lastUpper % 32_768) + 1;
+      while (this.#slots[(this.#lastUpper + 32_767) & this.#mask] !== undefined);
+      return this.#lastUpper + 32_767;
+    }
+    const last = half === 'any' ? 65_535 : 32_767;
+    do this.#lastPacketId = (this.#lastPacketId % last) + 1;
     while (this.#slots[this.#lastPacketId & this.#mask] !== undefined);
     return this.#lastPacketId;
   }
 
-  /** With the identifier that `nextPacketId` gave. */
+  /** With the identifier that `nextPacketId` gave, or one of an earlier life of the session. */
   add(item: T): void {
+    while (this.#slots[item.packetId & this.#mask] !== undefined || this.size * 2 >= this.#slots.length) this.#grow();
+    if (item.packetId > 32_767) this.#lastUpper = Math.max(this.#lastUpper, item.packetId - 32_767);
     item.sequence = ++this.#lastSequence;
     this.#slots[item.packetId & this.#mask] = item;
     this.size++;

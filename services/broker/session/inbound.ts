@@ -7,7 +7,8 @@
  * is not published twice.
  */
 import type { ClientId } from '../../kernel/kernel.js';
-import type { Receipt } from '../message/message.js';
+import type { Received } from '../inbox/inbox.js';
+import { handedOn, PendingReceipt, type Receipt } from '../message/message.js';
 import { type AckType, type InboundPublish, packetType, PeerFault, protocolError, reasons } from '../wire/wire.js';
 import { type Channel, receiveMaximum, topicAliasMax } from './channel.js';
 import type { Access, SessionHost } from './ports.js';
@@ -35,10 +36,19 @@ export class Inbound {
   #waiting: WaitingAck[] | undefined;
   #channel: Channel | undefined;
 
-  constructor(clientId: ClientId, host: SessionHost, access: Access) {
+  /** Stored packet identifiers of QoS 2, for a session that outlives its connections. */
+  readonly #received: Received | undefined;
+
+  constructor(clientId: ClientId, host: SessionHost, access: Access, received?: Received) {
+    this.#received = received;
     this.#clientId = clientId;
     this.#host = host;
     this.#access = access;
+  }
+
+  /** Received by an earlier owner of the session, acknowledged or not, and not released. */
+  restore(packetIds: readonly number[]): void {
+    this.#qos2 = new Map(packetIds.map((packetId) => [packetId, handedOn]));
   }
 
   setAccess(access: Access): void {
@@ -95,9 +105,20 @@ export class Inbound {
       if (channel.version !== 5 && message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, refused);
       return;
     }
-    const receipt = this.#host.publish(message, nowMs);
+    const published = this.#host.publish(message, nowMs);
+    const receipt = message.qos === 2 && this.#received ? this.#remembered(packetId, published) : published;
     if (message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, receipt);
     this.#acknowledge(type, packetId, receipt);
+  }
+
+  /** Settles when the message is safe and, after that, its packet identifier is stored. */
+  #remembered(packetId: number, published: Receipt): Receipt {
+    const both = new PendingReceipt();
+    published.whenSettled(() => {
+      const stored = this.#received!.add(packetId);
+      stored.whenSettled(() => both.settle(Math.max(published.reasonCode!, stored.reasonCode!)));
+    });
+    return both;
   }
 
   #acknowledge(type: AckType, packetId: number, receipt: Receipt): void {
@@ -128,13 +149,21 @@ export class Inbound {
     const channel = this.#channel;
     if (channel === undefined) return;
     // [MQTT-4.3.3-9] PUBREC with an error ends the exchange; before MQTT 5.0 there is no such PUBREC.
-    if (type === packetType.pubrec && reasonCode >= 0x80 && channel.version === 5) this.#qos2?.delete(packetId);
+    if (type === packetType.pubrec && reasonCode >= 0x80 && channel.version === 5) {
+      this.#qos2?.delete(packetId);
+      this.#received?.remove(packetId);
+    }
     channel.ack(type, packetId, reasonCode);
   }
 
   onPubrel(packetId: number): void {
     const known = this.#qos2?.delete(packetId) === true;
-    this.#channel?.ack(packetType.pubcomp, packetId, known ? 0x00 : 0x92); // [MQTT-4.3.3-11]
+    const channel = this.#channel;
+    // Forgotten for good before the client may use the identifier again.
+    const removed = this.#received?.remove(packetId) ?? handedOn;
+    removed.whenSettled(() => {
+      if (this.#channel === channel) channel?.ack(packetType.pubcomp, packetId, known ? 0x00 : 0x92); // [MQTT-4.3.3-11]
+    });
   }
 
   #resolveAlias(publish: InboundPublish, channel: Channel): void {

@@ -1,5 +1,6 @@
 /** What a session needs of the world. The rooms outside implement these; tests do, too. */
-import type { Message, Meters, Receipt } from '../message/message.js';
+import type { CommitLog, StoredRoute } from '../inbox/inbox.js';
+import type { Message, Meters, Receipt, SharedOrigin } from '../message/message.js';
 import type { Reason, SubscriptionRequest } from '../wire/wire.js';
 import type { Session } from './client-session.js';
 
@@ -14,6 +15,23 @@ export interface Outbox {
   readonly waitingBytes: number;
   /** Ends the connection; the client is told why where its protocol can. */
   close(reason: Reason, detail?: string): void;
+}
+
+/** Where a session that outlives its connection is kept. */
+export interface Keeping {
+  /** `tenant#client`. */
+  readonly partition: string;
+  readonly log: CommitLog;
+}
+
+/** What is stored of a session, apart from its record and its messages. */
+export interface Restored {
+  readonly epoch: number;
+  readonly born: number;
+  readonly routes: readonly StoredRoute[];
+  readonly received: readonly number[];
+  readonly storedMessages: number;
+  readonly droppedMessages: number;
 }
 
 /** May this client publish to the topic, may it subscribe to the filter (without `$share/group/`)? */
@@ -55,6 +73,16 @@ export interface SessionHost {
   /** Counts a message as held by one more session; false when the tenant holds as much as it may. */
   hold(message: Message): boolean;
   letGo(message: Message): void;
+  /** One more session that outlives its connection has to make the message safe. */
+  owe(message: Message): void;
+  /** It has; or, with 0x80 and above, never will. */
+  pay(message: Message, reasonCode: number): void;
+  /** For what happens when the store answers. */
+  nowMs(): number;
+  /** The shared subscription `$share/group/filter`, as long as it has members. */
+  sharedGroup(name: string): SharedOrigin | undefined;
+  /** Stored messages could not be read: `session.pump` is to be called again. */
+  readFailed(session: Session, error: unknown): void;
   /** Takes one message of `bytes` from the tenant's delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean;
   /** Calls `session.pump` when the delivery rate allows more. */

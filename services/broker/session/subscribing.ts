@@ -1,6 +1,7 @@
 /** SUBSCRIBE and UNSUBSCRIBE of one session: what is granted, refused, replaced, and how it is answered. */
 import { parseShared, topicFilterError } from '../../topic/topic.js';
 import { protocolError, type SubscribePacket, type SubscriptionRequest, type UnsubscribePacket } from '../wire/wire.js';
+import type { StoredRoute, StoredRoutes } from '../inbox/inbox.js';
 import type { Channel } from './channel.js';
 import { topicBytesMax } from './inbound.js';
 import type { Access, SessionHost, Subscription } from './ports.js';
@@ -15,6 +16,7 @@ export function receiveSubscribe(
   access: Access,
   channel: Channel,
   packet: SubscribePacket,
+  stored: StoredRoutes | undefined,
 ): void {
   const codes: number[] = [];
   const refusals: string[] = [];
@@ -30,14 +32,36 @@ export function receiveSubscribe(
     const isNew = !session.subscriptions.has(request.filter);
     session.subscriptions.set(request.filter, subscription); // [MQTT-3.8.4-3] Replaces, and misses nothing.
     host.subscribe(session, subscription, isNew);
+    stored?.set(routeOf(subscription));
     codes.push(subscription.qos);
     // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]; a shared subscription gets no retained messages when it is made (section 4.8.2).
     const { retainHandling, group } = subscription;
     if (group === undefined && (retainHandling === 0 || (retainHandling === 1 && isNew)))
       retainedFor.push(subscription);
   }
-  channel.suback(packet.packetId, codes, refusals[0]); // [MQTT-3.8.4-1] [MQTT-3.8.4-6]
-  for (const subscription of retainedFor) host.sendRetained(session, subscription);
+  whenStored(stored, channel, session, (reasonCode) => {
+    const answers = reasonCode < 0x80 ? codes : codes.map((code) => (code >= 0x80 ? code : 0x83));
+    channel.suback(packet.packetId, answers, refusals[0]); // [MQTT-3.8.4-1] [MQTT-3.8.4-6]
+    for (const subscription of retainedFor) host.sendRetained(session, subscription);
+  });
+}
+
+/** A subscription of a session that outlives its connection is stored before the client is told (G1). */
+function whenStored(
+  stored: StoredRoutes | undefined,
+  channel: Channel,
+  session: Session,
+  answer: (reasonCode: number) => void,
+): void {
+  if (!stored) return answer(0);
+  const receipt = stored.stored;
+  receipt.whenSettled(() => {
+    if (session.channel === channel) answer(receipt.reasonCode!);
+  });
+}
+
+function routeOf({ filter, qos, noLocal, retainAsPublished, retainHandling, id }: Subscription): StoredRoute {
+  return { filter, qos, noLocal, retainAsPublished, retainHandling, id };
 }
 
 /** A refusal: MQTT 5.0 reason code, and the words for the reason string. */
@@ -77,6 +101,7 @@ export function receiveUnsubscribe(
   host: SessionHost,
   channel: Channel,
   packet: UnsubscribePacket,
+  stored: StoredRoutes | undefined,
 ): void {
   const codes = packet.filters.map((filter) => {
     const shared = parseShared(filter);
@@ -86,7 +111,14 @@ export function receiveUnsubscribe(
     if (subscription === undefined) return 0x11; // No subscription existed.
     session.subscriptions.delete(filter);
     host.unsubscribe(session, subscription);
+    stored?.remove(filter);
     return 0x00;
   });
-  channel.unsuback(packet.packetId, codes); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+  // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+  whenStored(stored, channel, session, (reasonCode) =>
+    channel.unsuback(
+      packet.packetId,
+      codes.map((code) => Math.max(code, reasonCode)),
+    ),
+  );
 }

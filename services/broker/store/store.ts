@@ -3,4 +3,5 @@ export { DynamoAccounts } from './accounts.js';
 export { ControlLog } from './control-log.js';
 export { Lease, leaseDynamoOptions } from './lease.js';
 export { DynamoRetained } from './retained.js';
-export { DynamoSessionRecords } from './session-records.js';
+export { DynamoSessionStore } from './session-store.js';
+export { GroupCommit } from './group-commit.js';

@@ -1,0 +1,121 @@
+/**
+ * What brokers before this one have left: their sessions of one tenant, with subscriptions, stored messages and wills.
+ * Done before the first client of the tenant is let in, so that none of its messages misses a subscription.
+ *
+ * A record is adopted (owner and epoch written, by condition) before anything of it is used. Crash points: before the
+ * adoption it is found again by the next broker; after it, too, because its owner has gone then. Wills are published
+ * when all sessions are there to get them.
+ */
+import type { BrokerId, Clock, TenantId } from '../../kernel/kernel.js';
+import {
+  clientPartition,
+  compileAccess,
+  type Credential,
+  sessionEndsAtMs,
+  type SessionRecord,
+  splitUserName,
+} from '../../tenancy/tenancy.js';
+import type { CommitLog } from '../inbox/inbox.js';
+import { Session } from '../session/session.js';
+import { type Departure, willFromStored } from './departure.js';
+import type { Accounts, OwnRecord, SessionStore } from './ports.js';
+import type { Residence } from './residence.js';
+import type { Tenant } from './tenant.js';
+
+/** Sessions of one tenant that are taken over at the same time. */
+const atOnceMax = 32;
+
+export interface RestorationOptions {
+  readonly records: SessionStore;
+  readonly accounts: Accounts;
+  readonly departure: Departure;
+  readonly commitLog: CommitLog;
+  readonly clock: Clock;
+  /** When the lease of a broker that has gone ended, in milliseconds since the epoch. */
+  readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;
+}
+
+export class Restoration {
+  readonly #options: RestorationOptions;
+
+  constructor(options: RestorationOptions) {
+    this.#options = options;
+  }
+
+  async restore(tenant: Tenant): Promise<void> {
+    const restored: Residence[] = [];
+    for await (const page of this.#options.records.records(tenant.id)) {
+      const left = [...page];
+      const take = async (): Promise<void> => {
+        for (let record = left.pop(); record; record = left.pop()) {
+          const residence = await this.#restoreOne(tenant, record);
+          if (residence) restored.push(residence);
+        }
+      };
+      await Promise.all(Array.from({ length: atOnceMax }, take));
+    }
+    const { departure, clock } = this.#options;
+    for (const residence of restored) {
+      const { session, record } = residence;
+      const endsAtMs = session.expirySeconds === 0 ? 0 : record.disconnectedAtMs! + session.expirySeconds * 1000;
+      if (endsAtMs <= clock.nowMs()) departure.endSession(tenant, residence, clock.nowMs());
+      else {
+        departure.scheduleEnd(tenant, residence);
+        departure.resumeWill(tenant, residence);
+      }
+    }
+  }
+
+  async #restoreOne(tenant: Tenant, record: SessionRecord): Promise<Residence | undefined> {
+    const { records, clock, leaseEndedAtMs } = this.#options;
+    if (tenant.residences.has(record.clientId)) return undefined;
+    const nowMs = clock.nowMs();
+    // Whoever was connected when its broker died has been away since that broker's lease ended.
+    const disconnectedAtMs = record.connected
+      ? Math.min(leaseEndedAtMs(record.owner) ?? nowMs, nowMs)
+      : (record.disconnectedAtMs ?? nowMs);
+    const willAtMs = record.connected
+      ? disconnectedAtMs + (record.will?.delaySeconds ?? 0) * 1000
+      : (record.willAtMs ?? disconnectedAtMs);
+    const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs });
+    if (!adopted) return undefined;
+    const isOver = record.expirySeconds === 0 || sessionEndsAtMs(record, disconnectedAtMs) <= nowMs;
+    return this.#reside(tenant, adopted, isOver);
+  }
+
+  async #reside(tenant: Tenant, record: OwnRecord, isOver: boolean): Promise<Residence> {
+    const { records, accounts, commitLog } = this.#options;
+    const name = splitUserName(record.userName)?.name ?? '';
+    const found = await accounts.credential(tenant.id, name);
+    const credential = found ?? goneCredential(tenant.id, name);
+    const access = compileAccess(credential.grants, { clientId: record.clientId, username: name });
+    const isDurable = record.expirySeconds > 0;
+    const session = new Session(
+      record.clientId,
+      tenant,
+      access,
+      isDurable ? { partition: clientPartition(tenant.id, record.clientId), log: commitLog } : undefined,
+    );
+    session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
+    if (record.will) session.will = willFromStored(record.will);
+    if (isDurable && !isOver) session.restore(await records.load(record));
+    // What its rules have come to while nobody looked. Without a credential nobody can say.
+    if (found) session.setAccess(access);
+    const residence: Residence = {
+      session,
+      credential,
+      record,
+      noted: '',
+      connection: undefined,
+      cancelWill: undefined,
+      cancelExpiry: undefined,
+    };
+    tenant.residences.set(record.clientId, residence);
+    return residence;
+  }
+}
+
+/** Of a session whose credential has been deleted: it lives on, and no secret fits. */
+function goneCredential(tenant: TenantId, name: string): Credential {
+  return { tenant, name, secretHash: '' as Credential['secretHash'], createdAtMs: 0, revision: 0 };
+}

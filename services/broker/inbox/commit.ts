@@ -1,0 +1,62 @@
+/** What is committed together: writes of one partition of the tables `inbox` and `routes`, as the store is asked for them. */
+import type { DeliveryTerms, Message } from '../message/message.js';
+
+/** One message as it is stored: what the subscriber is owed, on the terms of the moment at which it matched. */
+export interface StoredMessage {
+  readonly message: Message;
+  readonly terms: DeliveryTerms;
+  readonly qos: 1 | 2;
+  /** QoS 2: the packet identifier under which it is sent; 0 while it is not. */
+  readonly packetId: number;
+  /** QoS 2: PUBREC has come, only PUBREL may follow. The payload is not stored any more. */
+  readonly released: boolean;
+  /** `$share/group/filter` when it came through a shared subscription. */
+  readonly shared: string | undefined;
+}
+
+export interface StoredRoute {
+  /** As the client wrote it, `$share/group/` included. */
+  readonly filter: string;
+  readonly qos: 0 | 1 | 2;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+  readonly id: number;
+}
+
+export type Write =
+  | { readonly kind: 'messages'; readonly key: string; readonly messages: readonly StoredMessage[] }
+  | { readonly kind: 'delete'; readonly key: string }
+  | { readonly kind: 'route'; readonly route: StoredRoute; readonly epoch: number }
+  | { readonly kind: 'unroute'; readonly filter: string }
+  /** Packet identifiers of QoS 2 messages received from the client and not released. */
+  | { readonly kind: 'received'; readonly packetIds: readonly number[]; readonly epoch: number };
+
+/** Has something to write. Not more than one commit of a source is under way at a time, so its writes stay in order. */
+export interface CommitSource {
+  /** `tenant#client` of the tables. */
+  readonly partition: string;
+  /** The next writes, at most `max`, of distinct keys; none when nothing is due. */
+  take(max: number, nowMs: number): readonly Write[];
+  /** All writes of the last `take` are durable. */
+  confirmed(): void;
+  /** They will never be: the store refuses them as they are. */
+  refused(): void;
+}
+
+export interface StoredPage {
+  readonly items: readonly { readonly key: string; readonly messages: readonly StoredMessage[] }[];
+  readonly more: boolean;
+}
+
+/** The store, as inboxes see it. */
+export interface CommitLog {
+  /** How long an online subscriber may take to acknowledge before its messages are stored. */
+  readonly persistDelayMs: number;
+  /** `source` has something to write; `take` follows within milliseconds. Asking twice is asking once. */
+  request(source: CommitSource): void;
+  /** As `request`, when `persistDelayMs` are over. */
+  requestLater(source: CommitSource): void;
+  /** Stored messages with a key above `after` and up to `upTo`, in order; some of them. */
+  read(partition: string, after: string, upTo: string): Promise<StoredPage>;
+}

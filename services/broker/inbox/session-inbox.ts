@@ -1,0 +1,335 @@
+/**
+ * The memory side of one session's stored messages: what is stored, what has to be, what may be deleted, and where
+ * reading goes on. It decides; the commit log writes. Who calls it: the session's outbound half, and the commit log.
+ *
+ *      accept -> fresh -> writing -> stored -> done -> item deleted when all of it are
+ *                  \_________\_________\____ acknowledged by the client
+ *
+ * A message is *safe*, and its publisher told so, as soon as it is stored or done, whichever comes first (G1).
+ *
+ * Items are keyed `m`, epoch, counter: in order, never used twice, and those of a later owner behind those of an
+ * earlier one. Messages are written in the order in which they came; several QoS 1 messages share an item, a QoS 2
+ * message has one of its own, which is written again when its state changes (packet identifier, PUBREC).
+ *
+ * What does not fit into memory is *spilled*: stored, forgotten, and read again page by page (G7). Crash points and
+ * interleavings looked after:
+ *  - crash before a commit is confirmed: the publisher has no acknowledgement and sends again;
+ *  - crash after it, before the client's acknowledgement or the delete: delivered again (QoS 1), or completed under
+ *    the stored packet identifier (QoS 2);
+ *  - acknowledged while the write is under way: the delete follows in a later commit, never in the same;
+ *  - a page that is read while a commit is under way: nothing above the last confirmed key is taken from it, what is
+ *    above is still in memory;
+ *  - a write whose answer is lost is repeated with the same key and content;
+ *  - an item of an earlier life of the client id has an epoch below `born` and is not read.
+ */
+import { BoundedFifo } from '../../kernel/kernel.js';
+import type { CommitLog, CommitSource, StoredMessage, Write } from './commit.js';
+import { type Delivery, newDelivery, newStoredItem, type StoredItem } from './delivery.js';
+
+/** What the session is told. */
+export interface InboxOwner {
+  /** How the item of a QoS 2 message says: it may be sent under its packet identifier, or be released. */
+  onStored(delivery: Delivery): void;
+  /** One that owed its safety does so no more; 0x80 and above: it could not be stored. */
+  onSafe(delivery: Delivery, reasonCode: number): void;
+  /** Everything that came so far is stored or done. */
+  onAllStored(): void;
+  /** As the stored terms say, with whatever of them only memory knows (the shared subscription's members). */
+  restore(stored: StoredMessage): StoredMessage;
+}
+
+/** Small enough that a page of some items is a bounded bite of memory, large enough to share the price of an item. */
+const itemBytesMax = 32 << 10;
+const itemMessagesMax = 500;
+
+const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
+
+const keyOf = (epoch: number, counter: number): string =>
+  `m${epoch.toString(16).padStart(10, '0')}${counter.toString(16).padStart(10, '0')}`;
+
+export class Inbox implements CommitSource {
+  readonly partition: string;
+  /** Messages accepted and not done, in memory or not. */
+  unfinished = 0;
+  readonly #log: CommitLog;
+  readonly #owner: InboxOwner;
+  /** Not given to the log yet, in order; those done meanwhile are skipped when their turn comes. */
+  #fresh = new BoundedFifo<Delivery>({ itemsMax: Infinity, bytesMax: Infinity }, sizeOf);
+  #freshOpen = 0;
+  #urgent = false;
+  #writing: { write: Write; deliveries: readonly Delivery[] }[] = [];
+  readonly #rewrites = new Set<Delivery>();
+  readonly #deletes = new Set<string>();
+  /** Items that deliveries in memory belong to, or that are done in part. */
+  readonly #items = new Map<string, StoredItem>();
+  #epoch = 0;
+  #counter = 0;
+  #confirmedKey = '';
+  /** Stored messages that are not in memory begin behind this key. */
+  #unreadAfter: string | undefined;
+  #reading = false;
+
+  constructor(partition: string, log: CommitLog, owner: InboxOwner) {
+    this.partition = partition;
+    this.#log = log;
+    this.#owner = owner;
+  }
+
+  /** A claim of the session has given it a new epoch. `born`: where its own items begin. */
+  renew(epoch: number): void {
+    this.#epoch = epoch;
+    this.#counter = 0;
+  }
+
+  /** After a restart: `count` messages are in the table, the first of them behind the epoch at which the session began. */
+  restore(born: number, count: number): void {
+    this.unfinished = count;
+    if (count > 0) {
+      this.#unreadAfter = keyOf(born, 0);
+      this.#confirmedKey = keyOf(this.#epoch, 0);
+    }
+  }
+
+  /** Whether messages wait outside memory, or would have to. */
+  get hasUnread(): boolean {
+    return this.#unreadAfter !== undefined;
+  }
+
+  get allStored(): boolean {
+    return this.#freshOpen === 0 && this.#writing.every(({ write }) => write.kind !== 'messages');
+  }
+
+  /** `urgent`: to be stored now, not after the delay. */
+  accept(delivery: Delivery, urgent: boolean): void {
+    this.unfinished++;
+    this.#freshOpen++;
+    this.#fresh.push(delivery);
+    if (urgent) this.storeNow();
+    else this.#log.requestLater(this);
+  }
+
+  storeNow(): void {
+    this.#urgent = true;
+    this.#log.request(this);
+  }
+
+  /** The item of a QoS 2 message has to say what has changed; `onStored` follows. */
+  rewrite(delivery: Delivery): void {
+    if (delivery.stage === 'fresh') return this.storeNow();
+    this.#rewrites.add(delivery);
+    this.#log.request(this);
+  }
+
+  /** The client has it, or it need not have it any more. */
+  done(delivery: Delivery): void {
+    const { stage } = delivery;
+    if (stage === 'done') return;
+    delivery.stage = 'done';
+    this.unfinished--;
+    this.#rewrites.delete(delivery);
+    if (stage === 'fresh') {
+      this.#freshOpen--;
+      while (this.#fresh.peek()?.stage === 'done') this.#fresh.shift();
+    }
+    if (stage !== 'stored') this.#owner.onSafe(delivery, 0);
+    else this.#doneInItem(delivery.item!, delivery.index);
+  }
+
+  /** The session ends: nobody is owed anything any more. */
+  end(): void {
+    for (const delivery of [...this.#fresh, ...this.#writing.flatMap(({ deliveries }) => deliveries)])
+      this.done(delivery);
+  }
+
+  #doneInItem(item: StoredItem, index: number): void {
+    item.done.add(index);
+    item.held.delete(index);
+    if (item.done.size < item.size) return;
+    this.#items.delete(item.key);
+    this.#deletes.add(item.key);
+    this.#log.request(this);
+  }
+
+  take(max: number, nowMs: number): readonly Write[] {
+    const taken: { write: Write; deliveries: readonly Delivery[] }[] = [];
+    for (const key of this.#deletes) {
+      if (taken.length >= max) break;
+      this.#deletes.delete(key);
+      taken.push({ write: { kind: 'delete', key }, deliveries: [] });
+    }
+    for (const delivery of this.#rewrites) {
+      if (taken.length >= max) break;
+      if (delivery.stage !== 'stored') continue; // Its first write is under way.
+      this.#rewrites.delete(delivery);
+      taken.push(this.#pack(delivery.item!.key, [delivery]));
+    }
+    const dueMs = this.#urgent ? Infinity : nowMs - this.#log.persistDelayMs;
+    while (taken.length < max) {
+      const deliveries = this.#takeFresh(dueMs);
+      if (deliveries.length === 0) break;
+      const key = keyOf(this.#epoch, ++this.#counter);
+      const item = newStoredItem(key, deliveries.length);
+      deliveries.forEach((delivery, index) => {
+        delivery.stage = 'writing';
+        delivery.item = item;
+        delivery.index = index;
+      });
+      taken.push(this.#pack(key, deliveries));
+    }
+    if (this.#freshOpen === 0) this.#urgent = false;
+    this.#writing = taken;
+    return taken.map(({ write }) => write);
+  }
+
+  /** The next that share an item. */
+  #takeFresh(dueMs: number): Delivery[] {
+    const taken: Delivery[] = [];
+    let bytes = 0;
+    for (let next = this.#fresh.peek(); next; next = this.#fresh.peek()) {
+      if (next.stage === 'done') {
+        this.#fresh.shift();
+        continue;
+      }
+      const first = taken[0];
+      if (next.arrivedAtMs > dueMs) break;
+      if (first && (next.qos === 2 || first.qos === 2 || next.spilled !== first.spilled)) break;
+      if (first && (bytes + next.message.heldBytes > itemBytesMax || taken.length >= itemMessagesMax)) break;
+      bytes += next.message.heldBytes;
+      taken.push(next);
+      this.#fresh.shift();
+      this.#freshOpen--;
+    }
+    return taken;
+  }
+
+  #pack(key: string, deliveries: readonly Delivery[]): { write: Write; deliveries: readonly Delivery[] } {
+    const messages = deliveries.map(({ message, terms, qos, packetId, released }) => ({
+      message,
+      terms,
+      qos,
+      packetId,
+      released,
+      shared: terms.group?.name,
+    }));
+    return { write: { kind: 'messages', key, messages }, deliveries };
+  }
+
+  confirmed(): void {
+    const written = this.#writing;
+    this.#writing = [];
+    for (const { write, deliveries } of written) if (write.kind === 'messages') this.#stored(write, deliveries);
+    if (this.#hasMore) this.#log.request(this);
+    else if (this.#freshOpen > 0) this.#log.requestLater(this);
+    if (this.#freshOpen === 0) this.#owner.onAllStored();
+  }
+
+  get #hasMore(): boolean {
+    return this.#deletes.size > 0 || this.#rewrites.size > 0 || (this.#urgent && this.#freshOpen > 0);
+  }
+
+  #stored(write: Extract<Write, { kind: 'messages' }>, deliveries: readonly Delivery[]): void {
+    const item = deliveries[0]!.item!;
+    if (item.key > this.#confirmedKey) this.#confirmedKey = item.key;
+    const forgotten = deliveries.every(({ spilled, stage }) => spilled && stage === 'writing');
+    if (!forgotten) this.#items.set(item.key, item);
+    deliveries.forEach((delivery, i) => {
+      const { packetId, released } = write.messages[i]!;
+      delivery.storedPacketId = packetId;
+      delivery.storedReleased = released;
+      const { stage } = delivery;
+      if (stage === 'writing') {
+        delivery.stage = 'stored';
+        this.#owner.onSafe(delivery, 0);
+      } else if (stage === 'done') return this.#doneInItem(item, delivery.index);
+      if (delivery.spilled) return this.#spilled(item.key);
+      item.held.add(delivery.index);
+      if (delivery.packetId !== packetId || delivery.released !== released) this.#rewrites.add(delivery);
+      else if (delivery.qos === 2) this.#owner.onStored(delivery);
+    });
+  }
+
+  /** Something of this item is in the table and not in memory. */
+  #spilled(key: string): void {
+    const before = `${key.slice(0, -10)}${(parseInt(key.slice(-10), 16) - 1).toString(16).padStart(10, '0')}`;
+    if (this.#unreadAfter === undefined || before < this.#unreadAfter) this.#unreadAfter = before;
+  }
+
+  refused(): void {
+    const written = this.#writing;
+    this.#writing = [];
+    for (const { deliveries } of written)
+      for (const delivery of deliveries)
+        if (delivery.stage === 'writing') {
+          delivery.stage = 'done';
+          this.unfinished--;
+          this.#owner.onSafe(delivery, 0x83); // Implementation specific error
+        }
+    if (this.#hasMore) this.#log.request(this);
+  }
+
+  /** A delivery that is stored leaves memory. */
+  forget(delivery: Delivery): void {
+    delivery.spilled = true;
+    if (delivery.stage !== 'stored') return;
+    delivery.item!.held.delete(delivery.index);
+    this.#spilled(delivery.item!.key);
+  }
+
+  /** Those accepted that are not stored yet and that nobody but the inbox holds come back, in order, as far as `fits`. */
+  unspill(fits: (delivery: Delivery) => boolean): 'all' | 'some' {
+    const writing = this.#writing.flatMap(({ deliveries }) => deliveries);
+    for (const delivery of [...writing, ...this.#fresh]) {
+      if (!delivery.spilled || (delivery.stage !== 'writing' && delivery.stage !== 'fresh')) continue;
+      if (!fits(delivery)) return 'some';
+      delivery.spilled = false;
+    }
+    return 'all';
+  }
+
+  /** The next stored messages that are not in memory, as deliveries that are stored. One call at a time. */
+  async read(nowMs: () => number): Promise<Delivery[]> {
+    if (this.#reading || this.#unreadAfter === undefined) return [];
+    this.#reading = true;
+    const after = this.#unreadAfter;
+    const upTo = this.#confirmedKey;
+    try {
+      if (upTo <= after) {
+        this.#unreadAfter = undefined;
+        return [];
+      }
+      const page = await this.#log.read(this.partition, after, upTo);
+      const found: Delivery[] = [];
+      for (const { key, messages } of page.items) found.push(...this.#readItem(key, messages, nowMs()));
+      const last = page.items.at(-1)?.key;
+      if (page.more) this.#unreadAfter = last ?? after;
+      else if (this.#confirmedKey > upTo) this.#unreadAfter = upTo;
+      else this.#unreadAfter = undefined;
+      return found;
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  #readItem(key: string, messages: readonly StoredMessage[], nowMs: number): Delivery[] {
+    if (this.#deletes.has(key)) return [];
+    let item = this.#items.get(key);
+    if (!item) this.#items.set(key, (item = newStoredItem(key, messages.length)));
+    const found: Delivery[] = [];
+    messages.forEach((stored, index) => {
+      if (item.done.has(index) || item.held.has(index)) return;
+      item.held.add(index);
+      const { message, terms, qos, packetId, released } = this.#owner.restore(stored);
+      found.push({
+        ...newDelivery(message, terms, qos, nowMs),
+        released,
+        packetId,
+        stage: 'stored',
+        item,
+        index,
+        storedPacketId: packetId,
+        storedReleased: released,
+      });
+    });
+    return found;
+  }
+}

@@ -1,0 +1,342 @@
+/**
+ * Messages on their way to a client whose session outlives its connection: as `Outbound`, with an inbox behind it.
+ *
+ *      deliver -> inbox (order, storage) -> queue (bounded memory) -> in flight -> PUBACK / PUBCOMP -> inbox.done
+ *
+ * QoS 1 is sent at once and stored only if the client does not acknowledge within the delay, is away, or the queue in
+ * memory is full. A QoS 2 message is sent only when its item says under which packet identifier, and PUBREL follows
+ * PUBREC only when the item says that: whatever the client has seen of an exchange is known after a crash (G4).
+ *
+ * Packet identifiers of QoS 2 are of the upper half, those of QoS 1 of the lower: after a crash those of QoS 1 are given
+ * out anew, and must not meet a stored one that has not been read yet.
+ *
+ * Overflow (G7): a message that finds `queuedMessagesPerSession` waiting is dropped and counted; QoS 0 is dropped when
+ * the client is away. Memory is bounded by the queue: what does not fit is read again from the inbox.
+ */
+import { BoundedFifo } from '../../kernel/kernel.js';
+import {
+  type CommitLog,
+  type Delivery,
+  Inbox,
+  type InboxOwner,
+  newDelivery,
+  type StoredMessage,
+} from '../inbox/inbox.js';
+import type { DeliveryTerms, Message, QoS } from '../message/message.js';
+import { packetType } from '../wire/wire.js';
+import type { Channel } from './channel.js';
+import type { Session } from './client-session.js';
+import { InFlight } from './in-flight.js';
+import type { SessionHost } from './ports.js';
+
+/** What of a queue is in memory: some round trips of the largest window. */
+const memoryMessagesMax = 1000;
+const memoryBytesMax = 512 << 10;
+
+const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
+
+/** How a message was under way when memory let it go. */
+interface Remembered {
+  readonly packetId: number;
+  readonly released: boolean;
+}
+
+const placeOf = ({ item, index }: Delivery): string => `${item!.key}/${index}`;
+
+export class DurableOutbound implements InboxOwner {
+  readonly inbox: Inbox;
+  /** Messages a full queue has refused. */
+  dropped = 0;
+  readonly #session: Session;
+  readonly #host: SessionHost;
+  readonly #inFlight = new InFlight<Delivery>();
+  /** Next to be sent; everything behind it is in the inbox only while `#behind`. */
+  readonly #queue = new BoundedFifo<Delivery>({ itemsMax: memoryMessagesMax, bytesMax: memoryBytesMax }, sizeOf);
+  #behind = false;
+  #refilling = false;
+  /** Sent before memory let them go, by place in the inbox. */
+  readonly #remembered = new Map<string, Remembered>();
+  #resend: number[] = [];
+  #roomListeners: (() => void)[] | undefined;
+
+  constructor(session: Session, host: SessionHost, partition: string, log: CommitLog) {
+    this.#session = session;
+    this.#host = host;
+    this.inbox = new Inbox(partition, log, this);
+  }
+
+  /** After a restart: `count` messages wait in the table. */
+  restoreInbox(born: number, count: number, dropped: number): void {
+    this.inbox.restore(born, count);
+    this.dropped = dropped;
+    this.#behind = true;
+  }
+
+  get queuedMessages(): number {
+    return this.inbox.unfinished - this.#inFlight.size;
+  }
+
+  get inFlightMessages(): number {
+    return this.#inFlight.size;
+  }
+
+  get windowOpen(): boolean {
+    const channel = this.#session.channel;
+    return (
+      channel !== undefined &&
+      !this.#behind &&
+      this.#queue.length === 0 &&
+      this.#resend.length === 0 &&
+      this.#inFlight.size < channel.window &&
+      !channel.congested
+    );
+  }
+
+  deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
+    const qos = Math.min(message.qos, terms.qos) as QoS; // [MQTT-3.8.4-8]
+    const { meters } = this.#host;
+    const channel = this.#session.channel;
+    if (qos === 0) {
+      if (channel === undefined) meters.droppedOffline++;
+      else this.#deliver0(channel, message, terms, nowMs);
+      return;
+    }
+    if (this.inbox.unfinished >= this.#host.limits.queuedMessagesPerSession + (channel?.window ?? 0)) {
+      this.dropped++;
+      meters.droppedOverQuota++;
+      return;
+    }
+    const delivery = newDelivery(message.keep(), terms, qos, nowMs);
+    this.#host.owe(delivery.message);
+    if (channel === undefined || this.#behind || !this.#queue.fits(sizeOf(delivery))) {
+      this.#behind = true;
+      delivery.spilled = true;
+      this.inbox.accept(delivery, true);
+      return;
+    }
+    this.inbox.accept(delivery, qos === 2);
+    this.#queue.push(delivery);
+    if (this.#queue.length === 1) this.pump(nowMs);
+  }
+
+  #deliver0(channel: Channel, message: Message, terms: DeliveryTerms, nowMs: number): void {
+    const { meters } = this.#host;
+    if (!this.#host.takeDelivery(message.payloadBytes, nowMs)) {
+      meters.droppedOverQuota++;
+      return;
+    }
+    const sent = channel.publish0(message, terms, nowMs);
+    if (sent === 'sent') {
+      meters.messagesSent++;
+      meters.bytesSent += message.payloadEnd - message.payloadStart;
+    } else if (sent === 'too-slow') meters.droppedSlowSubscriber++;
+  }
+
+  pump(nowMs: number): void {
+    const channel = this.#session.channel;
+    if (channel === undefined) return;
+    this.#resendSome(channel, nowMs);
+    while (this.#resend.length === 0 && this.#queue.length > 0) {
+      if (this.#inFlight.size >= channel.window || channel.congested) break;
+      const next = this.#queue.peek()!;
+      if (next.stage !== 'done' && !this.#host.takeDelivery(next.message.payloadBytes, nowMs)) {
+        this.#host.pumpLater(this.#session);
+        break;
+      }
+      this.#queue.shift();
+      if (next.stage !== 'done') this.#start(channel, next, nowMs);
+    }
+    if (this.#behind && !this.#refilling && this.#queue.length < memoryMessagesMax / 4) void this.#refill();
+    if (this.hasRoom) this.#callRoomListeners();
+  }
+
+  /** Takes a place in the window: QoS 1 is sent, QoS 2 when its item says so. */
+  #start(channel: Channel, delivery: Delivery, nowMs: number): void {
+    const known = delivery.packetId !== 0;
+    if (!delivery.released && delivery.message.expiresAtMs <= nowMs && !known) {
+      this.#host.meters.expiredMessages++; // [MQTT-3.3.2-5]
+      return this.inbox.done(delivery);
+    }
+    if (!known) delivery.packetId = this.#inFlight.nextPacketId(delivery.qos === 2 ? 'upper' : 'lower');
+    this.#inFlight.add(delivery);
+    if (delivery.qos === 1) this.#send(channel, delivery, known, nowMs);
+    else if (known && delivery.storedPacketId === delivery.packetId) this.#advance(channel, delivery, true, nowMs);
+    else this.inbox.rewrite(delivery);
+  }
+
+  #send(channel: Channel, delivery: Delivery, dup: boolean, nowMs: number): void {
+    const { message, terms, qos, packetId } = delivery;
+    // [MQTT-3.1.2-25] A message the client cannot take counts as delivered.
+    if (channel.publish(message, terms, qos, packetId, dup, nowMs) === 'too-large')
+      return this.#finish(packetId, nowMs);
+    const { meters } = this.#host;
+    meters.messagesSent++;
+    meters.bytesSent += message.payloadEnd - message.payloadStart;
+  }
+
+  /** A QoS 2 message goes as far as its item says. [MQTT-4.3.3-4] [MQTT-4.3.3-6] */
+  #advance(channel: Channel, delivery: Delivery, dup: boolean, nowMs: number): void {
+    if (delivery.released) {
+      if (delivery.storedReleased) channel.ack(packetType.pubrel, delivery.packetId, 0);
+    } else if (delivery.storedPacketId === delivery.packetId) this.#send(channel, delivery, dup, nowMs);
+  }
+
+  onStored(delivery: Delivery): void {
+    const channel = this.#session.channel;
+    if (!channel || this.#inFlight.get(delivery.packetId) !== delivery || this.#resend.includes(delivery.packetId))
+      return;
+    this.#advance(channel, delivery, false, this.#host.nowMs());
+  }
+
+  onSafe(delivery: Delivery, reasonCode: number): void {
+    this.#host.pay(delivery.message, reasonCode);
+  }
+
+  onAllStored(): void {
+    if (this.#session.channel === undefined) this.#park();
+    else if (this.#behind) this.pump(this.#host.nowMs());
+  }
+
+  /** Nobody is there and everything is stored: memory lets it go. */
+  #park(): void {
+    if (this.#refilling) return; // What is being read comes first, see `#refill`.
+    const inFlight = this.#inFlight.inOrder();
+    if (inFlight.length === 0 && this.#queue.length === 0) return;
+    if ([...inFlight, ...this.#queue].some(({ stage }) => stage === 'fresh' || stage === 'writing')) return;
+    for (const delivery of inFlight) {
+      this.#remembered.set(placeOf(delivery), { packetId: delivery.packetId, released: delivery.released });
+      this.#inFlight.delete(delivery.packetId);
+      this.inbox.forget(delivery);
+    }
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift())
+      if (next.stage !== 'done') this.inbox.forget(next);
+    this.#behind = true;
+  }
+
+  /** The next part of what is not in memory: from the table, then what has not been stored yet. */
+  async #refill(): Promise<void> {
+    this.#refilling = true;
+    try {
+      while (this.#behind && this.#queue.length < memoryMessagesMax / 4 && this.#session.channel) {
+        if (!this.inbox.hasUnread) {
+          const all = this.inbox.unspill((delivery) => this.#queue.push(delivery));
+          if (all === 'all') this.#behind = false;
+          break;
+        }
+        // A page is in memory whatever the queue's bound says: it has one of its own.
+        const page = await this.inbox.read(() => this.#host.nowMs());
+        this.#queue.itemsMax = this.#queue.bytesMax = Infinity;
+        for (const delivery of page) this.#queue.push(this.#recall(delivery));
+        this.#queue.itemsMax = memoryMessagesMax;
+        this.#queue.bytesMax = memoryBytesMax;
+      }
+    } catch (error) {
+      this.#host.readFailed(this.#session, error);
+      return;
+    } finally {
+      this.#refilling = false;
+    }
+    if (this.#session.channel) this.pump(this.#host.nowMs());
+    else if (this.inbox.allStored) this.#park();
+  }
+
+  #recall(delivery: Delivery): Delivery {
+    const place = placeOf(delivery);
+    const remembered = this.#remembered.get(place);
+    if (!remembered) return delivery;
+    this.#remembered.delete(place);
+    delivery.packetId = remembered.packetId;
+    delivery.released = remembered.released;
+    return delivery;
+  }
+
+  restore(stored: StoredMessage): StoredMessage {
+    if (stored.shared === undefined) return stored;
+    const group = this.#host.sharedGroup(stored.shared);
+    return group ? { ...stored, terms: { ...stored.terms, group } } : stored;
+  }
+
+  startResending(): void {
+    this.#resend = this.#inFlight
+      .inOrder()
+      .map(({ packetId }) => packetId)
+      .reverse();
+  }
+
+  #resendSome(channel: Channel, nowMs: number): void {
+    while (this.#resend.length > 0 && !channel.congested) {
+      if (this.#inFlight.size - this.#resend.length >= channel.window) return;
+      const delivery = this.#inFlight.get(this.#resend.pop()!);
+      if (delivery === undefined) continue;
+      if (delivery.qos === 1) this.#send(channel, delivery, true, nowMs);
+      else this.#advance(channel, delivery, true, nowMs);
+    }
+  }
+
+  onPuback(packetId: number, nowMs: number): void {
+    if (this.#inFlight.get(packetId)?.qos === 1) this.#finish(packetId, nowMs);
+  }
+
+  onPubrec(packetId: number, reasonCode: number, nowMs: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.qos !== 2) this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
+    else if (reasonCode >= 0x80)
+      this.#finish(packetId, nowMs); // Section 4.3.3: the exchange ends here.
+    else if (delivery.storedReleased) this.#session.channel?.ack(packetType.pubrel, packetId, 0);
+    else if (!delivery.released) {
+      delivery.released = true;
+      this.inbox.rewrite(delivery);
+    }
+  }
+
+  onPubcomp(packetId: number, nowMs: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.qos === 2 && delivery.released) this.#finish(packetId, nowMs);
+  }
+
+  #finish(packetId: number, nowMs: number): void {
+    const delivery = this.#inFlight.get(packetId)!;
+    this.#inFlight.delete(packetId);
+    this.inbox.done(delivery);
+    if (this.#queue.length > 0 || this.#behind || this.#resend.length > 0 || this.#roomListeners) this.pump(nowMs);
+  }
+
+  get hasRoom(): boolean {
+    const channel = this.#session.channel;
+    return channel !== undefined && !channel.congested && !this.#behind && this.#queue.length <= memoryMessagesMax / 2;
+  }
+
+  whenRoom(listener: () => void): void {
+    if (this.hasRoom || this.#session.channel === undefined) listener();
+    else (this.#roomListeners ??= []).push(listener);
+  }
+
+  #callRoomListeners(): void {
+    const listeners = this.#roomListeners;
+    this.#roomListeners = undefined;
+    for (const listener of listeners ?? []) listener();
+  }
+
+  /** Nobody acknowledges any more: what is not stored is stored now. */
+  onDetached(): void {
+    this.#resend = [];
+    this.#callRoomListeners();
+    this.inbox.storeNow();
+  }
+
+  /** As in `Outbound`, for what is in memory; QoS 2 messages that have begun stay. [MQTT-4.8.2-5] */
+  handOnShared(sessionEnds: boolean, nowMs: number): void {
+    const handedOn = (delivery: Delivery): boolean =>
+      delivery.stage !== 'done' &&
+      delivery.terms.group !== undefined &&
+      delivery.terms.group.handOn(delivery.message, sessionEnds, nowMs);
+    for (const delivery of this.#inFlight.inOrder())
+      if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) {
+        this.#inFlight.delete(delivery.packetId);
+        this.inbox.done(delivery);
+      }
+    for (const delivery of this.#queue.extract((waiting) => handedOn(waiting) || sessionEnds))
+      this.inbox.done(delivery);
+    if (sessionEnds) this.inbox.end();
+  }
+}

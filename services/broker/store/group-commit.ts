@@ -1,0 +1,228 @@
+/**
+ * Where everything that sessions store is written: what all of them have to write within a few milliseconds goes out
+ * together, 25 writes a call, several calls under way. A source has at most one commit under way, so its writes stay in
+ * order; calls of different sources pass each other.
+ *
+ *      request -> dirty -> (collected for `collectMs`, or 25) -> call -> confirmed, once all its writes are
+ *
+ * A call that fails is made again until it succeeds, with jitter, for as long as DynamoDB takes: the publishers wait
+ * for their acknowledgements meanwhile, and what they may have unacknowledged is bounded. Writes are puts and deletes of
+ * whole items, so that one whose answer was lost may simply be repeated.
+ */
+import type { Clock, Counter, Log, Metrics } from '../../kernel/kernel.js';
+import { type Dynamo, DynamoRejected, type TableWrite } from '../../dynamo/dynamo.js';
+import type { CommitLog, CommitSource, StoredPage } from '../inbox/inbox.js';
+import { itemOf, messagesFromItem } from './inbox-item.js';
+
+const collectMs = 4;
+const writesMax = 25;
+/** Hides the way to DynamoDB and back at about 1000 calls a second. */
+const callsInFlightMax = 8;
+/** One attempt; DynamoDB answers in 10 ms. */
+const deadlineMs = 3000;
+const retryMsMax = 1000;
+/** At most 1 MB in any case: DynamoDB's own limit for a page. */
+const readItemsMax = 16;
+
+interface Share {
+  readonly source: CommitSource;
+  left: number;
+}
+
+export interface GroupCommitOptions {
+  readonly dynamo: Dynamo;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly persistDelayMs: number;
+  /** Nothing is written by a broker whose lease is over. */
+  readonly isHeld: () => boolean;
+}
+
+export class GroupCommit implements CommitLog {
+  readonly persistDelayMs: number;
+  readonly #options: GroupCommitOptions;
+  readonly #dirty = new Set<CommitSource>();
+  readonly #busy = new Set<CommitSource>();
+  /** Asked for again while they were busy. */
+  readonly #again = new Set<CommitSource>();
+  #later = new Set<CommitSource>();
+  #laterArmed = false;
+  #armed = false;
+  #callsInFlight = 0;
+  readonly #calls: Counter;
+  readonly #writes: Counter;
+  readonly #failures: Counter;
+  #failing: string | undefined;
+  #closed = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: GroupCommitOptions) {
+    this.#options = options;
+    this.persistDelayMs = options.persistDelayMs;
+    const { metrics } = options;
+    this.#calls = metrics.counter('shoal_commits_total', 'Calls that stored messages, subscriptions and states');
+    this.#writes = metrics.counter('shoal_commit_writes_total', 'Items written or deleted by them');
+    this.#failures = metrics.counter('shoal_commit_failures_total', 'Calls of these that failed and were repeated');
+    metrics.gauge('shoal_commits_waiting', 'Sessions that wait for something to be stored', () => this.#waiting);
+  }
+
+  get #waiting(): number {
+    return this.#dirty.size + this.#busy.size;
+  }
+
+  request(source: CommitSource): void {
+    if (this.#busy.has(source)) this.#again.add(source);
+    else {
+      this.#dirty.add(source);
+      if (this.#armed) return;
+      this.#armed = true;
+      this.#options.clock.after(collectMs, () => {
+        this.#armed = false;
+        this.#send();
+      });
+    }
+  }
+
+  requestLater(source: CommitSource): void {
+    this.#later.add(source);
+    if (this.#laterArmed) return;
+    this.#laterArmed = true;
+    // Twice as often as the delay: a message waits one and a half of it at most.
+    this.#options.clock.after(Math.max(1, this.persistDelayMs / 2), () => {
+      this.#laterArmed = false;
+      const sources = this.#later;
+      this.#later = new Set();
+      for (const waiting of sources) this.request(waiting);
+    });
+  }
+
+  /** Resolves when nothing is left to be stored. */
+  settled(): Promise<void> {
+    for (const source of this.#later) this.request(source);
+    if (this.#waiting === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Nothing more is written. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  #send(): void {
+    while (this.#callsInFlight < callsInFlightMax && this.#dirty.size > 0 && !this.#closed) {
+      const writes: TableWrite[] = [];
+      const shares = new Map<TableWrite, Share>();
+      const nowMs = this.#options.clock.nowMs();
+      for (const source of this.#dirty) {
+        if (writes.length >= writesMax) break;
+        this.#dirty.delete(source);
+        const taken = source.take(writesMax - writes.length, nowMs);
+        if (taken.length === 0) {
+          source.confirmed(); // Not due yet, or done meanwhile: it asks again as long as it has something.
+          continue;
+        }
+        this.#busy.add(source);
+        const share: Share = { source, left: taken.length };
+        for (const write of taken) {
+          const tableWrite = itemOf(source.partition, write);
+          writes.push(tableWrite);
+          shares.set(tableWrite, share);
+        }
+      }
+      if (writes.length > 0) void this.#call(writes, shares);
+    }
+    if (this.#waiting === 0) for (const listener of this.#idle.splice(0)) listener();
+  }
+
+  async #call(all: readonly TableWrite[], shares: ReadonlyMap<TableWrite, Share>): Promise<void> {
+    this.#callsInFlight++;
+    let left = all;
+    for (let tries = 0; left.length > 0; tries++) {
+      if (tries > 0) await this.#pause(tries);
+      if (this.#closed) return;
+      if (!this.#options.isHeld()) continue;
+      left = await this.#attempt(left, shares);
+    }
+    this.#callsInFlight--;
+    this.#send();
+  }
+
+  /** What is left to be written. */
+  async #attempt(
+    writes: readonly TableWrite[],
+    shares: ReadonlyMap<TableWrite, Share>,
+  ): Promise<readonly TableWrite[]> {
+    try {
+      this.#calls.add();
+      const unprocessed = new Set(await this.#options.dynamo.batchWriteOnce(writes, { deadlineMs }));
+      this.#writes.add(writes.length - unprocessed.size);
+      this.#failing = undefined;
+      for (const write of writes) if (!unprocessed.has(write)) this.#written(shares.get(write)!);
+      return [...unprocessed];
+    } catch (error) {
+      this.#failures.add();
+      if (error instanceof DynamoRejected) return this.#isolate(writes, shares, error);
+      this.#tellOnce(error);
+      return writes;
+    }
+  }
+
+  /** One write that DynamoDB will never take must not hold up the others: each alone, and the culprit is given up. */
+  async #isolate(
+    writes: readonly TableWrite[],
+    shares: ReadonlyMap<TableWrite, Share>,
+    error: DynamoRejected,
+  ): Promise<readonly TableWrite[]> {
+    if (writes.length === 1) {
+      this.#options.log.error({ error }, 'something that DynamoDB does not take was not stored');
+      const { source } = shares.get(writes[0]!)!;
+      source.refused();
+      this.#release(source);
+      return [];
+    }
+    const left: TableWrite[] = [];
+    for (const write of writes) left.push(...(await this.#attempt([write], shares)));
+    return left;
+  }
+
+  #written(share: Share): void {
+    if (--share.left > 0) return;
+    share.source.confirmed();
+    this.#release(share.source);
+  }
+
+  #release(source: CommitSource): void {
+    this.#busy.delete(source);
+    if (this.#again.delete(source)) this.request(source);
+  }
+
+  async #pause(tries: number): Promise<void> {
+    const { clock } = this.#options;
+    const maxMs = Math.min(retryMsMax, 25 * 2 ** Math.min(tries, 10));
+    await new Promise<void>((resolve) => clock.after(Math.random() * maxMs, resolve));
+  }
+
+  /** Once per cause, however often it is tried again. */
+  #tellOnce(error: unknown): void {
+    const cause = error instanceof Error ? error.message : String(error);
+    if (this.#failing === cause) return;
+    this.#failing = cause;
+    this.#options.log.error({ error }, 'messages cannot be stored, trying again; publishers wait');
+  }
+
+  async read(partition: string, after: string, upTo: string): Promise<StoredPage> {
+    const { dynamo } = this.#options;
+    // Both ends of BETWEEN belong to it; no key is `after` plus this.
+    const page = await dynamo.query('inbox', {
+      pk: partition,
+      sk: { between: [`${after}!`, upTo] },
+      consistent: true,
+      limit: readItemsMax,
+    });
+    return {
+      items: page.items.map((item) => ({ key: item['sk'] as string, messages: messagesFromItem(item) })),
+      more: page.next !== undefined,
+    };
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * The durable record of each session, and what is stored with it. Owner and epoch decide who may write: a claim or an
+ * adoption raises the epoch, and every later write of an older one finds its condition unmet and does nothing.
+ *
+ * Epochs of a client id never repeat: a new record begins at the current time in seconds, and sessions are not claimed
+ * once a second. So what an earlier session of the client left (subscriptions, messages; its removal may have been cut
+ * short) has an epoch below `born` of the present one, and is not read.
+ */
+import type { BrokerId, ClientId, Clock, TenantId } from '../../kernel/kernel.js';
+import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item } from '../../dynamo/dynamo.js';
+import {
+  brokerLeaseFromItem,
+  brokerLeaseKey,
+  clientPartition,
+  sessionBuckets,
+  sessionFromItem,
+  sessionKey,
+  type SessionRecord,
+  sessionToItem,
+} from '../../tenancy/tenancy.js';
+import type { Claim, OwnRecord, SessionStore } from '../admission/admission.js';
+import type { Restored } from '../session/session.js';
+import { messagesEnd, receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
+
+/** What only some records have, and a claim that does not set it takes away. */
+const optionalAttributes = ['disconnectedAtMs', 'ttl', 'will', 'willAtMs'];
+/** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
+const releaseTriesMax = 6;
+/** A client that waits for CONNACK gives up soon after. */
+const claimDeadlineMs = 4000;
+
+export class DynamoSessionStore implements SessionStore {
+  readonly #dynamo: Dynamo;
+  readonly #owner: BrokerId;
+  readonly #clock: Clock;
+
+  constructor(dynamo: Dynamo, owner: BrokerId, clock: Clock) {
+    this.#dynamo = dynamo;
+    this.#owner = owner;
+    this.#clock = clock;
+  }
+
+  async claim(claim: Claim, born: number | undefined): Promise<{ epoch: number; born: number }> {
+    try {
+      return await this.#claim(claim, born, this.#owner);
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+      return await this.#claim(claim, born, await this.#deadOwner(claim));
+    }
+  }
+
+  async #claim(claim: Claim, born: number | undefined, owner: BrokerId): Promise<{ epoch: number; born: number }> {
+    const item = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
+    const { pk, sk, epoch: _, born: __, ...fields } = item;
+    const names: Record<string, string> = { '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
+    const values: Record<string, unknown> = {
+      ':base': Math.floor(this.#clock.nowMs() / 1000),
+      ':one': 1,
+      ':from': owner,
+      ...(born !== undefined && { ':born': born }),
+    };
+    const sets = Object.entries(fields).map(([name, value], i) => {
+      names[`#f${i}`] = name;
+      values[`:f${i}`] = value;
+      return `#f${i} = :f${i}`;
+    });
+    const gone = optionalAttributes.filter((name) => !(name in fields));
+    gone.forEach((name, i) => (names[`#r${i}`] = name));
+    const next = 'if_not_exists(#epoch, :base) + :one';
+    const update =
+      `SET #epoch = ${next}, #born = ${born === undefined ? next : ':born'}, ${sets.join(', ')} ` +
+      `REMOVE ${gone.map((_, i) => `#r${i}`).join(', ')}`;
+    const claimed = await this.#dynamo.update(
+      'sessions',
+      { pk, sk },
+      {
+        update,
+        names,
+        values,
+        condition: 'attribute_not_exists(#owner) OR #owner = :from',
+        returns: 'new',
+        deadlineMs: claimDeadlineMs,
+      },
+    );
+    return { epoch: claimed!['epoch'] as number, born: claimed!['born'] as number };
+  }
+
+  /** The owner of a record that is not ours, if its broker is not alive any more. */
+  async #deadOwner({ tenant, clientId }: Claim): Promise<BrokerId> {
+    const item = await this.#dynamo.get('sessions', sessionKey(tenant, clientId), { consistent: true });
+    const owner = (item?.['owner'] as BrokerId | undefined) ?? this.#owner;
+    const lease = await this.#dynamo.get('cluster', brokerLeaseKey(owner), { consistent: true });
+    if (lease && brokerLeaseFromItem(lease).leaseUntilMs > this.#clock.nowMs())
+      throw new DynamoUnavailable('another broker that is alive owns the session');
+    return owner;
+  }
+
+  async release(record: OwnRecord): Promise<void> {
+    for (let tries = 1; ; tries++)
+      try {
+        return await this.#release(record);
+      } catch (error) {
+        if (error instanceof ConditionFailed) return; // Somebody else has claimed it, or it has been removed.
+        if (!(error instanceof DynamoUnavailable) || tries === releaseTriesMax) throw error;
+        await new Promise<void>((resolve) => this.#clock.after(500 * 2 ** tries, resolve));
+      }
+  }
+
+  async #release(record: OwnRecord): Promise<void> {
+    const key = sessionKey(record.tenant, record.clientId);
+    const condition = '#owner = :owner AND #epoch = :epoch';
+    const names = { '#owner': 'owner', '#epoch': 'epoch' };
+    const values = { ':owner': this.#owner, ':epoch': record.epoch };
+    if (record.expirySeconds === 0) await this.#dynamo.delete('sessions', key, { condition, names, values });
+    else {
+      const item = sessionToItem({ ...record, owner: this.#owner });
+      await this.#dynamo.put('sessions', item, { condition, names, values });
+    }
+  }
+
+  async *records(tenant: TenantId): AsyncGenerator<readonly SessionRecord[], void, void> {
+    for (const pk of sessionBuckets(tenant))
+      for await (const items of this.#dynamo.queryAll('sessions', { pk, consistent: true }))
+        yield items.map((item) => sessionFromItem(item));
+  }
+
+  async adopt(record: SessionRecord, change: Partial<SessionRecord>): Promise<OwnRecord | undefined> {
+    const adopted = { ...record, ...change, owner: this.#owner, epoch: record.epoch + 1 };
+    try {
+      await this.#dynamo.put('sessions', sessionToItem(adopted), {
+        // Its own earlier attempt, whose answer was lost, counts.
+        condition: '#owner = :owner AND #epoch = :epoch OR #owner = :me AND #epoch = :next',
+        names: { '#owner': 'owner', '#epoch': 'epoch' },
+        values: { ':owner': record.owner, ':epoch': record.epoch, ':me': this.#owner, ':next': adopted.epoch },
+      });
+      return adopted;
+    } catch (error) {
+      if (error instanceof ConditionFailed) return undefined;
+      throw error;
+    }
+  }
+
+  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Restored> {
+    const pk = clientPartition(tenant, clientId);
+    const [routes, received, storedMessages] = await Promise.all([
+      this.#routes(pk, born),
+      this.#dynamo.get('inbox', { pk, sk: receivedKey }, { consistent: true }),
+      this.#count(pk, born),
+    ]);
+    return {
+      epoch,
+      born,
+      routes,
+      received: received ? receivedFromItem(received, born) : [],
+      storedMessages,
+      droppedMessages,
+    };
+  }
+
+  async #routes(pk: string, born: number) {
+    const items: Item[] = [];
+    for await (const page of this.#dynamo.queryAll('routes', { pk, consistent: true })) items.push(...page);
+    return items.map((item) => routeFromItem(item, born)).filter((route) => route !== undefined);
+  }
+
+  async #count(pk: string, born: number): Promise<number> {
+    let count = 0;
+    const sk = { between: [inboxEpoch(born), messagesEnd] } as const;
+    for await (const page of this.#dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['n'] }))
+      for (const item of page) count += item['n'] as number;
+    return count;
+  }
+
+  async purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void> {
+    const pk = clientPartition(tenant, clientId);
+    const older = { condition: '#epoch < :born', names: { '#epoch': 'epoch' }, values: { ':born': bornBelow } };
+    const remove = async (table: 'routes' | 'inbox', sk: string): Promise<void> => {
+      await this.#dynamo.delete(table, { pk, sk }, older).catch((error: unknown) => {
+        if (!(error instanceof ConditionFailed)) throw error;
+      });
+    };
+    for await (const page of this.#dynamo.queryAll('routes', { pk, consistent: true }))
+      await Promise.all(page.map((item) => remove('routes', item['sk'] as string)));
+    await remove('inbox', receivedKey);
+    const sk = { between: ['m', inboxEpoch(bornBelow)] } as const;
+    for await (const page of this.#dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['pk', 'sk'] }))
+      await this.#dynamo.batchWrite(
+        'inbox',
+        [],
+        page.map((item) => ({ pk, sk: item['sk'] as string })),
+      );
+  }
+
+  async tenantsOf(owner: BrokerId): Promise<readonly TenantId[]> {
+    const tenants = new Set<TenantId>();
+    for await (const page of this.#dynamo.queryAll('sessions', { index: 'by-owner', pk: owner }))
+      for (const item of page) tenants.add((item['pk'] as string).split('#')[0] as TenantId);
+    return [...tenants];
+  }
+}
+
+/** Below all keys of messages of that epoch, above those of older ones. */
+const inboxEpoch = (epoch: number): string => `m${epoch.toString(16).padStart(10, '0')}`;
