@@ -12,6 +12,9 @@ export interface SessionView {
   readonly keepAliveSeconds: number;
   /** null: the session never expires. */
   readonly sessionExpirySeconds: number | null;
+  /** As its broker last wrote: some seconds old while messages come and go. */
+  readonly queuedMessages: number;
+  readonly droppedMessages: number;
 }
 
 /** Undefined when the session is over, though its record is still there. */
@@ -34,6 +37,8 @@ export function viewSession(
     since: new Date(sinceMs).toISOString(),
     keepAliveSeconds: session.keepAliveSeconds,
     sessionExpirySeconds: isForever ? null : session.expirySeconds,
+    queuedMessages: session.queuedMessages,
+    droppedMessages: session.droppedMessages,
   };
 }
 

@@ -29,6 +29,12 @@ const sessionView = z
     since: timestamp.openapi({ description: 'Since when it is connected, or is not' }),
     keepAliveSeconds: z.int(),
     sessionExpirySeconds: z.int().nullable().openapi({ description: 'null: the session never expires' }),
+    queuedMessages: z
+      .int()
+      .openapi({ description: 'QoS 1 and 2 messages that wait for the client; up to some seconds old' }),
+    droppedMessages: z.int().openapi({
+      description: 'Messages that its full queue (`queuedMessagesPerSession`) has refused since the session began',
+    }),
   })
   .openapi('Session');
 
@@ -44,6 +50,8 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     path,
     operationId: 'listSessions',
     summary: 'List sessions',
+    description:
+      'Clients that are connected, and sessions that wait for their client. A session is here until the second in which it expires.',
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
@@ -67,7 +75,8 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     path: `${path}/{clientId}`,
     operationId: 'endSession',
     summary: 'Disconnect a client and end its session',
-    description: 'Within two seconds. The client may connect again: delete its credential to keep it out.',
+    description:
+      'Within two seconds. Its subscriptions and the messages that wait for it are removed with it. The client may connect again, to a new session: delete its credential to keep it out.',
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],

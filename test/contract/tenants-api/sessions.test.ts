@@ -38,6 +38,9 @@ async function write(id: string, clientId: string, change: Partial<SessionRecord
     expirySeconds: 3600,
     owner: 'alive' as BrokerId,
     epoch: 1,
+    born: 1,
+    queuedMessages: 0,
+    droppedMessages: 0,
     ...change,
   };
   await dynamo.put('sessions', { ...sessionToItem(session), will: new Uint8Array([1]) });
@@ -58,6 +61,12 @@ describe('sessions', () => {
       () => disconnected(10),
       () => ({ connected: false, since: ago(10), sessionExpirySeconds: 3600 }),
     ],
+    [
+      'has messages waiting',
+      () => ({ ...disconnected(10), queuedMessages: 12, droppedMessages: 3 }),
+      () => ({ connected: false, queuedMessages: 12, droppedMessages: 3 }),
+    ],
+    ['expires in a second', () => ({ ...disconnected(10), expirySeconds: 11 }), () => ({ connected: false })],
     ['has expired', () => ({ ...disconnected(10), expirySeconds: 10 }), () => undefined],
     [
       'never expires',
@@ -101,6 +110,8 @@ describe('sessions', () => {
         since: ago(60),
         keepAliveSeconds: 30,
         sessionExpirySeconds: 3600,
+        queuedMessages: 0,
+        droppedMessages: 0,
       },
     ]);
   });
