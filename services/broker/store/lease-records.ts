@@ -3,7 +3,7 @@
  * Called by `Lease` and by who stands by; it decides nothing.
  *
  * The answer of a write may be lost after the write has happened, and the next attempt then meets its own effect. So
- * whenever a condition does not hold the item is read, and counts as written if it says what was to be written.
+ * whenever a condition does not hold, the item is read and counts as written if it says what was to be written.
  */
 import type { BrokerId } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo } from '../../dynamo/dynamo.js';
@@ -89,14 +89,13 @@ export class LeaseRecords {
     return item && servingLockFromItem(item);
   }
 
-  /** False when somebody else was faster. */
-  async moveLock(from: BrokerId | undefined, to: BrokerId): Promise<boolean> {
+  /** Unless somebody else was faster. Whether it was moved, the next look at it tells. */
+  async moveLock(from: BrokerId | undefined, to: BrokerId): Promise<void> {
     const isUnmoved =
       from === undefined
         ? { condition: 'attribute_not_exists(pk)' }
         : { condition: 'brokerId = :from', values: { ':from': from } };
-    const write = this.#dynamo.put('cluster', servingLockToItem(to), isUnmoved);
-    return (await held(write)) || (await this.lockHolder()) === to;
+    await held(this.#dynamo.put('cluster', servingLockToItem(to), isUnmoved));
   }
 
   async releaseLock(brokerId: BrokerId): Promise<void> {
