@@ -81,7 +81,7 @@ export async function startBroker(
   aborted.addEventListener('abort', abort);
   try {
     if (aborted.aborted) abort();
-    for (const { brokerId: owner, leaseUntilMs } of await lease.start()) gone.set(owner as BrokerId, leaseUntilMs);
+    for (const { brokerId: owner, leaseUntilMs } of await lease.start()) gone.set(owner, leaseUntilMs);
     controlLog.start();
     for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
       const port = config.ports[kind];

@@ -7,9 +7,17 @@ import type { Clock, ClientId, Log, TenantId } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
 import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
-import { type Meters, newMeters, PendingReceipt, type Receipt, type SharedOrigin } from '../message/message.js';
+import {
+  handedOn,
+  type Meters,
+  newMeters,
+  PendingReceipt,
+  type Receipt,
+  type SharedOrigin,
+} from '../message/message.js';
 import type { Session, SessionHost, Subscription } from '../session/session.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import type { StoredOrigin } from '../inbox/inbox.js';
 import { TenantLimits } from './limits.js';
 import type { LeaseGate } from './ports.js';
 import type { Residence } from './residence.js';
@@ -171,6 +179,10 @@ export class Tenant implements SessionHost {
   sharedGroup(name: string): SharedOrigin | undefined {
     const shared = parseShared(name);
     return typeof shared === 'object' ? this.routing.sharedGroup(shared.filter, shared.group) : undefined;
+  }
+
+  settlementOf(origin: StoredOrigin): Receipt {
+    return this.residences.get(origin.publisher as ClientId)?.session.settlementOf(origin) ?? handedOn;
   }
 
   readFailed(session: Session, error: unknown): void {

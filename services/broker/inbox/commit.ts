@@ -1,5 +1,5 @@
 /** What is committed together: writes of one partition of the tables `inbox` and `routes`, as the store is asked for them. */
-import type { DeliveryTerms, Message } from '../message/message.js';
+import type { DeliveryTerms, Message, Settlement } from '../message/message.js';
 
 /** One message as it is stored: what the subscriber is owed, on the terms of the moment at which it matched. */
 export interface StoredMessage {
@@ -12,6 +12,21 @@ export interface StoredMessage {
   readonly released: boolean;
   /** `$share/group/filter` when it came through a shared subscription. */
   readonly shared: string | undefined;
+  /** When it is read; to be written it is with the message. */
+  readonly origin?: StoredOrigin | undefined;
+}
+
+/** Whose message it is that an item holds: `publisher` with what `Origin` says. */
+export interface StoredOrigin extends Settlement {
+  readonly publisher: string;
+  readonly packetId: number;
+}
+
+/** What a session's items come to. */
+export interface StoredSummary {
+  readonly messages: number;
+  /** Of QoS 2 messages, in order. */
+  readonly origins: readonly StoredOrigin[];
 }
 
 export interface StoredRoute {
@@ -30,7 +45,12 @@ export type Write =
   | { readonly kind: 'route'; readonly route: StoredRoute; readonly epoch: number }
   | { readonly kind: 'unroute'; readonly filter: string }
   /** Packet identifiers of QoS 2 messages received from the client and not released. */
-  | { readonly kind: 'received'; readonly packetIds: readonly number[]; readonly epoch: number };
+  | {
+      readonly kind: 'received';
+      readonly packetIds: readonly number[];
+      readonly epoch: number;
+      readonly settled: Settlement;
+    };
 
 /** Has something to write. Not more than one commit of a source is under way at a time, so its writes stay in order. */
 export interface CommitSource {

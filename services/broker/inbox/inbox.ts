@@ -1,6 +1,15 @@
 /** The door of the inbox room: what a session that outlives its connection has not acknowledged, and how it is stored. */
-export type { CommitLog, CommitSource, StoredMessage, StoredPage, StoredRoute, Write } from './commit.js';
+export type {
+  CommitLog,
+  CommitSource,
+  StoredMessage,
+  StoredOrigin,
+  StoredPage,
+  StoredRoute,
+  StoredSummary,
+  Write,
+} from './commit.js';
 export { type Delivery, newDelivery, type StoredItem } from './delivery.js';
 export { Inbox, type InboxOwner } from './session-inbox.js';
-export { Received } from './received.js';
+export { Received, type ReceivedState } from './received.js';
 export { StoredRoutes } from './stored-routes.js';

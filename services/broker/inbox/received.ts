@@ -6,14 +6,27 @@
  * A PUBREC waits for the stored identifier, which is stored after the message is safe with every subscriber: a crash in
  * between makes the client send again what it never got an answer for.
  */
-import { handedOn, PendingReceipt, type Receipt } from '../message/message.js';
-import type { CommitLog, CommitSource, Write } from './commit.js';
+import { handedOn, type Origin, PendingReceipt, type Receipt, type Settlement } from '../message/message.js';
+import type { CommitLog, CommitSource, StoredOrigin, Write } from './commit.js';
+
+export interface ReceivedState {
+  readonly packetIds: readonly number[];
+  readonly settled: Settlement;
+}
 
 export class Received implements CommitSource {
   readonly partition: string;
   readonly #log: CommitLog;
   readonly #packetIds = new Set<number>();
   #epoch = 0;
+  #number = 0;
+  #settled: Settlement = { epoch: 0, number: 0 };
+  /** What the session was restored with; undefined when it began here. */
+  #inherited: Settlement | undefined;
+  /** Of messages that an earlier owner took and that are not known to the stored state. */
+  readonly #doubtful = new Map<number, PendingReceipt>();
+  /** Messages whose packet identifiers are not stored yet, in order. */
+  readonly #begun: { readonly origin: Origin; readonly published: Receipt }[] = [];
   #next: PendingReceipt | undefined;
   #writing: PendingReceipt | undefined;
 
@@ -24,16 +37,57 @@ export class Received implements CommitSource {
 
   renew(epoch: number): void {
     this.#epoch = epoch;
+    this.#number = 0;
   }
 
   /** After a restart. */
-  restore(packetIds: readonly number[]): void {
+  restore({ packetIds, settled }: ReceivedState): void {
     for (const packetId of packetIds) this.#packetIds.add(packetId);
+    this.#settled = settled;
+    this.#inherited = settled;
   }
 
-  add(packetId: number): Receipt {
-    this.#packetIds.add(packetId);
-    return this.#store();
+  /** A message has come. `dup`: the client says that it sends it again. */
+  begin(packetId: number, dup: boolean): Origin {
+    const again = dup ? this.#inherited : undefined;
+    return { epoch: this.#epoch, number: ++this.#number, packetId, again, settled: new PendingReceipt() };
+  }
+
+  /** Settles when the message is safe with its subscribers and, after that and in order, known to the stored state. */
+  settle(origin: Origin, published: Receipt): Receipt {
+    this.#begun.push({ origin, published });
+    published.whenSettled(() => this.#advance());
+    return origin.settled;
+  }
+
+  /** Settles when a message that an earlier owner took from the client is known, because the client has sent it again. */
+  settlementOf({ epoch, number, packetId }: StoredOrigin): Receipt {
+    const settled = this.#inherited;
+    if (!settled || epoch < settled.epoch || (epoch === settled.epoch && number <= settled.number)) return handedOn;
+    let doubtful = this.#doubtful.get(packetId);
+    if (!doubtful) this.#doubtful.set(packetId, (doubtful = new PendingReceipt()));
+    return doubtful;
+  }
+
+  /** The session ends: nothing comes again. */
+  end(): void {
+    for (const doubtful of this.#doubtful.values()) doubtful.settle(0);
+    this.#doubtful.clear();
+  }
+
+  #advance(): void {
+    for (let next = this.#begun[0]; next?.published.reasonCode !== undefined; next = this.#begun[0]) {
+      const { origin, published } = next;
+      this.#begun.shift();
+      this.#packetIds.add(origin.packetId);
+      this.#settled = origin;
+      const stored = this.#store();
+      const code = published.reasonCode!;
+      const doubtful = this.#doubtful.get(origin.packetId);
+      this.#doubtful.delete(origin.packetId);
+      stored.whenSettled(() => doubtful?.settle(0));
+      stored.whenSettled(() => (origin.settled as PendingReceipt).settle(Math.max(code, stored.reasonCode!)));
+    }
   }
 
   remove(packetId: number): Receipt {
@@ -50,7 +104,14 @@ export class Received implements CommitSource {
     if (!this.#next) return [];
     this.#writing = this.#next;
     this.#next = undefined;
-    return [{ kind: 'received', packetIds: [...this.#packetIds], epoch: this.#epoch }];
+    return [
+      {
+        kind: 'received',
+        packetIds: [...this.#packetIds],
+        epoch: this.#epoch,
+        settled: { epoch: this.#settled.epoch, number: this.#settled.number },
+      },
+    ];
   }
 
   confirmed(): void {

@@ -23,7 +23,8 @@
  *  - an item of an earlier life of the client id has an epoch below `born` and is not read.
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
-import type { CommitLog, CommitSource, StoredMessage, Write } from './commit.js';
+import type { Message, Origin } from '../message/message.js';
+import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
 import { type Delivery, newDelivery, newStoredItem, type StoredItem } from './delivery.js';
 
 /** What the session is told. */
@@ -68,6 +69,8 @@ export class Inbox implements CommitSource {
   /** Stored messages that are not in memory begin behind this key. */
   #unreadAfter: string | undefined;
   #reading = false;
+  /** QoS 2 messages that an earlier owner had stored, by publisher and packet identifier. */
+  #inherited: Map<string, StoredOrigin[]> | undefined;
 
   constructor(partition: string, log: CommitLog, owner: InboxOwner) {
     this.partition = partition;
@@ -82,12 +85,27 @@ export class Inbox implements CommitSource {
   }
 
   /** After a restart: `count` messages are in the table, the first of them behind the epoch at which the session began. */
-  restore(born: number, count: number): void {
+  restore(born: number, count: number, origins: readonly StoredOrigin[]): void {
     this.unfinished = count;
+    for (const origin of origins) {
+      const key = `${origin.packetId}/${origin.publisher}`;
+      const same = (this.#inherited ??= new Map()).get(key);
+      if (same) same.push(origin);
+      else this.#inherited.set(key, [origin]);
+    }
     if (count > 0) {
       this.#unreadAfter = keyOf(born, 0);
       this.#confirmedKey = keyOf(this.#epoch, 0);
     }
+  }
+
+  /** Whether an earlier owner has stored this message, which its publisher sends again. */
+  hasStored({ publisher, origin }: Message): boolean {
+    const settled = origin!.again!;
+    const same = this.#inherited?.get(`${origin!.packetId}/${publisher!}`) ?? [];
+    return same.some(
+      ({ epoch, number }) => epoch > settled.epoch || (epoch === settled.epoch && number > settled.number),
+    );
   }
 
   /** Whether messages wait outside memory, or would have to. */
@@ -132,7 +150,7 @@ export class Inbox implements CommitSource {
       while (this.#fresh.peek()?.stage === 'done') this.#fresh.shift();
     }
     if (stage !== 'stored') this.#owner.onSafe(delivery, 0);
-    else this.#doneInItem(delivery.item!, delivery.index);
+    else this.#doneInItem(delivery.item!, delivery.index, delivery.message.origin);
   }
 
   /** The session ends: nobody is owed anything any more. */
@@ -141,13 +159,18 @@ export class Inbox implements CommitSource {
       this.done(delivery);
   }
 
-  #doneInItem(item: StoredItem, index: number): void {
+  #doneInItem(item: StoredItem, index: number, origin: Origin | undefined): void {
     item.done.add(index);
     item.held.delete(index);
     if (item.done.size < item.size) return;
     this.#items.delete(item.key);
-    this.#deletes.add(item.key);
-    this.#log.request(this);
+    const remove = (): void => {
+      this.#deletes.add(item.key);
+      this.#log.request(this);
+    };
+    // Whoever publishes it again after a crash must find it here until its own state knows it.
+    if (origin) origin.settled.whenSettled(remove);
+    else remove();
   }
 
   take(max: number, nowMs: number): readonly Write[] {
@@ -240,7 +263,7 @@ export class Inbox implements CommitSource {
       if (stage === 'writing') {
         delivery.stage = 'stored';
         this.#owner.onSafe(delivery, 0);
-      } else if (stage === 'done') return this.#doneInItem(item, delivery.index);
+      } else if (stage === 'done') return this.#doneInItem(item, delivery.index, delivery.message.origin);
       if (delivery.spilled) return this.#spilled(item.key);
       item.held.add(delivery.index);
       if (delivery.packetId !== packetId || delivery.released !== released) this.#rewrites.add(delivery);
@@ -270,6 +293,7 @@ export class Inbox implements CommitSource {
   /** A delivery that is stored leaves memory. */
   forget(delivery: Delivery): void {
     delivery.spilled = true;
+    this.#rewrites.delete(delivery);
     if (delivery.stage !== 'stored') return;
     delivery.item!.held.delete(delivery.index);
     this.#spilled(delivery.item!.key);

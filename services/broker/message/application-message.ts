@@ -24,6 +24,24 @@ export interface TopicName {
   readonly bytes: Buffer;
 }
 
+/** Identifies a QoS 2 message of one publisher, so that it is stored once although it is sent again after a crash. */
+export interface Origin {
+  readonly epoch: number;
+  /** Counts the QoS 2 messages of the publisher within the epoch. */
+  readonly number: number;
+  readonly packetId: number;
+  /** It may have been stored before a crash: the publisher says that it sends it again, and nothing is known of it. */
+  readonly again: Settlement | undefined;
+  /** When the publisher's own state knows it, nobody has to remember it any more. */
+  readonly settled: Receipt;
+}
+
+/** Up to here all QoS 2 messages of a publisher are known to its stored state. */
+export interface Settlement {
+  readonly epoch: number;
+  readonly number: number;
+}
+
 export const emptyBytes: Buffer = Buffer.alloc(0);
 
 export class Message {
@@ -50,6 +68,8 @@ export class Message {
   image5End = 0;
   /** How many sessions of its tenant hold it; the tenant counts its bytes once. */
   holders = 0;
+  /** QoS 2 from a client whose session is stored: which of its messages it is. */
+  origin: Origin | undefined = undefined;
   /** How many have yet to make it safe: subscribers that have not acknowledged and stores that have not confirmed. */
   owed = 0;
   #receipt: PendingReceipt | undefined = undefined;
@@ -95,6 +115,7 @@ export class Message {
     this.image5 = undefined;
     this.properties = emptyBytes;
     this.expiresAtMs = Infinity;
+    this.origin = undefined;
   }
 
   get payloadBytes(): number {
@@ -147,6 +168,7 @@ export class Message {
     kept.payloadEnd = payloadBytes;
     kept.expiresAtMs = this.expiresAtMs;
     kept.publisher = this.publisher;
+    kept.origin = this.origin;
     return (this.#kept = kept);
   }
 }

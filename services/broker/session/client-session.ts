@@ -9,8 +9,8 @@
  */
 import type { ClientId } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
-import { Received, StoredRoutes } from '../inbox/inbox.js';
-import type { DeliveryTerms, Message, QoS } from '../message/message.js';
+import { Received, type StoredOrigin, StoredRoutes } from '../inbox/inbox.js';
+import { type DeliveryTerms, handedOn, type Message, type QoS, type Receipt } from '../message/message.js';
 import {
   type AckType,
   type InboundPublish,
@@ -86,9 +86,9 @@ export class Session {
   /** What an earlier owner has stored. The subscriptions get their routes. */
   restore(restored: Restored): void {
     this.renew(restored.epoch);
-    this.#durable!.outbound.restoreInbox(restored.born, restored.storedMessages, restored.droppedMessages);
+    this.#durable!.outbound.restoreInbox(restored.born, restored.stored, restored.droppedMessages);
     this.#durable!.received.restore(restored.received);
-    this.#inbound.restore(restored.received);
+    this.#inbound.restore(restored.received.packetIds);
     for (const route of restored.routes) {
       const shared = parseShared(route.filter);
       if (typeof shared === 'string') continue;
@@ -97,6 +97,11 @@ export class Session {
       this.subscriptions.set(route.filter, subscription);
       this.#host.subscribe(this, subscription, true);
     }
+  }
+
+  /** Settles when the stored state knows this QoS 2 message of the client. */
+  settlementOf(origin: StoredOrigin): Receipt {
+    return this.#durable?.received.settlementOf(origin) ?? handedOn;
   }
 
   /** Messages that a full queue has refused; of a session that is stored. */
@@ -123,6 +128,7 @@ export class Session {
   /** The session ends for good. Its routes must be gone already. */
   end(nowMs: number): void {
     this.#outbound.handOnShared(true, nowMs);
+    this.#durable?.received.end();
   }
 
   /** New access rules: subscriptions and a will that they do not allow any more end. */

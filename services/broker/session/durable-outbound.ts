@@ -21,6 +21,7 @@ import {
   type InboxOwner,
   newDelivery,
   type StoredMessage,
+  type StoredSummary,
 } from '../inbox/inbox.js';
 import type { DeliveryTerms, Message, QoS } from '../message/message.js';
 import { packetType } from '../wire/wire.js';
@@ -66,8 +67,8 @@ export class DurableOutbound implements InboxOwner {
   }
 
   /** After a restart: `count` messages wait in the table. */
-  restoreInbox(born: number, count: number, dropped: number): void {
-    this.inbox.restore(born, count);
+  restoreInbox(born: number, { messages, origins }: StoredSummary, dropped: number): void {
+    this.inbox.restore(born, messages, origins);
     this.dropped = dropped;
     this.#behind = true;
   }
@@ -106,6 +107,7 @@ export class DurableOutbound implements InboxOwner {
       meters.droppedOverQuota++;
       return;
     }
+    if (message.origin?.again && this.inbox.hasStored(message)) return; // [MQTT-4.3.3-10] Over a crash, too.
     const delivery = newDelivery(message.keep(), terms, qos, nowMs);
     this.#host.owe(delivery.message);
     if (channel === undefined || this.#behind || !this.#queue.fits(sizeOf(delivery))) {
@@ -160,8 +162,12 @@ export class DurableOutbound implements InboxOwner {
     if (!known) delivery.packetId = this.#inFlight.nextPacketId(delivery.qos === 2 ? 'upper' : 'lower');
     this.#inFlight.add(delivery);
     if (delivery.qos === 1) this.#send(channel, delivery, known, nowMs);
-    else if (known && delivery.storedPacketId === delivery.packetId) this.#advance(channel, delivery, true, nowMs);
-    else this.inbox.rewrite(delivery);
+    else {
+      // Stored as far as memory knew before it let the message go, or `onStored` goes on when it is.
+      const isStored = delivery.storedPacketId === delivery.packetId && delivery.storedReleased === delivery.released;
+      if (isStored) this.#advance(channel, delivery, known, nowMs);
+      else this.inbox.rewrite(delivery);
+    }
   }
 
   #send(channel: Channel, delivery: Delivery, dup: boolean, nowMs: number): void {
@@ -251,6 +257,9 @@ export class DurableOutbound implements InboxOwner {
   }
 
   restore(stored: StoredMessage): StoredMessage {
+    const { message, origin } = stored;
+    // Until the publisher's own state knows the message it may come again.
+    if (origin) message.origin = { ...origin, again: undefined, settled: this.#host.settlementOf(origin) };
     if (stored.shared === undefined) return stored;
     const group = this.#host.sharedGroup(stored.shared);
     return group ? { ...stored, terms: { ...stored.terms, group } } : stored;

@@ -8,7 +8,7 @@
  */
 import type { ClientId } from '../../kernel/kernel.js';
 import type { Received } from '../inbox/inbox.js';
-import { handedOn, PendingReceipt, type Receipt } from '../message/message.js';
+import { handedOn, type Receipt } from '../message/message.js';
 import { type AckType, type InboundPublish, packetType, PeerFault, protocolError, reasons } from '../wire/wire.js';
 import { type Channel, receiveMaximum, topicAliasMax } from './channel.js';
 import type { Access, SessionHost } from './ports.js';
@@ -105,20 +105,12 @@ export class Inbound {
       if (channel.version !== 5 && message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, refused);
       return;
     }
+    const origin = message.qos === 2 ? this.#received?.begin(packetId, publish.dup) : undefined;
+    message.origin = origin;
     const published = this.#host.publish(message, nowMs);
-    const receipt = message.qos === 2 && this.#received ? this.#remembered(packetId, published) : published;
+    const receipt = origin ? this.#received!.settle(origin, published) : published;
     if (message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, receipt);
     this.#acknowledge(type, packetId, receipt);
-  }
-
-  /** Settles when the message is safe and, after that, its packet identifier is stored. */
-  #remembered(packetId: number, published: Receipt): Receipt {
-    const both = new PendingReceipt();
-    published.whenSettled(() => {
-      const stored = this.#received!.add(packetId);
-      stored.whenSettled(() => both.settle(Math.max(published.reasonCode!, stored.reasonCode!)));
-    });
-    return both;
   }
 
   #acknowledge(type: AckType, packetId: number, receipt: Receipt): void {

@@ -1,5 +1,5 @@
 /** What a session needs of the world. The rooms outside implement these; tests do, too. */
-import type { CommitLog, StoredRoute } from '../inbox/inbox.js';
+import type { CommitLog, ReceivedState, StoredOrigin, StoredRoute, StoredSummary } from '../inbox/inbox.js';
 import type { Message, Meters, Receipt, SharedOrigin } from '../message/message.js';
 import type { Reason, SubscriptionRequest } from '../wire/wire.js';
 import type { Session } from './client-session.js';
@@ -29,8 +29,8 @@ export interface Restored {
   readonly epoch: number;
   readonly born: number;
   readonly routes: readonly StoredRoute[];
-  readonly received: readonly number[];
-  readonly storedMessages: number;
+  readonly received: ReceivedState;
+  readonly stored: StoredSummary;
   readonly droppedMessages: number;
 }
 
@@ -81,6 +81,8 @@ export interface SessionHost {
   nowMs(): number;
   /** The shared subscription `$share/group/filter`, as long as it has members. */
   sharedGroup(name: string): SharedOrigin | undefined;
+  /** Settles when the stored state of the publisher of a QoS 2 message knows it, or is no more. */
+  settlementOf(origin: StoredOrigin): Receipt;
   /** Stored messages could not be read: `session.pump` is to be called again. */
   readFailed(session: Session, error: unknown): void;
   /** Takes one message of `bytes` from the tenant's delivery rate; false when that is used up. */

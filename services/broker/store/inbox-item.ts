@@ -11,8 +11,8 @@
  */
 import type { ClientId } from '../../kernel/kernel.js';
 import type { Item, TableWrite } from '../../dynamo/dynamo.js';
-import type { StoredMessage, StoredRoute, Write } from '../inbox/inbox.js';
-import { Message } from '../message/message.js';
+import type { ReceivedState, StoredMessage, StoredOrigin, StoredRoute, Write } from '../inbox/inbox.js';
+import { Message, type Settlement } from '../message/message.js';
 
 const version = 1;
 const headBytes = 1 + 2 + 8 + 2 + 4 + 2 + 2 + 2 + 4;
@@ -32,7 +32,14 @@ export function itemOf(partition: string, write: Write): TableWrite {
     case 'received':
       return {
         table: 'inbox',
-        put: { pk: partition, sk: receivedKey, v: version, epoch: write.epoch, packetIds: [...write.packetIds] },
+        put: {
+          pk: partition,
+          sk: receivedKey,
+          v: version,
+          epoch: write.epoch,
+          packetIds: [...write.packetIds],
+          settled: { ...write.settled },
+        },
       };
     case 'route': {
       const { filter, ...options } = write.route;
@@ -44,12 +51,21 @@ export function itemOf(partition: string, write: Write): TableWrite {
 }
 
 function messagesToItem(partition: string, key: string, messages: readonly StoredMessage[]) {
+  const first = messages[0]!.message; // A QoS 2 message, which has an origin, is alone.
   const lastExpiryMs = messages.reduce((latest, { message }) => Math.max(latest, message.expiresAtMs), 0);
   return {
     pk: partition,
     sk: key,
     v: version,
     n: messages.length,
+    ...(first.origin && {
+      from: {
+        publisher: first.publisher!,
+        epoch: first.origin.epoch,
+        number: first.origin.number,
+        packetId: first.origin.packetId,
+      } satisfies StoredOrigin,
+    }),
     m: Uint8Array.from(Buffer.concat(messages.map(pack))),
     ...(lastExpiryMs !== Infinity && { ttl: Math.ceil(lastExpiryMs / 1000) + ttlGraceSeconds }),
   };
@@ -118,13 +134,17 @@ export function messagesFromItem(item: Item): StoredMessage[] {
       packetId,
       released: (flags & 0x10) !== 0,
       shared: shared.length > 0 ? shared.toString() : undefined,
+      origin: item['from'] as StoredOrigin | undefined,
     });
   }
   return messages;
 }
 
-export function receivedFromItem(item: Item, born: number): readonly number[] {
-  return (item['epoch'] as number) >= born ? (item['packetIds'] as number[]) : [];
+/** Nothing is known of an earlier session of the client. */
+export function receivedFromItem(item: Item | undefined, born: number): ReceivedState {
+  return item !== undefined && (item['epoch'] as number) >= born
+    ? { packetIds: item['packetIds'] as number[], settled: item['settled'] as Settlement }
+    : { packetIds: [], settled: { epoch: born, number: 0 } };
 }
 
 /** Undefined: it belongs to an earlier session of the client. */

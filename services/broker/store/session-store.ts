@@ -19,6 +19,7 @@ import {
   sessionToItem,
 } from '../../tenancy/tenancy.js';
 import type { Claim, OwnRecord, SessionStore } from '../admission/admission.js';
+import type { StoredOrigin, StoredSummary } from '../inbox/inbox.js';
 import type { Restored } from '../session/session.js';
 import { messagesEnd, receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 
@@ -26,6 +27,8 @@ import { messagesEnd, receivedFromItem, receivedKey, routeFromItem } from './inb
 const optionalAttributes = ['disconnectedAtMs', 'ttl', 'will', 'willAtMs'];
 /** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
 const releaseTriesMax = 6;
+/** Newest stored QoS 2 messages of a session that are recognized when their publishers send them again. */
+const originsMax = 10_000;
 /** A client that waits for CONNACK gives up soon after. */
 const claimDeadlineMs = 4000;
 
@@ -142,17 +145,17 @@ export class DynamoSessionStore implements SessionStore {
 
   async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Restored> {
     const pk = clientPartition(tenant, clientId);
-    const [routes, received, storedMessages] = await Promise.all([
+    const [routes, received, stored] = await Promise.all([
       this.#routes(pk, born),
       this.#dynamo.get('inbox', { pk, sk: receivedKey }, { consistent: true }),
-      this.#count(pk, born),
+      this.#summary(pk, born),
     ]);
     return {
       epoch,
       born,
       routes,
-      received: received ? receivedFromItem(received, born) : [],
-      storedMessages,
+      received: receivedFromItem(received, born),
+      stored,
       droppedMessages,
     };
   }
@@ -163,12 +166,16 @@ export class DynamoSessionStore implements SessionStore {
     return items.map((item) => routeFromItem(item, born)).filter((route) => route !== undefined);
   }
 
-  async #count(pk: string, born: number): Promise<number> {
-    let count = 0;
+  async #summary(pk: string, born: number): Promise<StoredSummary> {
+    let messages = 0;
+    const origins: StoredOrigin[] = [];
     const sk = { between: [inboxEpoch(born), messagesEnd] } as const;
-    for await (const page of this.#dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['n'] }))
-      for (const item of page) count += item['n'] as number;
-    return count;
+    for await (const page of this.#dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['n', 'from'] }))
+      for (const item of page) {
+        messages += item['n'] as number;
+        if (item['from']) origins.push(item['from'] as StoredOrigin);
+      }
+    return { messages, origins: origins.slice(-originsMax) };
   }
 
   async purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void> {
