@@ -96,7 +96,7 @@ export function sessionFromItem(item: Item): SessionRecord {
     read.optional(name, (value) => (typeof value === 'number' ? value : undefined));
   const disconnectedAtMs = number('disconnectedAtMs');
   const willAtMs = number('willAtMs');
-  const will = read.optional('will', (value) => (isObject(value) ? (value as unknown as StoredWill) : undefined));
+  const will = read.optional('will', (value) => (isWill(value) ? value : undefined));
   return {
     tenant: read.text('tenant') as TenantId,
     clientId: read.text('sk') as ClientId,
@@ -117,6 +117,23 @@ export function sessionFromItem(item: Item): SessionRecord {
     queuedMessages: number('queuedMessages') ?? 0,
     droppedMessages: number('droppedMessages') ?? 0,
   };
+}
+
+function isWill(value: unknown): value is StoredWill {
+  if (!isObject(value)) return false;
+  const { topic, payload, qos, retain, properties, delaySeconds, expirySeconds } = value as Record<
+    keyof StoredWill,
+    unknown
+  >;
+  return (
+    typeof topic === 'string' &&
+    payload instanceof Uint8Array &&
+    (qos === 0 || qos === 1 || qos === 2) &&
+    typeof retain === 'boolean' &&
+    properties instanceof Uint8Array &&
+    typeof delaySeconds === 'number' &&
+    (expirySeconds === undefined || typeof expirySeconds === 'number')
+  );
 }
 
 function ttlAt(endsAtMs: number, graceSeconds = ttlGraceSeconds): number {

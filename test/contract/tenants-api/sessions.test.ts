@@ -25,6 +25,15 @@ beforeAll(async () => {
 });
 afterAll(async () => await dynalite.stop());
 
+const will = {
+  topic: 'gone',
+  payload: new Uint8Array([1]),
+  qos: 1,
+  retain: false,
+  properties: new Uint8Array(),
+  delaySeconds: 0,
+} as const;
+
 async function write(id: string, clientId: string, change: Partial<SessionRecord> = {}): Promise<void> {
   const session: SessionRecord = {
     tenant: id as TenantId,
@@ -43,7 +52,7 @@ async function write(id: string, clientId: string, change: Partial<SessionRecord
     droppedMessages: 0,
     ...change,
   };
-  await dynamo.put('sessions', { ...sessionToItem(session), will: new Uint8Array([1]) });
+  await dynamo.put('sessions', { ...sessionToItem({ will, ...session }), addedLater: new Uint8Array([1]) });
 }
 
 describe('sessions', () => {
