@@ -5,8 +5,9 @@ import {
   type Accounts,
   type Admitted,
   type Connection,
+  type Claim,
   type Ending,
-  type SessionRecords,
+  type OwnRecord,
 } from '../../../services/broker/admission/admission.js';
 import { handedOn, type Message } from '../../../services/broker/message/message.js';
 import {
@@ -17,7 +18,7 @@ import {
   Slab,
   TopicTable,
 } from '../../../services/broker/wire/wire.js';
-import { type ClientId, Metrics, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import { type BrokerId, type ClientId, Metrics, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
 import {
   type Credential,
   hashSecret,
@@ -27,32 +28,48 @@ import {
 } from '../../../services/tenancy/tenancy.js';
 import { decodeAll, encode } from '../../fuzz/packets.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import { MemoryCommitLog } from '../../support/memory/commit-log.js';
+import { MemorySessionStore } from '../../support/memory/session-store.js';
+import { SessionTables } from '../../support/memory/session-tables.js';
 
 export const acme = 'acme' as TenantId;
 const password = 'correct horse';
 const secretHash = await hashSecret(password, 'generated');
 
-export class FakeRecords implements SessionRecords {
-  /** What is stored, by client id. */
-  readonly stored = new Map<string, Omit<SessionRecord, 'owner'>>();
+/** Claims may be held up; `log` says who came and who left, with the epochs counted from the first. */
+export class HeldRecords extends MemorySessionStore {
   readonly log: string[] = [];
+  readonly tables: SessionTables;
+  readonly #base: number;
   #gates: (() => void)[] = [];
   /** Claims wait until `open`. */
   holding = false;
 
-  async claim(record: Omit<SessionRecord, 'epoch' | 'owner'>): Promise<number> {
-    if (this.holding) await new Promise<void>((resolve) => this.#gates.push(resolve));
-    const epoch = (this.stored.get(record.clientId)?.epoch ?? 0) + 1;
-    this.stored.set(record.clientId, { ...record, epoch });
-    this.log.push(`claim ${record.clientId} ${epoch}`);
-    return epoch;
+  constructor(tables: SessionTables, clock: ManualClock) {
+    super(tables, 'broker-1' as BrokerId, clock);
+    this.tables = tables;
+    this.#base = Math.floor(clock.nowMs() / 1000);
   }
-  async release(record: Omit<SessionRecord, 'owner'>): Promise<void> {
-    await Promise.resolve();
-    if (this.stored.get(record.clientId)?.epoch !== record.epoch) return;
-    if (record.expirySeconds === 0) this.stored.delete(record.clientId);
-    else this.stored.set(record.clientId, record);
-    this.log.push(`release ${record.clientId} ${record.epoch}`);
+
+  /** What is stored, by client id, with the epoch counted in the same way. */
+  get stored(): Map<string, SessionRecord> {
+    return new Map(
+      [...this.tables.records.values()].map((record) => [
+        record.clientId,
+        { ...record, epoch: record.epoch - this.#base },
+      ]),
+    );
+  }
+
+  override async claim(claim: Claim, born: number | undefined): Promise<{ epoch: number; born: number }> {
+    if (this.holding) await new Promise<void>((resolve) => this.#gates.push(resolve));
+    const claimed = await super.claim(claim, born);
+    this.log.push(`claim ${claim.clientId} ${claimed.epoch - this.#base}`);
+    return claimed;
+  }
+  override async release(record: OwnRecord): Promise<void> {
+    await super.release(record);
+    this.log.push(`release ${record.clientId} ${record.epoch - this.#base}`);
   }
   get waiting(): number {
     return this.#gates.length;
@@ -115,7 +132,8 @@ export interface ConnectWish {
 
 export class World {
   readonly clock = new ManualClock();
-  readonly records = new FakeRecords();
+  readonly tables = new SessionTables();
+  readonly records = new HeldRecords(this.tables, this.clock);
   readonly metrics = new Metrics();
   readonly retained: string[] = [];
   tenant: Tenant | undefined;
@@ -140,6 +158,10 @@ export class World {
     this.admission = new Admission({
       accounts,
       records: this.records,
+      commitLog: new MemoryCommitLog({ tables: this.tables, nowMs: () => this.clock.nowMs(), prompt: true }),
+      unsafeBytesMax: 1 << 20,
+      lease: { state: 'held', whenHeld: (listener) => listener() },
+      leaseEndedAtMs: () => undefined,
       makeRetained: () => ({
         put: (message: Message) => {
           this.retained.push(`${message.topic.text} ${message.payload.toString()}`);

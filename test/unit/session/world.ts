@@ -8,11 +8,14 @@ import {
   newMeters,
   type QoS,
   type Receipt,
+  type SharedOrigin,
 } from '../../../services/broker/message/message.js';
 import {
   type Access,
   Channel,
+  type Keeping,
   type Outbox,
+  type Restored,
   Session,
   type SessionHost,
   type Subscription,
@@ -31,7 +34,7 @@ export const nowMs = 1_800_000_000_000;
 const topics = new TopicTable();
 
 export class FakeHost implements SessionHost {
-  readonly limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1000 };
+  limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1000 };
   readonly meters: Meters = newMeters();
   readonly published: { topic: string; payload: string; qos: QoS; publisher: string | undefined }[] = [];
   readonly routes: string[] = [];
@@ -43,6 +46,10 @@ export class FakeHost implements SessionHost {
   deliveries = Infinity;
   held = 0;
   heldMax = Infinity;
+  /** Messages that a stored session has yet to make safe. */
+  unsafe = 0;
+  readFailures = 0;
+  readonly groups = new Map<string, SharedOrigin>();
 
   publish(message: Message): Receipt {
     const { topic, payload, qos, publisher } = message;
@@ -65,6 +72,27 @@ export class FakeHost implements SessionHost {
   }
   letGo(): void {
     this.held--;
+  }
+  owe(message: Message): void {
+    this.unsafe++;
+    message.owe();
+  }
+  pay(message: Message, reasonCode: number): void {
+    this.unsafe--;
+    message.pay(reasonCode);
+  }
+  nowMs(): number {
+    return nowMs;
+  }
+  settlementOf(): Receipt {
+    return handedOn;
+  }
+  sharedGroup(name: string): SharedOrigin | undefined {
+    return this.groups.get(name);
+  }
+  readFailed(session: Session): void {
+    this.readFailures++;
+    this.waiting.push(session);
   }
   takeDelivery(): boolean {
     return this.deliveries-- > 0;
@@ -131,10 +159,18 @@ interface ChannelWish {
 }
 
 export function connect(
-  options: Partial<ChannelWish> & { host?: FakeHost; access?: Access; clientId?: string } = {},
+  options: Partial<ChannelWish> & {
+    host?: FakeHost;
+    access?: Access;
+    clientId?: string;
+    keeping?: Keeping;
+    restored?: Restored;
+  } = {},
 ): Client {
-  const { host = new FakeHost(), access = everything, clientId = 'c', ...wish } = options;
-  const session = new Session(clientId as ClientId, host, access);
+  const { host = new FakeHost(), access = everything, clientId = 'c', keeping, restored, ...wish } = options;
+  const session = new Session(clientId as ClientId, host, access, keeping);
+  if (restored) session.restore(restored);
+  else session.renew(1);
   const slab = new Slab();
   const client: Client = {
     session,

@@ -1,15 +1,9 @@
-/** Session records and the control log against a real DynamoDB. */
+/** The control log against a real DynamoDB. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ControlLog, DynamoSessionRecords } from '../../../services/broker/store/store.js';
+import { ControlLog } from '../../../services/broker/store/store.js';
 import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
-import { type BrokerId, type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
-import {
-  type ControlEntry,
-  controlToItem,
-  sessionFromItem,
-  sessionKey,
-  type SessionRecord,
-} from '../../../services/tenancy/tenancy.js';
+import { type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import { type ControlEntry, controlToItem } from '../../../services/tenancy/tenancy.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { until } from '../../support/until.js';
@@ -21,61 +15,6 @@ beforeEach(async () => (dynamo = await dynalite.open()));
 afterAll(async () => await dynalite.stop());
 
 const acme = 'acme' as TenantId;
-const [one, two] = ['broker-1' as BrokerId, 'broker-2' as BrokerId];
-
-describe('a session record', () => {
-  const claim: Omit<SessionRecord, 'epoch' | 'owner'> = {
-    tenant: acme,
-    clientId: 'c/ä' as ClientId,
-    userName: 'device@acme',
-    protocolVersion: '5',
-    address: '192.0.2.1:5000',
-    connected: true,
-    connectedAtMs: 1000,
-    keepAliveSeconds: 60,
-    expirySeconds: 100,
-  };
-  const records = (owner: BrokerId): DynamoSessionRecords => new DynamoSessionRecords(dynamo, owner, new ManualClock());
-  const stored = async (): Promise<SessionRecord | undefined> => {
-    const item = await dynamo.get('sessions', sessionKey(acme, claim.clientId), { consistent: true });
-    return item && sessionFromItem(item);
-  };
-  const away = { connected: false, disconnectedAtMs: 2000 };
-
-  it('says who is connected, and what is left when the client goes', async () => {
-    const mine = records(one);
-    expect(await mine.claim(claim)).toBe(1);
-    expect(await stored()).toEqual({ ...claim, owner: one, epoch: 1 });
-    await mine.release({ ...claim, ...away, epoch: 1 });
-    expect(await stored()).toEqual({ ...claim, ...away, owner: one, epoch: 1 });
-    expect(await mine.claim(claim)).toBe(2);
-    expect(await stored()).toEqual({ ...claim, owner: one, epoch: 2 });
-  });
-
-  it('belongs to the last who claimed it, whatever an earlier owner writes', async () => {
-    expect(await records(one).claim(claim)).toBe(1);
-    expect(await records(two).claim({ ...claim, address: 'elsewhere' })).toBe(2);
-    await records(one).release({ ...claim, ...away, epoch: 1 });
-    await records(one).release({ ...claim, ...away, epoch: 1, expirySeconds: 0 });
-    await records(one).release({ ...claim, ...away, epoch: 2 });
-    await records(two).release({ ...claim, ...away, epoch: 1 });
-    expect(await stored()).toMatchObject({ owner: two, epoch: 2, connected: true, address: 'elsewhere' });
-  });
-
-  it('is removed with the session', async () => {
-    await records(one).claim(claim);
-    await records(one).release({ ...claim, ...away, epoch: 1, expirySeconds: 0 });
-    expect(await stored()).toBeUndefined();
-    await records(one).release({ ...claim, ...away, epoch: 1 }); // Not made again.
-    expect(await stored()).toBeUndefined();
-  });
-
-  it('has one owner however many claim at once', async () => {
-    const epochs = await Promise.all(Array.from({ length: 10 }, (_, i) => records(`b${i}` as BrokerId).claim(claim)));
-    expect([...epochs].sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-    expect((await stored())!.owner).toBe(`b${epochs.indexOf(10)}`);
-  });
-});
 
 describe('the control log', () => {
   const entry = (clientId: string): ControlEntry => ({

@@ -1,0 +1,135 @@
+/**
+ * `CommitLog` in memory. A test decides how far a commit has come: `take`, then `write`, then `confirm`; `commit` does
+ * all of it for as long as anybody has something to write. A `prompt` one does so by itself, some microtasks later.
+ */
+import type { CommitLog, CommitSource, StoredPage, Write } from '../../../services/broker/inbox/inbox.js';
+import { SessionTables } from './session-tables.js';
+
+export interface MemoryCommitLogOptions {
+  readonly tables?: SessionTables;
+  readonly nowMs: () => number;
+  readonly prompt?: boolean;
+  /** Items of a page. */
+  readonly readItemsMax?: number;
+  readonly writesMax?: number;
+}
+
+export class MemoryCommitLog implements CommitLog {
+  readonly persistDelayMs = 50;
+  readonly tables: SessionTables;
+  /** Every write that has been taken, in short: `messages 3`, `delete`, `route a/#`. */
+  readonly taken: string[] = [];
+  /** Reads fail while it is set. */
+  readError: Error | undefined;
+  readonly #options: MemoryCommitLogOptions;
+  readonly #dirty = new Set<CommitSource>();
+  readonly #later = new Set<CommitSource>();
+  readonly #again = new Set<CommitSource>();
+  readonly #underWay = new Map<CommitSource, readonly Write[]>();
+
+  constructor(options: MemoryCommitLogOptions) {
+    this.#options = options;
+    this.tables = options.tables ?? new SessionTables();
+  }
+
+  request(source: CommitSource): void {
+    if (this.#underWay.has(source)) this.#again.add(source);
+    else this.#dirty.add(source);
+    if (this.#options.prompt) queueMicrotask(() => this.commit());
+  }
+
+  requestLater(source: CommitSource): void {
+    this.#later.add(source);
+  }
+
+  /** The delay is over for everybody who asked for it. */
+  delayOver(): void {
+    const sources = [...this.#later];
+    this.#later.clear();
+    for (const source of sources) this.request(source);
+  }
+
+  /** What is due leaves the sources; nothing of it is durable yet. */
+  take(): void {
+    const { writesMax = 25, nowMs } = this.#options;
+    for (const source of [...this.#dirty]) {
+      this.#dirty.delete(source);
+      const writes = source.take(writesMax, nowMs());
+      if (new Set(writes.map(keyOf)).size < writes.length) throw new Error('two writes of one commit have one key');
+      if (writes.length > writesMax) throw new Error(`${writes.length} writes where ${writesMax} were asked for`);
+      if (writes.length === 0) source.confirmed();
+      else this.#underWay.set(source, writes);
+      this.taken.push(...writes.map(inShort));
+    }
+  }
+
+  /** What was taken is durable; nobody knows. */
+  write(): void {
+    for (const [{ partition }, writes] of this.#underWay)
+      for (const write of writes) this.tables.write(partition, write);
+  }
+
+  confirm(): void {
+    this.#end((source) => source.confirmed());
+  }
+
+  refuse(): void {
+    this.#end((source) => source.refused());
+  }
+
+  #end(tell: (source: CommitSource) => void): void {
+    const sources = [...this.#underWay.keys()];
+    this.#underWay.clear();
+    for (const source of sources) {
+      tell(source);
+      if (this.#again.delete(source)) this.request(source);
+    }
+  }
+
+  /** Everything that is due, and what comes of it. */
+  commit(): void {
+    for (let rounds = 0; this.#dirty.size + this.#underWay.size > 0; rounds++) {
+      if (rounds > 1000) throw new Error('a source asks for ever');
+      this.take();
+      this.write();
+      this.confirm();
+    }
+  }
+
+  async read(partition: string, after: string, upTo: string): Promise<StoredPage> {
+    await Promise.resolve();
+    if (this.readError) throw this.readError;
+    const { readItemsMax = 16 } = this.#options;
+    const items = this.tables.items(partition).filter(({ key }) => key > after && key <= upTo);
+    return { items: items.slice(0, readItemsMax), more: items.length > readItemsMax };
+  }
+}
+
+function keyOf(write: Write): string {
+  switch (write.kind) {
+    case 'messages':
+    case 'delete':
+      return write.key;
+    case 'route':
+      return `route ${write.route.filter}`;
+    case 'unroute':
+      return `route ${write.filter}`;
+    case 'received':
+      return 'received';
+  }
+}
+
+function inShort(write: Write): string {
+  switch (write.kind) {
+    case 'messages':
+      return `messages ${write.messages.length}`;
+    case 'delete':
+      return 'delete';
+    case 'route':
+      return `route ${write.route.filter}`;
+    case 'unroute':
+      return `unroute ${write.filter}`;
+    case 'received':
+      return `received ${write.packetIds.join(' ')}`;
+  }
+}

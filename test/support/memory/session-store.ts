@@ -1,0 +1,108 @@
+/** `SessionStore` in memory, with the conditions of the real one. */
+import type { Claim, OwnRecord, SessionStore } from '../../../services/broker/admission/admission.js';
+import type { Restored } from '../../../services/broker/session/session.js';
+import type { BrokerId, ClientId, Clock, TenantId } from '../../../services/kernel/kernel.js';
+import { clientPartition, type SessionRecord } from '../../../services/tenancy/tenancy.js';
+import type { SessionTables } from './session-tables.js';
+
+const recordsPerPage = 2;
+/** As keys of messages begin. */
+const keyFrom = (epoch: number): string => `m${epoch.toString(16).padStart(10, '0')}`;
+
+export class MemorySessionStore implements SessionStore {
+  readonly #tables: SessionTables;
+  readonly #owner: BrokerId;
+  readonly #clock: Clock;
+  readonly #isAlive: (owner: BrokerId) => boolean;
+
+  constructor(
+    tables: SessionTables,
+    owner: BrokerId,
+    clock: Clock,
+    isAlive: (owner: BrokerId) => boolean = () => false,
+  ) {
+    this.#tables = tables;
+    this.#owner = owner;
+    this.#clock = clock;
+    this.#isAlive = isAlive;
+  }
+
+  async claim(claim: Claim, born: number | undefined): Promise<{ epoch: number; born: number }> {
+    await Promise.resolve();
+    const partition = clientPartition(claim.tenant, claim.clientId);
+    const before = this.#tables.records.get(partition);
+    if (before && before.owner !== this.#owner && this.#isAlive(before.owner))
+      throw new Error('another broker that is alive owns the session');
+    const epoch = (before?.epoch ?? Math.floor(this.#clock.nowMs() / 1000)) + 1;
+    const claimed = { epoch, born: born ?? epoch };
+    this.#tables.records.set(partition, { ...claim, ...claimed, owner: this.#owner });
+    return claimed;
+  }
+
+  async release(record: OwnRecord): Promise<void> {
+    await Promise.resolve();
+    const partition = clientPartition(record.tenant, record.clientId);
+    const stored = this.#tables.records.get(partition);
+    if (stored?.owner !== this.#owner || stored.epoch !== record.epoch) return;
+    if (record.expirySeconds === 0) this.#tables.records.delete(partition);
+    else this.#tables.records.set(partition, { ...record, owner: this.#owner });
+  }
+
+  async *records(tenant: TenantId): AsyncGenerator<readonly SessionRecord[], void, void> {
+    const all = [...this.#tables.records.values()].filter((record) => record.tenant === tenant);
+    for (let at = 0; at < all.length; at += recordsPerPage) {
+      await Promise.resolve();
+      yield all.slice(at, at + recordsPerPage);
+    }
+  }
+
+  async adopt(record: SessionRecord, change: Partial<SessionRecord>): Promise<OwnRecord | undefined> {
+    await Promise.resolve();
+    const partition = clientPartition(record.tenant, record.clientId);
+    const stored = this.#tables.records.get(partition);
+    const epoch = record.epoch + 1;
+    const isAsRead = stored?.owner === record.owner && stored.epoch === record.epoch;
+    const isOwnAttempt = stored?.owner === this.#owner && stored.epoch === epoch;
+    if (!isAsRead && !isOwnAttempt) return undefined;
+    const adopted = { ...record, ...change, owner: this.#owner, epoch };
+    this.#tables.records.set(partition, adopted);
+    return adopted;
+  }
+
+  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Restored> {
+    await Promise.resolve();
+    const partition = clientPartition(tenant, clientId);
+    const received = this.#tables.received(partition);
+    const items = this.#tables.items(partition).filter(({ key }) => key >= keyFrom(born));
+    return {
+      epoch,
+      born,
+      routes: [...this.#tables.routes(partition).values()].filter((one) => one.epoch >= born).map(({ route }) => route),
+      received:
+        received && received.epoch >= born
+          ? { packetIds: received.packetIds, settled: received.settled }
+          : { packetIds: [], settled: { epoch: born, number: 0 } },
+      stored: {
+        messages: items.reduce((sum, { messages }) => sum + messages.length, 0),
+        origins: items.flatMap(({ messages }) => messages.map(({ origin }) => origin)).filter((origin) => !!origin),
+      },
+      droppedMessages,
+    };
+  }
+
+  async purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void> {
+    await Promise.resolve();
+    const partition = clientPartition(tenant, clientId);
+    const routes = this.#tables.routes(partition);
+    for (const [filter, { epoch }] of routes) if (epoch < bornBelow) routes.delete(filter);
+    if ((this.#tables.received(partition)?.epoch ?? Infinity) < bornBelow) this.#tables.forgetReceived(partition);
+    for (const { key } of this.#tables.items(partition))
+      if (key < keyFrom(bornBelow)) this.#tables.write(partition, { kind: 'delete', key });
+  }
+
+  async tenantsOf(owner: BrokerId): Promise<readonly TenantId[]> {
+    await Promise.resolve();
+    const owned = [...this.#tables.records.values()].filter((record) => record.owner === owner);
+    return [...new Set(owned.map(({ tenant }) => tenant))];
+  }
+}
