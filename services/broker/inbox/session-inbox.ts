@@ -230,7 +230,7 @@ export class Inbox implements CommitSource {
       message,
       terms,
       qos,
-      packetId,
+      packetId: qos === 2 ? packetId : 0, // That of QoS 1 is given anew after a crash.
       released,
       shared: terms.group?.name,
     }));
@@ -266,8 +266,9 @@ export class Inbox implements CommitSource {
       } else if (stage === 'done') return this.#doneInItem(item, delivery.index, delivery.message.origin);
       if (delivery.spilled) return this.#spilled(item.key);
       item.held.add(delivery.index);
+      if (delivery.qos === 1) return; // It shares its item with others, which is never written again.
       if (delivery.packetId !== packetId || delivery.released !== released) this.#rewrites.add(delivery);
-      else if (delivery.qos === 2) this.#owner.onStored(delivery);
+      else this.#owner.onStored(delivery);
     });
   }
 

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest';
+import { type CommitLog, type Delivery, Inbox, newDelivery, type Write } from '../../../services/broker/inbox/inbox.js';
+import { Message } from '../../../services/broker/message/message.js';
+
+function qos1(text: string): Delivery {
+  const topic = { text: 't', bytes: Buffer.from('t') };
+  const message = Message.of({ topic, payload: Buffer.from(text), qos: 1, retain: false, properties: Buffer.alloc(0) });
+  return newDelivery(message, { qos: 1, retainAsPublished: false, subscriptionIds: [] }, 1, 0);
+}
+
+test('an item of several messages stays whole when one of them is sent while it is being written', () => {
+  const log: CommitLog = {
+    persistDelayMs: 50,
+    request: () => undefined,
+    requestLater: () => undefined,
+    read: () => Promise.reject(new Error('nothing is read here')),
+  };
+  const owner = {
+    onStored: () => undefined,
+    onSafe: () => undefined,
+    onAllStored: () => undefined,
+    restore: <T>(stored: T): T => stored,
+  };
+  const inbox = new Inbox('acme#pump', log, owner);
+  inbox.renew(1);
+  const deliveries = ['one', 'two', 'three'].map(qos1);
+  for (const delivery of deliveries) inbox.accept(delivery, false);
+  const table = new Map<string, string[]>();
+  const commit = (): void => {
+    const writes: readonly Write[] = inbox.take(25, 1000);
+    for (const write of writes)
+      if (write.kind === 'messages') {
+        expect(write.messages.map(({ packetId }) => packetId)).toEqual(write.messages.map(() => 0));
+        table.set(
+          write.key,
+          write.messages.map(({ message }) => String(message.payload)),
+        );
+      } else if (write.kind === 'delete') table.delete(write.key);
+  };
+  deliveries[0]!.packetId = 1; // Sent before it is stored,
+  commit();
+  deliveries[1]!.packetId = 2; // and while it is.
+  inbox.confirmed();
+  commit();
+  inbox.confirmed();
+  expect([...table.values()]).toEqual([['one', 'two', 'three']]);
+  for (const delivery of deliveries) inbox.done(delivery);
+  commit();
+  expect([...table.values()]).toEqual([]);
+});
