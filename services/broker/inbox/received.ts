@@ -91,7 +91,8 @@ export class Received implements CommitSource {
   }
 
   remove(packetId: number): Receipt {
-    return this.#packetIds.delete(packetId) ? this.#store() : handedOn;
+    if (this.#packetIds.delete(packetId)) return this.#store();
+    return this.#next ?? this.#writing ?? handedOn; // An earlier removal may be under way.
   }
 
   #store(): Receipt {

@@ -58,6 +58,8 @@ export class DurableOutbound implements InboxOwner {
   /** Sent before memory let them go, by place in the inbox. */
   readonly #remembered = new Map<string, Remembered>();
   #resend: number[] = [];
+  /** QoS 2 messages of this connection that wait for their items, in order; `dup`: the client may have seen them. */
+  #unsent: { readonly delivery: Delivery; readonly dup: boolean }[] = [];
   #roomListeners: (() => void)[] | undefined;
 
   constructor(session: Session, host: SessionHost, partition: string, log: CommitLog) {
@@ -148,7 +150,7 @@ export class DurableOutbound implements InboxOwner {
       this.#queue.shift();
       if (next.stage !== 'done') this.#start(channel, next, nowMs);
     }
-    if (this.#behind && !this.#refilling && this.#queue.length < memoryMessagesMax / 4) void this.#refill();
+    if (this.#behind && !this.#refilling && this.#isLow) void this.#refill();
     if (this.hasRoom) this.#callRoomListeners();
   }
 
@@ -165,7 +167,8 @@ export class DurableOutbound implements InboxOwner {
     else {
       // Stored as far as memory knew before it let the message go, or `onStored` goes on when it is.
       const isStored = delivery.storedPacketId === delivery.packetId && delivery.storedReleased === delivery.released;
-      if (isStored) this.#advance(channel, delivery, known, nowMs);
+      this.#unsent.push({ delivery, dup: known });
+      if (isStored) this.#sendStored(channel, nowMs);
       else this.inbox.rewrite(delivery);
     }
   }
@@ -187,6 +190,18 @@ export class DurableOutbound implements InboxOwner {
     } else if (delivery.storedPacketId === delivery.packetId) this.#send(channel, delivery, dup, nowMs);
   }
 
+  /** In order: one whose item does not say enough yet holds back those behind it. */
+  #sendStored(channel: Channel, nowMs: number): void {
+    for (let next = this.#unsent[0]; next; next = this.#unsent[0]) {
+      const { delivery, dup } = next;
+      const isOver = this.#inFlight.get(delivery.packetId) !== delivery;
+      if (!isOver && delivery.storedPacketId !== delivery.packetId) return;
+      if (!isOver && delivery.released && !delivery.storedReleased) return;
+      this.#unsent.shift();
+      if (!isOver) this.#advance(channel, delivery, dup, nowMs);
+    }
+  }
+
   onStored(delivery: Delivery): void {
     const channel = this.#session.channel;
     if (!channel || this.#inFlight.get(delivery.packetId) !== delivery || this.#resend.includes(delivery.packetId))
@@ -196,6 +211,9 @@ export class DurableOutbound implements InboxOwner {
 
   onSafe(delivery: Delivery, reasonCode: number): void {
     this.#host.pay(delivery.message, reasonCode);
+    if (reasonCode < 0x80 || delivery.qos === 1 || this.#inFlight.get(delivery.packetId) !== delivery) return;
+    this.#inFlight.delete(delivery.packetId); // It waited for its item, and will never be sent.
+    this.pump(this.#host.nowMs());
   }
 
   onAllStored(): void {
@@ -219,11 +237,16 @@ export class DurableOutbound implements InboxOwner {
     this.#behind = true;
   }
 
+  /** So little is left in the queue that the largest message fits: a refill always gets on. */
+  get #isLow(): boolean {
+    return this.#queue.length < memoryMessagesMax / 4 && this.#queue.bytes < memoryBytesMax / 8;
+  }
+
   /** The next part of what is not in memory: from the table, then what has not been stored yet. */
   async #refill(): Promise<void> {
     this.#refilling = true;
     try {
-      while (this.#behind && this.#queue.length < memoryMessagesMax / 4 && this.#session.channel) {
+      while (this.#behind && this.#isLow && this.#session.channel) {
         if (!this.inbox.hasUnread) {
           const all = this.inbox.unspill((delivery) => this.#queue.push(delivery));
           if (all === 'all') this.#behind = false;
@@ -278,7 +301,10 @@ export class DurableOutbound implements InboxOwner {
       const delivery = this.#inFlight.get(this.#resend.pop()!);
       if (delivery === undefined) continue;
       if (delivery.qos === 1) this.#send(channel, delivery, true, nowMs);
-      else this.#advance(channel, delivery, true, nowMs);
+      else {
+        this.#unsent.push({ delivery, dup: true });
+        this.#sendStored(channel, nowMs);
+      }
     }
   }
 
@@ -329,6 +355,7 @@ export class DurableOutbound implements InboxOwner {
   /** Nobody acknowledges any more: what is not stored is stored now. */
   onDetached(): void {
     this.#resend = [];
+    this.#unsent = [];
     this.#callRoomListeners();
     this.inbox.storeNow();
   }
