@@ -14,7 +14,7 @@ export const cores = chooseCores();
 
 export async function measure(
   broker: RunningBroker,
-  job: Omit<Job, 'target' | 'brokerPid' | 'isProfiled'>,
+  job: Omit<Job, 'target' | 'brokerPid' | 'metricsUrl' | 'isProfiled'>,
 ): Promise<Outcome> {
   if (broker.died() !== undefined) return { failed: broker.died()! };
   const load = fork(loadProgram, { execArgv: ['--import', 'tsx'] });
@@ -31,8 +31,8 @@ export async function measure(
     };
     load.once('message', (message) => done(message as Outcome));
     load.once('exit', (code) => done({ failed: `the load process ended with code ${code}` }));
-    const { target, pid: brokerPid, isProfiled = false } = broker;
-    load.send({ ...job, target, brokerPid, isProfiled } satisfies Job);
+    const { target, pid: brokerPid, metricsUrl, isProfiled = false } = broker;
+    load.send({ ...job, target, brokerPid, ...(metricsUrl && { metricsUrl }), isProfiled } satisfies Job);
   });
   load.kill('SIGKILL');
   if ('measured' in outcome) return outcome;

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import type { ShoalOptions } from './brokers/broker.js';
 import { brokers } from './brokers/brokers.js';
-import { scenarios } from './scenarios.js';
+import { groups, scenarios } from './scenarios.js';
 
 export interface Options {
   readonly scenarios: readonly string[];
@@ -17,7 +17,7 @@ export interface Options {
 }
 
 export const usage = `npm run bench -- [options]
-  --only <scenario,...>   ${Object.keys(scenarios).join(', ')}
+  --only <scenario,...>   ${Object.keys({ ...scenarios, ...groups }).join(', ')}
   --brokers <name,...>    ${Object.keys(brokers).join(', ')} (default shoal,mosquitto,aedes)
   --rounds <n>            rounds, brokers in turn in each (default 3)
   --seconds <n>           measured time (default 4)
@@ -46,7 +46,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   });
   if (values.help) return undefined;
   return {
-    scenarios: names('--only', values.only, scenarios),
+    scenarios: names('--only', values.only, { ...scenarios, ...groups }).flatMap((name) => groups[name] ?? [name]),
     brokers: names('--brokers', values.brokers, brokers),
     rounds: positive('--rounds', values.rounds),
     seconds: positive('--seconds', values.seconds),

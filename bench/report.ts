@@ -1,4 +1,5 @@
 /** Turns outcomes into the printed table: medians, the range, and ratios to a reference taken round by round. */
+import type { DatabaseUse } from './load/database.js';
 import type { Measurement, Outcome } from './load/job.js';
 import type { Scenario } from './scenarios.js';
 
@@ -27,6 +28,10 @@ const columns: readonly Column[] = [
     range: true,
   },
   { title: 'RSS B/conn', value: (m) => m.rssBytesPerConnection, format: (b) => b.toFixed(0), ratio: true, range: true },
+  ...databaseColumns(),
+  { title: 'RSS before', value: (m) => m.rssBytes?.before, format: megabytes },
+  { title: 'RSS peak', value: (m) => m.rssBytes?.peak, format: megabytes },
+  { title: 'seconds', value: (m) => m.rssBytes && m.seconds, format: (s) => s.toFixed(2) },
   { title: 'p50 ms', value: (m) => m.latencyUs && m.latencyUs.p50 / 1000, format: (ms) => ms.toFixed(2) },
   { title: 'p99 ms', value: (m) => m.latencyUs && m.latencyUs.p99 / 1000, format: (ms) => ms.toFixed(2) },
   { title: 'lost', value: (m) => m.lost / m.sent, format: percent },
@@ -38,6 +43,25 @@ const columns: readonly Column[] = [
     format: percent,
   },
 ];
+
+/** Amazon's price of a million request units, on demand, us-east-1. */
+const writeUnitsPrice = 0.625;
+const readUnitsPrice = 0.125;
+
+function databaseColumns(): Column[] {
+  const perMessage = (title: string, count: (use: DatabaseUse) => number): Column => ({
+    title,
+    value: (m) => m.database && count(m.database) / m.messages,
+    format: small,
+  });
+  return [
+    perMessage('items/msg', (use) => use.itemWrites),
+    perMessage('calls/msg', (use) => use.calls),
+    perMessage('WRU/msg', (use) => use.writeUnits),
+    perMessage('RRU/msg', (use) => use.readUnits),
+    perMessage('$/million', (use) => use.writeUnits * writeUnitsPrice + use.readUnits * readUnitsPrice),
+  ];
+}
 
 export function report(scenario: Scenario, outcomes: Outcomes, reference: string): string {
   const used = columns.filter(({ value }) => all(outcomes).some((m) => value(m) !== undefined));
@@ -94,6 +118,14 @@ function rate(perSecond: number): string {
 
 function percent(share: number): string {
   return `${(share * 100).toFixed(share >= 0.0001 && share < 0.01 ? 2 : 0)} %`;
+}
+
+function small(count: number): string {
+  return count === 0 || count >= 0.001 ? count.toFixed(3) : count.toExponential(1);
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(0)} MB`;
 }
 
 /** A saturated load measures itself: the broker could do more. */

@@ -3,6 +3,8 @@
 interface Common {
   readonly title: string;
   readonly payloadBytes: number;
+  /** Subscribers have sessions that outlive their connection: MQTT 5, in a broker that keeps whatever waits for them. */
+  readonly durable?: boolean;
 }
 
 /** One publisher as fast as it can, QoS 0. `aheadMax` bounds how far it may be ahead of the slowest subscriber. */
@@ -19,6 +21,21 @@ export interface Window extends Common {
   readonly window: number;
 }
 
+/** Publishers with a full window each, QoS 1; each has a subscriber of its own with a durable session, which is away. */
+export interface Offline extends Common {
+  readonly kind: 'offline';
+  readonly pairs: number;
+  readonly window: number;
+}
+
+/** One durable session that comes back to as many messages. */
+export interface Drain extends Common {
+  readonly kind: 'drain';
+  readonly messages: number;
+  readonly publishers: number;
+  readonly window: number;
+}
+
 /** Pairs with little traffic each, QoS 1, at a given rate: what most fleets of devices look like. */
 export interface Sparse extends Common {
   readonly kind: 'sparse';
@@ -32,7 +49,7 @@ export interface Idle extends Common {
   readonly connections: number;
 }
 
-export type Scenario = Flood | Window | Sparse | Idle;
+export type Scenario = Flood | Window | Offline | Drain | Sparse | Idle;
 
 /**
  * About 0.6 MB of 64-byte messages: less than what brokers queue for one subscriber, more than a bandwidth-delay product
@@ -40,6 +57,11 @@ export type Scenario = Flood | Window | Sparse | Idle;
  */
 const losslessAhead = 8192;
 const payloadBytes = 64;
+
+/** Names of several scenarios, for `--only`. */
+export const groups: Readonly<Record<string, readonly string[]>> = {
+  durable: ['durable-online', 'durable-offline', 'durable-offline-10', 'durable-drain'],
+};
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
   '1to1-qos0': {
@@ -75,6 +97,39 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     pairs: 1000,
     messagesPerSecond: 20_000,
     payloadBytes,
+  },
+  'durable-online': {
+    kind: 'window',
+    title: '1 pair, QoS 1, window 100, durable session that acknowledges at once',
+    pairs: 1,
+    window: 100,
+    payloadBytes,
+    durable: true,
+  },
+  'durable-offline': {
+    kind: 'offline',
+    title: '1 publisher, QoS 1, window 100, to a durable session that is away (acknowledged)',
+    pairs: 1,
+    window: 100,
+    payloadBytes,
+    durable: true,
+  },
+  'durable-offline-10': {
+    kind: 'offline',
+    title: '10 publishers, QoS 1, window 100, each to a durable session that is away (acknowledged)',
+    pairs: 10,
+    window: 100,
+    payloadBytes,
+    durable: true,
+  },
+  'durable-drain': {
+    kind: 'drain',
+    title: 'a durable session comes back to 100 000 messages, QoS 1 (from CONNECT to the last one)',
+    messages: 100_000,
+    publishers: 10,
+    window: 100,
+    payloadBytes,
+    durable: true,
   },
   idle: { kind: 'idle', title: 'idle connections', connections: 5000, payloadBytes: 0 },
 };

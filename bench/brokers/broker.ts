@@ -8,6 +8,8 @@ export interface StartOptions {
   /** A folder of its own, removed after the run. */
   readonly folder: string;
   readonly shoal: ShoalOptions;
+  /** However much waits for a session: none of it is dropped. */
+  readonly unboundedQueues: boolean;
 }
 
 export interface ShoalOptions {
@@ -21,6 +23,8 @@ export interface RunningBroker {
   readonly target: Target;
   /** The process whose CPU time and memory count. */
   readonly pid: number;
+  /** Where it counts what it asks of its database, in the text format of Prometheus. */
+  readonly metricsUrl?: string;
   /** It starts and stops a CPU profile on SIGUSR2. */
   readonly isProfiled?: boolean;
   /** Why it ended by itself, if it did. */

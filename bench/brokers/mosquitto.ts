@@ -22,7 +22,7 @@ function installed({ noDelay }: { noDelay: boolean }): Broker {
   };
 }
 
-async function start({ folder, version }: StartOptions, noDelay: boolean): Promise<RunningBroker> {
+async function start({ folder, version, unboundedQueues }: StartOptions, noDelay: boolean): Promise<RunningBroker> {
   const port = await freePort();
   const file = join(folder, 'mosquitto.conf');
   const lines = [
@@ -30,7 +30,7 @@ async function start({ folder, version }: StartOptions, noDelay: boolean): Promi
     'allow_anonymous true',
     'persistence false',
     'max_inflight_messages 1000',
-    'max_queued_messages 200000',
+    `max_queued_messages ${unboundedQueues ? 0 : 200_000}`,
     `set_tcp_nodelay ${noDelay}`,
     'sys_interval 0',
     'log_dest none',

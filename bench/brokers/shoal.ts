@@ -33,12 +33,13 @@ interface Endpoints {
   readonly mqtt: { readonly port: number };
   readonly api: { readonly url: string };
   readonly operatorKey: string;
+  readonly broker: { readonly metricsUrl: string };
   readonly pids: { readonly broker: number };
 }
 
 export const shoal: Broker = {
   unavailable: () => (existsSync(startScript) ? undefined : 'services/local/start.mjs is missing'),
-  start: async ({ version, folder, shoal: options }) => {
+  start: async ({ version, folder, shoal: options, unboundedQueues }) => {
     const data = join(folder, 'data');
     const child = spawn(
       process.execPath,
@@ -51,7 +52,7 @@ export const shoal: Broker = {
     const { died, stop } = watch(child);
     try {
       const endpoints = await untilReady(data, died);
-      const credentials = await signUp(endpoints, options);
+      const credentials = await signUp(endpoints, options, unboundedQueues);
       const target = { host, port: endpoints.mqtt.port, version, credentials };
       const pid = endpoints.pids.broker;
       // The service starts its broker again when it dies; for us that is another broker than the one we measured.
@@ -59,6 +60,7 @@ export const shoal: Broker = {
       return {
         target,
         pid,
+        metricsUrl: endpoints.broker.metricsUrl,
         isProfiled,
         stop,
         died: () => died() ?? (isAlive(pid) ? undefined : 'the broker process died'),
@@ -97,7 +99,7 @@ async function untilReady(data: string, died: () => string | undefined): Promise
   throw new Error(`Shoal is not ready after ${startsMs} ms`);
 }
 
-async function signUp({ api, operatorKey }: Endpoints, { quotas }: ShoalOptions) {
+async function signUp({ api, operatorKey }: Endpoints, { quotas }: ShoalOptions, unboundedQueues: boolean) {
   const call = async (method: string, path: string, key: string | undefined, body: unknown): Promise<unknown> => {
     const headers = {
       'content-type': 'application/json',
@@ -109,7 +111,9 @@ async function signUp({ api, operatorKey }: Endpoints, { quotas }: ShoalOptions)
     return response.json();
   };
   const tenant = (await call('POST', '', undefined, { name: 'bench' })) as { apiKey: string };
-  await call('PUT', '/bench/quotas', operatorKey, quotas === 'high' ? highQuotas : noQuotas);
+  const chosen = quotas === 'high' ? highQuotas : noQuotas;
+  const queues = unboundedQueues ? { queuedMessagesPerSession: null } : {};
+  await call('PUT', '/bench/quotas', operatorKey, { ...chosen, ...queues });
   const grants = [{ effect: 'allow', action: 'all', topic: 'bench/#' }];
   const credential = await call('POST', '/bench/credentials', tenant.apiKey, { name: 'load', grants });
   const { username, password } = credential as { username: string; password: string };

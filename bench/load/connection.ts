@@ -3,7 +3,7 @@
  * answer, number or keep messages; the scenarios do what little of that they need.
  */
 import { connect, type Socket } from 'node:net';
-import { connectPacket, subscribePacket, type Credentials, type ProtocolVersion } from './packets.js';
+import { connectPacket, subscribePacket, type Credentials, type Durable, type ProtocolVersion } from './packets.js';
 import { FrameCounter } from './frames.js';
 
 export interface Target {
@@ -57,9 +57,16 @@ export class Connection {
   }
 
   /** Resolves after CONNACK; rejects with the reason code when the broker refuses. */
-  static async open(target: Target, clientId: string): Promise<Connection> {
+  static async open(
+    target: Target,
+    clientId: string,
+    durable?: Durable,
+    /** Before anything is sent: what waits for a session may arrive in one read with the CONNACK. */
+    prepare: (connection: Connection) => void = () => {},
+  ): Promise<Connection> {
     const connection = new Connection(target);
-    const code = await connection.#request(connectPacket(clientId, target.version, target.credentials), 2);
+    prepare(connection);
+    const code = await connection.#request(connectPacket(clientId, target.version, target.credentials, durable), 2);
     if (code !== 0) throw new Error(`CONNECT of ${clientId} refused with code ${code}`);
     return connection;
   }
@@ -112,12 +119,17 @@ export class Connection {
 }
 
 /** Opens many connections, a bounded number at a time: a burst of SYNs measures the listen queue, not the broker. */
-export async function openAll(target: Target, clientIds: readonly string[], atOnce = 100): Promise<Connection[]> {
+export async function openAll(
+  target: Target,
+  clientIds: readonly string[],
+  durable?: Durable,
+  atOnce = 100,
+): Promise<Connection[]> {
   const connections: Connection[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
     for (let index = next++; index < clientIds.length; index = next++) {
-      connections[index] = await Connection.open(target, clientIds[index]!);
+      connections[index] = await Connection.open(target, clientIds[index]!, durable);
     }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, clientIds.length) }, worker));

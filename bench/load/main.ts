@@ -3,9 +3,12 @@
  * that every broker meets the same load, compiled by the same warm-up.
  */
 import { readCpuSeconds, readMachineCpuSeconds } from '../proc.js';
+import { readDatabaseUse, usedSince } from './database.js';
+import { drain } from './drain.js';
 import { flood } from './flood.js';
 import { measureIdle } from './idle.js';
 import type { Job, Measurement, Outcome } from './job.js';
+import { offline } from './offline.js';
 import { sparse } from './sparse.js';
 import type { Traffic } from './traffic.js';
 import { windowed } from './window.js';
@@ -22,6 +25,10 @@ async function run(job: Job): Promise<Measurement> {
       return measure(await flood(scenario, target, broken), job);
     case 'window':
       return measure(await windowed(scenario, target, broken), job);
+    case 'offline':
+      return measure(await offline(scenario, target, broken), job);
+    case 'drain':
+      return drain(scenario, job, broken);
     case 'sparse':
       return measure(await sparse(scenario, target, broken), job);
     case 'idle':
@@ -33,10 +40,12 @@ async function measure(traffic: Traffic, job: Job): Promise<Measurement> {
   traffic.start();
   await pause(job.warmUpSeconds * 1000);
   if (job.isProfiled) process.kill(job.brokerPid, 'SIGUSR2');
+  const databaseBefore = await readDatabaseUse(job.metricsUrl);
   const before = read(traffic, job.brokerPid);
   traffic.takeLatencies?.();
   await pause(job.seconds * 1000);
   const after = read(traffic, job.brokerPid);
+  const database = usedSince(databaseBefore, await readDatabaseUse(job.metricsUrl));
   if (job.isProfiled) process.kill(job.brokerPid, 'SIGUSR2');
   const latenciesUs = traffic.takeLatencies?.();
   traffic.stop();
@@ -53,6 +62,7 @@ async function measure(traffic: Traffic, job: Job): Promise<Measurement> {
     sent: traffic.expected,
     lost: traffic.expected - traffic.received,
     ...(latenciesUs && { latencyUs: percentiles(latenciesUs) }),
+    ...(job.scenario.durable && database && { database }),
   };
 }
 

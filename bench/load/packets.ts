@@ -10,6 +10,13 @@ export interface Credentials {
   readonly password: string;
 }
 
+/** A session that outlives its connection (MQTT 5). */
+export interface Durable {
+  readonly sessionExpirySeconds: number;
+  /** Goes on with the session that is there, instead of beginning a new one. */
+  readonly resumes: boolean;
+}
+
 export const packetIdMax = 65_535;
 const packetIdBytes = 2;
 /** Packet type, remaining length 2, packet identifier: the success form of both versions. */
@@ -19,14 +26,23 @@ export function connectPacket(
   clientId: string,
   version: ProtocolVersion,
   credentials: Credentials | undefined,
+  durable?: Durable,
 ): Buffer {
   const keepAliveSeconds = 300;
-  const cleanStart = 0x02;
+  const cleanStart = durable?.resumes ? 0 : 0x02;
   const flags = cleanStart | (credentials ? 0xc0 : 0);
-  const noProperties = version === 5 ? Buffer.from([0]) : Buffer.alloc(0);
+  const properties = version === 5 ? connectProperties(durable) : Buffer.alloc(0);
   const secrets = credentials ? [field(credentials.username), field(credentials.password)] : [];
   const head = Buffer.from([version, flags, keepAliveSeconds >> 8, keepAliveSeconds & 0xff]);
-  return frame(0x10, [field('MQTT'), head, noProperties, field(clientId), ...secrets]);
+  return frame(0x10, [field('MQTT'), head, properties, field(clientId), ...secrets]);
+}
+
+function connectProperties(durable: Durable | undefined): Buffer {
+  if (!durable) return Buffer.from([0]);
+  const sessionExpiryInterval = 0x11;
+  const properties = Buffer.from([5, sessionExpiryInterval, 0, 0, 0, 0]);
+  properties.writeUInt32BE(durable.sessionExpirySeconds, 2);
+  return properties;
 }
 
 export function subscribePacket(filter: string, qos: number, version: ProtocolVersion): Buffer {

@@ -7,7 +7,7 @@ import { openPairs } from './pairs.js';
 import { PublishRing } from './packets.js';
 
 export async function windowed(scenario: Window, target: Target, fail: (why: string) => void): Promise<Traffic> {
-  const pairs = await openPairs(scenario.pairs, target, fail);
+  const pairs = await openPairs(scenario.pairs, target, fail, scenario.durable);
   const payload = Buffer.alloc(scenario.payloadBytes, 'x');
   const publishers = pairs.map(
     ({ topic, publisher }) =>
@@ -27,19 +27,21 @@ export async function windowed(scenario: Window, target: Target, fail: (why: str
   };
 }
 
-class WindowPublisher {
+export class WindowPublisher {
   published = 0;
+  acked = 0;
   readonly #connection: Connection;
   readonly #ring: PublishRing;
   readonly #window: number;
+  readonly #total: number;
   #stopped = true;
-  #acked = 0;
 
-  constructor(connection: Connection, ring: PublishRing, window: number) {
+  constructor(connection: Connection, ring: PublishRing, window: number, total = Infinity) {
+    this.#total = total;
     this.#connection = connection;
     this.#ring = ring;
     this.#window = window;
-    onPubackInOrder(connection, window, () => this.#acked++);
+    onPubackInOrder(connection, window, () => this.acked++);
     connection.onRead = () => this.#fill();
   }
 
@@ -54,7 +56,7 @@ class WindowPublisher {
 
   #fill(): void {
     if (this.#stopped) return;
-    let count = this.#window - (this.published - this.#acked);
+    let count = Math.min(this.#window - (this.published - this.acked), this.#total - this.published);
     while (count > 0) {
       const slot = this.published % this.#window;
       const run = Math.min(count, this.#window - slot);
