@@ -91,6 +91,7 @@ test('queuedMessagesPerSession: what comes when the queue is full is dropped and
   const dropped = await tenant.systemNumber('publish/messages/dropped');
   for (let i = 0; i < 12; i++) await publisher.publish({ topic: 't', qos: 1, payload: String(i) });
   const awake = await tenant.client({ ...session, clean: false });
+  await awake.receivedCount(5);
   await awake.ping();
   expect(awake.received.map(({ payload }) => payload)).toEqual(['0', '1', '2', '3', '4']);
   expect((await tenant.systemNumber('publish/messages/dropped')) - dropped).toBe(7);
@@ -100,6 +101,7 @@ test('queuedMessagesPerSession: what comes when the queue is full is dropped and
   await heard(async () => {
     for (let i = 0; i < 10; i++) await publisher.publish({ topic: 't', qos: 1, payload: `later ${queued++}` });
     const now = await tenant.client({ ...session, clean: false });
+    await now.receivedCount(5);
     await now.ping();
     await now.disconnect();
     return now.received.length > 5;

@@ -27,6 +27,8 @@ export class Received implements CommitSource {
   readonly #doubtful = new Map<number, PendingReceipt>();
   /** Messages whose packet identifiers are not stored yet, in order. */
   readonly #begun: { readonly origin: Origin; readonly published: Receipt }[] = [];
+  /** Receipts of messages that the stored state does not know yet, by epoch and number. */
+  readonly #unsettled = new Map<string, Receipt>();
   #next: PendingReceipt | undefined;
   #writing: PendingReceipt | undefined;
 
@@ -56,12 +58,18 @@ export class Received implements CommitSource {
   /** Settles when the message is safe with its subscribers and, after that and in order, known to the stored state. */
   settle(origin: Origin, published: Receipt): Receipt {
     this.#begun.push({ origin, published });
+    const name = `${origin.epoch}/${origin.number}`;
+    this.#unsettled.set(name, origin.settled);
+    origin.settled.whenSettled(() => this.#unsettled.delete(name));
     published.whenSettled(() => this.#advance());
     return origin.settled;
   }
 
-  /** Settles when a message that an earlier owner took from the client is known, because the client has sent it again. */
+  /** Settles when a stored message is known here; one of an earlier owner, because the client has sent it again. */
   settlementOf({ epoch, number, packetId }: StoredOrigin): Receipt {
+    // Taken from the client by this process, and read back from an inbox meanwhile.
+    const unsettled = this.#unsettled.get(`${epoch}/${number}`);
+    if (unsettled) return unsettled;
     const settled = this.#inherited;
     if (!settled || epoch < settled.epoch || (epoch === settled.epoch && number <= settled.number)) return handedOn;
     let doubtful = this.#doubtful.get(packetId);

@@ -69,6 +69,8 @@ export class Inbox implements CommitSource {
   /** Stored messages that are not in memory begin behind this key. */
   #unreadAfter: string | undefined;
   #reading = false;
+  /** Deletes under way: a page read meanwhile may still hold them. */
+  readonly #deletedWhileReading = new Set<string>();
   /** QoS 2 messages that an earlier owner had stored, by publisher and packet identifier. */
   #inherited: Map<string, StoredOrigin[]> | undefined;
 
@@ -178,6 +180,7 @@ export class Inbox implements CommitSource {
     for (const key of this.#deletes) {
       if (taken.length >= max) break;
       this.#deletes.delete(key);
+      if (this.#reading) this.#deletedWhileReading.add(key);
       taken.push({ write: { kind: 'delete', key }, deliveries: [] });
     }
     for (const delivery of this.#rewrites) {
@@ -286,6 +289,7 @@ export class Inbox implements CommitSource {
         if (delivery.stage === 'writing') {
           delivery.stage = 'done';
           this.unfinished--;
+          this.#rewrites.delete(delivery);
           this.#owner.onSafe(delivery, 0x83); // Implementation specific error
         }
     if (this.#hasMore) this.#log.request(this);
@@ -332,11 +336,12 @@ export class Inbox implements CommitSource {
       return found;
     } finally {
       this.#reading = false;
+      this.#deletedWhileReading.clear();
     }
   }
 
   #readItem(key: string, messages: readonly StoredMessage[], nowMs: number): Delivery[] {
-    if (this.#deletes.has(key)) return [];
+    if (this.#deletes.has(key) || this.#deletedWhileReading.has(key)) return [];
     let item = this.#items.get(key);
     if (!item) this.#items.set(key, (item = newStoredItem(key, messages.length)));
     const found: Delivery[] = [];

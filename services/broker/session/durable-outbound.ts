@@ -206,7 +206,9 @@ export class DurableOutbound implements InboxOwner {
     const channel = this.#session.channel;
     if (!channel || this.#inFlight.get(delivery.packetId) !== delivery || this.#resend.includes(delivery.packetId))
       return;
-    this.#advance(channel, delivery, false, this.#host.nowMs());
+    const nowMs = this.#host.nowMs();
+    if (this.#unsent.some((waiting) => waiting.delivery === delivery)) this.#sendStored(channel, nowMs);
+    else if (delivery.released) this.#advance(channel, delivery, false, nowMs);
   }
 
   onSafe(delivery: Delivery, reasonCode: number): void {
