@@ -1,0 +1,97 @@
+/** What releases have stored of inboxes and subscriptions, byte for byte. Rows are added, never changed. */
+import { describe, expect, it } from 'vitest';
+import {
+  itemOf,
+  messagesFromItem,
+  receivedFromItem,
+  routeFromItem,
+} from '../../../services/broker/store/inbox-item.js';
+
+const pk = 'acme#c';
+const key = 'm006b49d201' + '0000000001';
+
+/** Two QoS 1 messages, one of them with everything; then a QoS 2 message whose PUBREC has come. */
+const packed =
+  '01' +
+  '0000' +
+  '7ff0000000000000' +
+  '0001' +
+  '00000000' +
+  '0000' +
+  '0000' +
+  '0000' +
+  '00000002' +
+  '61' +
+  '6869' +
+  '0d' +
+  '0000' +
+  '427a3185c5000000' +
+  '0003' +
+  '00000002' +
+  '0002' +
+  '0008' +
+  '0003' +
+  '00000001' +
+  '612f62' +
+  '0101' +
+  '00000007' +
+  '0000012c' +
+  '2473686172652f67' +
+  '707562' +
+  'ff';
+const released = '12' + 'c350' + '7ff0000000000000' + '0000' + '00000000' + '0000' + '0000' + '0000' + '00000000';
+const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
+
+describe('stored items of version 1', () => {
+  it('are messages that share an item, and are written as ever', () => {
+    const item = { pk, sk: key, v: 1, n: 2, m: bytes(packed) };
+    const messages = messagesFromItem(item);
+    expect(messages).toMatchObject([
+      { qos: 1, packetId: 0, released: false, shared: undefined, terms: { retainAsPublished: false } },
+      { qos: 1, shared: '$share/g', terms: { retainAsPublished: true, subscriptionIds: [7, 300] } },
+    ]);
+    const content = messages.map(({ message }) => [
+      message.topic.text,
+      message.payload.toString('hex'),
+      message.retain,
+    ]);
+    expect(content).toEqual([
+      ['a', '6869', false],
+      ['a/b', 'ff', true],
+    ]);
+    expect(messages[1]!.message).toMatchObject({ publisher: 'pub', expiresAtMs: 1.8e12 });
+    expect(messages[1]!.message.properties.toString('hex')).toBe('0101');
+    // One of them never expires, and so the item does not.
+    expect(itemOf(pk, { kind: 'messages', key, messages })).toEqual({ table: 'inbox', put: item });
+  });
+
+  it('are what is left of a QoS 2 message after PUBREC, with the message that it was', () => {
+    const from = { publisher: 'pub', epoch: 5, number: 6, packetId: 7 };
+    const item = { pk, sk: key, v: 1, n: 1, m: bytes(released), from };
+    expect(messagesFromItem(item)).toMatchObject([{ qos: 2, packetId: 50_000, released: true, origin: from }]);
+  });
+
+  it('are packet identifiers of the present session, and none of an earlier one', () => {
+    const settled = { epoch: 5, number: 3 };
+    const item = { pk, sk: 'a-received', v: 1, epoch: 5, packetIds: [1, 9], settled };
+    expect(receivedFromItem(item, 5)).toEqual({ packetIds: [1, 9], settled });
+    expect(receivedFromItem(item, 6)).toEqual({ packetIds: [], settled: { epoch: 6, number: 0 } });
+    expect(itemOf(pk, { kind: 'received', packetIds: [1, 9], epoch: 5, settled })).toEqual({
+      table: 'inbox',
+      put: item,
+    });
+  });
+
+  it('are subscriptions, those of the present session', () => {
+    const options = { qos: 1, noLocal: false, retainAsPublished: true, retainHandling: 2, id: 7 } as const;
+    const item = { pk, sk: '$share/g/a/#', v: 1, epoch: 5, ...options };
+    const route = { filter: '$share/g/a/#', ...options };
+    expect([routeFromItem(item, 5), routeFromItem(item, 6)]).toEqual([route, undefined]);
+    expect(itemOf(pk, { kind: 'route', route, epoch: 5 })).toEqual({ table: 'routes', put: item });
+  });
+
+  it('are not taken for something else when a later version wrote them', () => {
+    expect(() => messagesFromItem({ pk, sk: key, v: 2, m: bytes(packed) })).toThrow('version 2');
+    expect(() => routeFromItem({ pk, sk: 'a', v: 2, epoch: 5 }, 5)).toThrow('version 2');
+  });
+});
