@@ -1,6 +1,5 @@
 /** Delivery to a session that outlives its connection, over a commit log that goes as far as the test says. */
 import { describe, expect, it } from 'vitest';
-import type { CommitLog } from '../../../services/broker/inbox/inbox.js';
 import type { QoS } from '../../../services/broker/message/message.js';
 import type { Restored } from '../../../services/broker/session/session.js';
 import { MemoryCommitLog, type MemoryCommitLogOptions } from '../../support/memory/commit-log.js';
@@ -43,7 +42,7 @@ function nextLife(log: MemoryCommitLog, wish: { receiveMaximum?: number } = {}):
     stored: { messages: items.reduce((sum, { messages }) => sum + messages.length, 0), origins: [] },
     droppedMessages: 7,
   };
-  return connect({ keeping: { partition, log: log as CommitLog }, restored, ...wish });
+  return connect({ keeping: { partition, log: log }, restored, ...wish });
 }
 
 const published = (client: Client, dup = ''): string[] =>
