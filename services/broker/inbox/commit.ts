@@ -16,6 +16,19 @@ export interface StoredMessage {
   readonly origin?: StoredOrigin | undefined;
 }
 
+/**
+ * Which QoS 2 messages of a publisher its stored state knows. A publisher has one series of numbers for each broker
+ * process that owned its session (a life); a message that it sends again after a crash gets a number of the new life.
+ */
+export interface SettledState {
+  /** Of the present life: everything up to here. */
+  readonly settled: Settlement;
+  /** Of lives before it, the newest first. */
+  readonly older?: readonly Settlement[];
+  /** Sent again and settled in a later life, by packet identifier. */
+  readonly again?: readonly (Settlement & { readonly packetId: number })[];
+}
+
 /** Whose message it is that an item holds: `publisher` with what `Origin` says. */
 export interface StoredOrigin extends Settlement {
   readonly publisher: string;
@@ -45,12 +58,11 @@ export type Write =
   | { readonly kind: 'route'; readonly route: StoredRoute; readonly epoch: number }
   | { readonly kind: 'unroute'; readonly filter: string }
   /** Packet identifiers of QoS 2 messages received from the client and not released. */
-  | {
+  | ({
       readonly kind: 'received';
       readonly packetIds: readonly number[];
       readonly epoch: number;
-      readonly settled: Settlement;
-    };
+    } & SettledState);
 
 /** Has something to write. Not more than one commit of a source is under way at a time, so its writes stay in order. */
 export interface CommitSource {

@@ -7,11 +7,15 @@
  * between makes the client send again what it never got an answer for.
  */
 import { handedOn, type Origin, PendingReceipt, type Receipt, type Settlement } from '../message/message.js';
-import type { CommitLog, CommitSource, StoredOrigin, Write } from './commit.js';
+import type { CommitLog, CommitSource, SettledState, StoredOrigin, Write } from './commit.js';
 
-export interface ReceivedState {
+/** Lives that are remembered; of messages of older ones none waits any more. */
+const livesMax = 16;
+/** More than a client can have under way in some lives. */
+const againMax = 1000;
+
+export interface ReceivedState extends SettledState {
   readonly packetIds: readonly number[];
-  readonly settled: Settlement;
 }
 
 export class Received implements CommitSource {
@@ -19,10 +23,14 @@ export class Received implements CommitSource {
   readonly #log: CommitLog;
   readonly #packetIds = new Set<number>();
   #epoch = 0;
+  /** The epoch at which this process got the session. */
+  #life = 0;
   #number = 0;
-  #settled: Settlement = { epoch: 0, number: 0 };
+  #settledNumber = 0;
+  #older: readonly Settlement[] = [];
+  #again: (Settlement & { readonly packetId: number })[] = [];
   /** What the session was restored with; undefined when it began here. */
-  #inherited: Settlement | undefined;
+  #inherited: SettledState | undefined;
   /** Of messages that an earlier owner took and that are not known to the stored state. */
   readonly #doubtful = new Map<number, PendingReceipt>();
   /** Messages whose packet identifiers are not stored yet, in order. */
@@ -39,20 +47,22 @@ export class Received implements CommitSource {
 
   renew(epoch: number): void {
     this.#epoch = epoch;
-    this.#number = 0;
+    if (this.#life === 0) this.#life = epoch;
   }
 
   /** After a restart. */
-  restore({ packetIds, settled }: ReceivedState): void {
+  restore({ packetIds, settled, older = [], again = [] }: ReceivedState): void {
     for (const packetId of packetIds) this.#packetIds.add(packetId);
-    this.#settled = settled;
-    this.#inherited = settled;
+    this.#inherited = { settled, older, again };
+    this.#older = [settled, ...older].slice(0, livesMax);
+    this.#again = [...again];
   }
 
   /** A message has come. `dup`: the client says that it sends it again. */
   begin(packetId: number, dup: boolean): Origin {
-    const again = dup ? this.#inherited : undefined;
-    return { epoch: this.#epoch, number: ++this.#number, packetId, again, settled: new PendingReceipt() };
+    const inherited = this.#inherited;
+    const again = dup && inherited ? (stored: InDoubt): boolean => isSettled(inherited, stored) : undefined;
+    return { epoch: this.#life, number: ++this.#number, packetId, again, settled: new PendingReceipt() };
   }
 
   /** Settles when the message is safe with its subscribers and, after that and in order, known to the stored state. */
@@ -70,8 +80,10 @@ export class Received implements CommitSource {
     // Taken from the client by this process, and read back from an inbox meanwhile.
     const unsettled = this.#unsettled.get(`${epoch}/${number}`);
     if (unsettled) return unsettled;
-    const settled = this.#inherited;
-    if (!settled || epoch < settled.epoch || (epoch === settled.epoch && number <= settled.number)) return handedOn;
+    if (!this.#inherited || isSettled(this.#inherited, { epoch, number, packetId })) return handedOn;
+    // Of this life and not unsettled, or sent again in it.
+    if (epoch === this.#life || this.#again.some((known) => known.packetId === packetId && known.epoch === this.#life))
+      return handedOn;
     let doubtful = this.#doubtful.get(packetId);
     if (!doubtful) this.#doubtful.set(packetId, (doubtful = new PendingReceipt()));
     return doubtful;
@@ -88,7 +100,11 @@ export class Received implements CommitSource {
       const { origin, published } = next;
       this.#begun.shift();
       this.#packetIds.add(origin.packetId);
-      this.#settled = origin;
+      this.#settledNumber = origin.number;
+      if (origin.again)
+        this.#again = [...this.#again, { packetId: origin.packetId, epoch: origin.epoch, number: origin.number }].slice(
+          -againMax,
+        );
       const stored = this.#store();
       const code = published.reasonCode!;
       const doubtful = this.#doubtful.get(origin.packetId);
@@ -118,7 +134,9 @@ export class Received implements CommitSource {
         kind: 'received',
         packetIds: [...this.#packetIds],
         epoch: this.#epoch,
-        settled: { epoch: this.#settled.epoch, number: this.#settled.number },
+        settled: { epoch: this.#life, number: this.#settledNumber },
+        ...(this.#older.length > 0 && { older: this.#older }),
+        ...(this.#again.length > 0 && { again: this.#again }),
       },
     ];
   }
@@ -137,4 +155,13 @@ export class Received implements CommitSource {
     if (this.#next) this.#log.request(this);
     written?.settle(reasonCode);
   }
+}
+
+type InDoubt = Settlement & { readonly packetId: number };
+
+function isSettled({ settled, older = [], again = [] }: SettledState, { epoch, number, packetId }: InDoubt): boolean {
+  const lives = [settled, ...older];
+  if (epoch < lives.at(-1)!.epoch) return true;
+  if (lives.some((life) => life.epoch === epoch && number <= life.number)) return true;
+  return again.some((known) => known.packetId === packetId && known.epoch > epoch);
 }

@@ -103,11 +103,9 @@ export class Inbox implements CommitSource {
 
   /** Whether an earlier owner has stored this message, which its publisher sends again. */
   hasStored({ publisher, origin }: Message): boolean {
-    const settled = origin!.again!;
+    const isSettled = origin!.again!;
     const same = this.#inherited?.get(`${origin!.packetId}/${publisher!}`) ?? [];
-    return same.some(
-      ({ epoch, number }) => epoch > settled.epoch || (epoch === settled.epoch && number > settled.number),
-    );
+    return same.some((stored) => !isSettled(stored));
   }
 
   /** Whether messages wait outside memory, or would have to. */

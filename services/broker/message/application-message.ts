@@ -30,8 +30,11 @@ export interface Origin {
   /** Counts the QoS 2 messages of the publisher within the epoch. */
   readonly number: number;
   readonly packetId: number;
-  /** It may have been stored before a crash: the publisher says that it sends it again, and nothing is known of it. */
-  readonly again: Settlement | undefined;
+  /**
+   * It may have been stored before a crash: the publisher says that it sends it again, and nothing is known of it. Tells
+   * whether a stored message of that packet identifier is an older, settled one.
+   */
+  readonly again: ((stored: Settlement & { readonly packetId: number }) => boolean) | undefined;
   /** When the publisher's own state knows it, nobody has to remember it any more. */
   readonly settled: Receipt;
 }

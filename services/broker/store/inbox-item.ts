@@ -39,6 +39,8 @@ export function itemOf(partition: string, write: Write): TableWrite {
           epoch: write.epoch,
           packetIds: [...write.packetIds],
           settled: { ...write.settled },
+          ...(write.older && { older: write.older.map((life) => ({ ...life })) }),
+          ...(write.again && { again: write.again.map((known) => ({ ...known })) }),
         },
       };
     case 'route': {
@@ -143,7 +145,12 @@ export function messagesFromItem(item: Item): StoredMessage[] {
 /** Nothing is known of an earlier session of the client. */
 export function receivedFromItem(item: Item | undefined, born: number): ReceivedState {
   return item !== undefined && (item['epoch'] as number) >= born
-    ? { packetIds: item['packetIds'] as number[], settled: item['settled'] as Settlement }
+    ? {
+        packetIds: item['packetIds'] as number[],
+        settled: item['settled'] as Settlement,
+        ...(item['older'] !== undefined && { older: item['older'] as Settlement[] }),
+        ...(item['again'] !== undefined && { again: item['again'] as (Settlement & { packetId: number })[] }),
+      }
     : { packetIds: [], settled: { epoch: born, number: 0 } };
 }
 
