@@ -83,6 +83,8 @@ export class Lease {
   #cancelRenewal: Cancel | undefined;
   #cancelLapse: Cancel | undefined;
   #failures = 0;
+  /** When the last attempt that failed began. */
+  #failedSinceMs = -Infinity;
   readonly #renewed: Counter;
   readonly #failed: Counter;
   readonly #refused: Counter;
@@ -319,7 +321,10 @@ export class Lease {
     this.#failed.add();
     if (this.#failures++ === 0) this.#options.log.warn({ error }, 'the lease could not be renewed, trying again');
     const before = this.state;
-    this.#awake.begin(since, awakeMs);
+    // One failure proves nothing: the connection of before a freeze is dead when the process wakes up, whoever holds the
+    // lease by then. The next attempt makes a new one, and only that says whether DynamoDB can be reached.
+    if (since.monotonicMs - this.#failedSinceMs < awakeMs) this.#awake.begin(since, awakeMs);
+    this.#failedSinceMs = since.monotonicMs;
     if (before === 'lapsed' && this.state === 'outage') for (const listener of this.#listeners.outage) listener();
   }
 
