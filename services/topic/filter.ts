@@ -70,8 +70,6 @@ export function filterCovers(outer: string, inner: string): boolean {
   const o = outer.split('/');
   const n = inner.split('/');
   if (isHidden(o, n)) return false;
-  // Every name has a first level, so these two are the same.
-  if (inner === '#' && outer === '+/#') return true;
   for (let i = 0; i < o.length; i++) {
     if (o[i] === '#') return true;
     if (i >= n.length || n[i] === '#' || (o[i] !== '+' && o[i] !== n[i])) return false;
