@@ -42,8 +42,8 @@ export interface SessionStore {
 export interface LeaseGate {
   /** `lapsed`: it may have been frozen past its lease, and nothing is acknowledged before that is known. */
   readonly state: 'held' | 'lapsed' | 'outage' | 'lost';
-  /** Calls back once, when it is held again or was never lost. */
-  whenHeld(listener: () => void): void;
+  /** Calls back once: at once unless it has lapsed, otherwise when it is held again or in an outage. */
+  whenAwake(listener: () => void): void;
 }
 
 /** One client's connection, as far as admission needs it. */

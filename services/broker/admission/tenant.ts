@@ -100,14 +100,14 @@ export class Tenant implements SessionHost {
       this.#leaseAskedAtMs = nowMs;
       this.#withholds = this.#lease.state === 'lapsed' || this.#lease.state === 'lost';
     }
-    return this.#withholds ? this.#whenHeld(receipt) : receipt;
+    return this.#withholds ? this.#whenAwake(receipt) : receipt;
   }
 
-  /** Not acknowledged before it is certain that no other broker has taken over. */
-  #whenHeld(receipt: Receipt): Receipt {
-    const held = new PendingReceipt();
-    this.#lease.whenHeld(() => receipt.whenSettled(() => held.settle(receipt.reasonCode!)));
-    return held;
+  /** Not acknowledged before DynamoDB has said who serves, or has failed to: an outage stops no clean traffic. */
+  #whenAwake(receipt: Receipt): Receipt {
+    const withheld = new PendingReceipt();
+    this.#lease.whenAwake(() => receipt.whenSettled(() => withheld.settle(receipt.reasonCode!)));
+    return withheld;
   }
 
   subscribe(session: Session, subscription: Subscription, isNew: boolean): void {

@@ -70,7 +70,7 @@ export class Lease {
   readonly #leaving: Term;
   readonly #awake: Term;
   readonly #listeners: Record<'lapsed' | 'outage' | 'renewed' | 'lost', Listener[]>;
-  #whenHeld: Listener[] = [];
+  #whenAwake: Listener[] = [];
   /** The end of the lease has not been noticed. */
   #believesHeld = false;
   #hasLapsed = false;
@@ -126,10 +126,11 @@ export class Lease {
     return this.state === 'outage' ? 'new' : 'none';
   }
 
-  /** Calls once: at once while the lease is held, otherwise as soon as it is held again. */
-  whenHeld(listener: Listener): void {
-    if (this.isHeld()) listener();
-    else this.#whenHeld.push(listener);
+  /** Calls once: at once unless it has lapsed, otherwise when it is held again or DynamoDB is known to be away. */
+  whenAwake(listener: Listener): void {
+    const { state } = this;
+    if (state === 'held' || state === 'outage') listener();
+    else this.#whenAwake.push(listener);
   }
 
   /** The end of the lease was noticed. Called from `isHeld`, `state` or `leave`, or by a timer. */
@@ -259,7 +260,7 @@ export class Lease {
     this.#cancelRenewal?.();
     this.#cancelLapse?.();
     this.#believesHeld = false;
-    this.#whenHeld = [];
+    this.#whenAwake = [];
     for (const term of [this.#held, this.#leaving, this.#awake]) term.end();
     this.#interrupt?.();
   }
@@ -313,7 +314,7 @@ export class Lease {
       if (this.isHeld()) this.#cancelLapse = clock.after(1, notice); // A timer may be early by a fraction.
     };
     this.#cancelLapse = clock.after(since.monotonicMs + ownMs - leavingMs - clock.monotonicMs(), notice);
-    for (const listener of this.#whenHeld.splice(0)) listener();
+    for (const listener of this.#whenAwake.splice(0)) listener();
     if (hasLapsed) for (const listener of this.#listeners.renewed) listener();
   }
 
@@ -325,7 +326,7 @@ export class Lease {
     // lease by then. The next attempt makes a new one, and only that says whether DynamoDB can be reached.
     if (since.monotonicMs - this.#failedSinceMs < awakeMs) this.#awake.begin(since, awakeMs);
     this.#failedSinceMs = since.monotonicMs;
-    if (before === 'lapsed' && this.state === 'outage') for (const listener of this.#listeners.outage) listener();
+    if (before === 'lapsed' && this.state === 'outage') this.#beginOutage();
   }
 
   #lapse(): void {
@@ -334,8 +335,13 @@ export class Lease {
     this.#held.end(); // Also when somebody sets the clock back: only a renewal helps now.
     this.#options.log.warn({ state: this.state }, 'the lease was not renewed in time, acknowledgements wait');
     for (const listener of this.#listeners.lapsed) listener();
-    if (this.state === 'outage') for (const listener of this.#listeners.outage) listener();
+    if (this.state === 'outage') this.#beginOutage();
     this.#renew();
+  }
+
+  #beginOutage(): void {
+    for (const listener of this.#listeners.outage) listener();
+    for (const listener of this.#whenAwake.splice(0)) listener();
   }
 
   #lose(): void {

@@ -2,6 +2,7 @@
 import { hashSecret } from '../../../services/tenancy/tenancy.js';
 import { describe, expect, it } from 'vitest';
 import { compileAccess } from '../../../services/tenancy/tenancy.js';
+import { Message, type Receipt } from '../../../services/broker/message/message.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
 import { until } from '../../support/until.js';
 import { acme, type FakeConnection, id, World } from './world.js';
@@ -345,6 +346,23 @@ describe('the control log', () => {
     await world.admit({ clientId: 'b' });
     await expect(world.admit({ clientId: 'c' })).rejects.toThrow(reason('quotaExceeded'));
   });
+});
+
+it.each(['held', 'outage'] as const)('withholds receipts while the lease has lapsed, until it is %s', async (state) => {
+  const world = new World();
+  const { tenant } = (await world.admit({ clientId: 'c' })).in!;
+  const topic = { text: 't', bytes: Buffer.from('t') };
+  const publish = (): Receipt =>
+    tenant.publish(Message.of({ topic, payload: Buffer.from('x'), qos: 1 }), world.clock.nowMs());
+  expect(publish().reasonCode).toBeDefined();
+  world.lease.state = 'lapsed';
+  world.clock.advance(1);
+  const withheld = publish();
+  expect(withheld.reasonCode).toBeUndefined();
+  world.lease.become(state);
+  expect(withheld.reasonCode).toBeDefined();
+  world.clock.advance(1);
+  expect(publish().reasonCode).toBeDefined();
 });
 
 it('a stop tells every client, keeps wills to itself and writes the records', async () => {

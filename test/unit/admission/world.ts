@@ -7,6 +7,7 @@ import {
   type Connection,
   type Claim,
   type Ending,
+  type LeaseGate,
   type OwnRecord,
 } from '../../../services/broker/admission/admission.js';
 import { handedOn, type Message } from '../../../services/broker/message/message.js';
@@ -119,6 +120,21 @@ export class FakeConnection implements Connection {
   }
 }
 
+/** As a broker's lease: what was withheld while it had lapsed is let go when it is held again or DynamoDB is away. */
+class FakeLease implements LeaseGate {
+  state: LeaseGate['state'] = 'held';
+  #waiting: (() => void)[] = [];
+
+  whenAwake(listener: () => void): void {
+    if (this.state === 'lapsed') this.#waiting.push(listener);
+    else listener();
+  }
+  become(state: 'held' | 'outage'): void {
+    this.state = state;
+    for (const listener of this.#waiting.splice(0)) listener();
+  }
+}
+
 export interface ConnectWish {
   clientId: string;
   version?: ProtocolVersion;
@@ -135,6 +151,7 @@ export class World {
   readonly tables = new SessionTables();
   readonly records = new HeldRecords(this.tables, this.clock);
   readonly metrics = new Metrics();
+  readonly lease = new FakeLease();
   readonly retained: string[] = [];
   tenant: Tenant | undefined;
   credential: Credential | undefined;
@@ -160,7 +177,7 @@ export class World {
       records: this.records,
       commitLog: new MemoryCommitLog({ tables: this.tables, nowMs: () => this.clock.nowMs(), prompt: true }),
       unsafeBytesMax: 1 << 20,
-      lease: { state: 'held', whenHeld: (listener) => listener() },
+      lease: this.lease,
       leaseEndedAtMs: () => undefined,
       makeRetained: () => ({
         put: (message: Message) => {
