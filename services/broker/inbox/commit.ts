@@ -64,16 +64,19 @@ export type Write =
       readonly epoch: number;
     } & SettledState);
 
-/** Has something to write. Not more than one commit of a source is under way at a time, so its writes stay in order. */
+/**
+ * Has something to write. Not more than one commit of a lane is under way at a time, so its writes stay in order: those
+ * of one source, and those of a session that has ended before those of the client's next one.
+ */
 export interface CommitSource {
   /** `tenant#client` of the tables. */
   readonly partition: string;
+  /** What takes turns: sources of one partition that may write the same keys. */
+  readonly lane: string;
   /** The next writes, at most `max`, of distinct keys; none when nothing is due. */
   take(max: number, nowMs: number): readonly Write[];
-  /** All writes of the last `take` are durable. */
-  confirmed(): void;
-  /** They will never be: the store refuses them as they are. */
-  refused(): void;
+  /** All writes of the last `take` are durable, but those in `refused`, which the store will never take as they are. */
+  committed(refused: readonly Write[]): void;
 }
 
 export interface StoredPage {

@@ -1,4 +1,4 @@
-import type { DeliveryTerms, Message } from '../message/message.js';
+import type { DeliveryTerms, Message, PendingReceipt } from '../message/message.js';
 
 /** One message on its way to one session that outlives its connection. Mutable: it is the record of how far it has come. */
 export interface Delivery {
@@ -21,6 +21,8 @@ export interface Delivery {
   storedReleased: boolean;
   /** Nobody but the inbox holds it: forgotten when it has been stored, and read again later. */
   spilled: boolean;
+  /** Another inbox has it now, under the same origin: its item is not needed any more, and this settles when it is gone. */
+  movedOn: PendingReceipt | undefined;
 }
 
 /** An item of the table that holds messages somebody in memory knows. */
@@ -54,5 +56,6 @@ export function newDelivery(message: Message, terms: DeliveryTerms, qos: 1 | 2, 
     storedPacketId: 0,
     storedReleased: false,
     spilled: false,
+    movedOn: undefined,
   };
 }

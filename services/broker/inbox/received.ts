@@ -1,10 +1,15 @@
 /**
- * The QoS 2 messages that a persistent publisher has sent and not released: their packet identifiers, stored before
- * PUBREC and removed before PUBCOMP, so that after a crash a repeated PUBLISH is known and a new one is not taken for
- * a repetition. [MQTT-4.3.3-10]
+ * The QoS 2 messages that a persistent publisher has sent: the packet identifiers of those it has not released, stored
+ * before PUBREC and removed before PUBCOMP, so that after a crash a repeated PUBLISH is known and a new one is not taken
+ * for a repetition [MQTT-4.3.3-10]; and how far its messages are *settled*, that is, known to this stored state.
  *
- * A PUBREC waits for the stored identifier, which is stored after the message is safe with every subscriber: a crash in
- * between makes the client send again what it never got an answer for.
+ * PUBREC waits for the stored identifier, which is stored after the message is safe with every subscriber. Crash points:
+ *  - before a subscriber's item is written: the publisher sends again, and the message is new;
+ *  - between the item and this state: the publisher sends again, and the item's origin tells that it is there already.
+ *    So an item outlives its delivery until this state knows its message (`settlementOf`);
+ *  - after it: the identifier is known, and the repetition gets its PUBREC.
+ * Messages are numbered anew in every life (a broker process that owned the session), for the number of a message that
+ * comes again after a crash is not known; `again` remembers those by packet identifier.
  */
 import { handedOn, type Origin, PendingReceipt, type Receipt, type Settlement } from '../message/message.js';
 import type { CommitLog, CommitSource, SettledState, StoredOrigin, Write } from './commit.js';
@@ -20,6 +25,7 @@ export interface ReceivedState extends SettledState {
 
 export class Received implements CommitSource {
   readonly partition: string;
+  readonly lane: string;
   readonly #log: CommitLog;
   readonly #packetIds = new Set<number>();
   #epoch = 0;
@@ -39,9 +45,11 @@ export class Received implements CommitSource {
   readonly #unsettled = new Map<string, Receipt>();
   #next: PendingReceipt | undefined;
   #writing: PendingReceipt | undefined;
+  #hasEnded = false;
 
   constructor(partition: string, log: CommitLog) {
     this.partition = partition;
+    this.lane = `received ${partition}`;
     this.#log = log;
   }
 
@@ -89,8 +97,12 @@ export class Received implements CommitSource {
     return doubtful;
   }
 
-  /** The session ends: nothing comes again. */
+  /** The session ends: nothing comes again, and what is not under way is not written over the client's next one. */
   end(): void {
+    this.#hasEnded = true;
+    const waiting = this.#next;
+    this.#next = undefined;
+    waiting?.settle(0);
     for (const doubtful of this.#doubtful.values()) doubtful.settle(0);
     this.#doubtful.clear();
   }
@@ -120,6 +132,7 @@ export class Received implements CommitSource {
   }
 
   #store(): Receipt {
+    if (this.#hasEnded) return handedOn;
     this.#next ??= new PendingReceipt();
     this.#log.request(this);
     return this.#next;
@@ -141,19 +154,11 @@ export class Received implements CommitSource {
     ];
   }
 
-  confirmed(): void {
-    this.#settle(0);
-  }
-
-  refused(): void {
-    this.#settle(0x83);
-  }
-
-  #settle(reasonCode: number): void {
+  committed(refused: readonly Write[]): void {
     const written = this.#writing;
     this.#writing = undefined;
     if (this.#next) this.#log.request(this);
-    written?.settle(reasonCode);
+    written?.settle(refused.length > 0 ? 0x83 : 0); // Implementation specific error
   }
 }
 

@@ -23,7 +23,7 @@
  *  - an item of an earlier life of the client id has an epoch below `born` and is not read.
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
-import type { Message, Origin } from '../message/message.js';
+import type { Message, PendingReceipt } from '../message/message.js';
 import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
 import { type Delivery, newDelivery, newStoredItem, type StoredItem } from './delivery.js';
 
@@ -43,6 +43,13 @@ export interface InboxOwner {
 const itemBytesMax = 32 << 10;
 const itemMessagesMax = 500;
 
+/** A write under way, with what it stores or with who waits for the delete. */
+interface Writing {
+  readonly write: Write;
+  readonly deliveries: readonly Delivery[];
+  readonly gone?: PendingReceipt | undefined;
+}
+
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 
 const keyOf = (epoch: number, counter: number): string =>
@@ -50,6 +57,7 @@ const keyOf = (epoch: number, counter: number): string =>
 
 export class Inbox implements CommitSource {
   readonly partition: string;
+  readonly lane: string;
   /** Messages accepted and not done, in memory or not. */
   unfinished = 0;
   readonly #log: CommitLog;
@@ -58,9 +66,10 @@ export class Inbox implements CommitSource {
   #fresh = new BoundedFifo<Delivery>({ itemsMax: Infinity, bytesMax: Infinity }, sizeOf);
   #freshOpen = 0;
   #urgent = false;
-  #writing: { write: Write; deliveries: readonly Delivery[] }[] = [];
+  #writing: readonly Writing[] = [];
   readonly #rewrites = new Set<Delivery>();
-  readonly #deletes = new Set<string>();
+  /** Items to be deleted, with who waits for that. */
+  readonly #deletes = new Map<string, PendingReceipt | undefined>();
   /** Items that deliveries in memory belong to, or that are done in part. */
   readonly #items = new Map<string, StoredItem>();
   #epoch = 0;
@@ -76,6 +85,7 @@ export class Inbox implements CommitSource {
 
   constructor(partition: string, log: CommitLog, owner: InboxOwner) {
     this.partition = partition;
+    this.lane = `messages ${partition}`;
     this.#log = log;
     this.#owner = owner;
   }
@@ -106,6 +116,12 @@ export class Inbox implements CommitSource {
     const isSettled = origin!.again!;
     const same = this.#inherited?.get(`${origin!.packetId}/${publisher!}`) ?? [];
     return same.some((stored) => !isSettled(stored));
+  }
+
+  /** Whether an earlier owner has stored the message of that origin. */
+  holds({ publisher, packetId, epoch, number }: StoredOrigin): boolean {
+    const same = this.#inherited?.get(`${packetId}/${publisher}`) ?? [];
+    return same.some((stored) => stored.epoch === epoch && stored.number === number);
   }
 
   /** Whether messages wait outside memory, or would have to. */
@@ -149,8 +165,9 @@ export class Inbox implements CommitSource {
       this.#freshOpen--;
       while (this.#fresh.peek()?.stage === 'done') this.#fresh.shift();
     }
-    if (stage !== 'stored') this.#owner.onSafe(delivery, 0);
-    else this.#doneInItem(delivery.item!, delivery.index, delivery.message.origin);
+    if (stage === 'stored') return this.#doneInItem(delivery);
+    if (stage === 'fresh') delivery.movedOn?.settle(0);
+    this.#owner.onSafe(delivery, 0);
   }
 
   /** The session ends: nobody is owed anything any more. */
@@ -159,27 +176,28 @@ export class Inbox implements CommitSource {
       this.done(delivery);
   }
 
-  #doneInItem(item: StoredItem, index: number, origin: Origin | undefined): void {
-    item.done.add(index);
-    item.held.delete(index);
-    if (item.done.size < item.size) return;
-    this.#items.delete(item.key);
+  #doneInItem({ item, index, message: { origin }, movedOn }: Delivery): void {
+    const { key, done, held, size } = item!;
+    done.add(index);
+    held.delete(index);
+    if (done.size < size) return;
+    this.#items.delete(key);
     const remove = (): void => {
-      this.#deletes.add(item.key);
+      this.#deletes.set(key, movedOn);
       this.#log.request(this);
     };
     // Whoever publishes it again after a crash must find it here until its own state knows it.
-    if (origin) origin.settled.whenSettled(remove);
+    if (origin && !movedOn) origin.settled.whenSettled(remove);
     else remove();
   }
 
   take(max: number, nowMs: number): readonly Write[] {
-    const taken: { write: Write; deliveries: readonly Delivery[] }[] = [];
-    for (const key of this.#deletes) {
+    const taken: Writing[] = [];
+    for (const [key, gone] of this.#deletes) {
       if (taken.length >= max) break;
       this.#deletes.delete(key);
       if (this.#reading) this.#deletedWhileReading.add(key);
-      taken.push({ write: { kind: 'delete', key }, deliveries: [] });
+      taken.push({ write: { kind: 'delete', key }, deliveries: [], gone });
     }
     for (const delivery of this.#rewrites) {
       if (taken.length >= max) break;
@@ -226,7 +244,7 @@ export class Inbox implements CommitSource {
     return taken;
   }
 
-  #pack(key: string, deliveries: readonly Delivery[]): { write: Write; deliveries: readonly Delivery[] } {
+  #pack(key: string, deliveries: readonly Delivery[]): Writing {
     const messages = deliveries.map(({ message, terms, qos, packetId, released }) => ({
       message,
       terms,
@@ -238,10 +256,14 @@ export class Inbox implements CommitSource {
     return { write: { kind: 'messages', key, messages }, deliveries };
   }
 
-  confirmed(): void {
+  committed(refused: readonly Write[]): void {
     const written = this.#writing;
     this.#writing = [];
-    for (const { write, deliveries } of written) if (write.kind === 'messages') this.#stored(write, deliveries);
+    for (const { write, deliveries, gone } of written) {
+      if (refused.includes(write)) this.#refused(deliveries);
+      else if (write.kind === 'messages') this.#stored(write, deliveries);
+      gone?.settle(0);
+    }
     if (this.#hasMore) this.#log.request(this);
     else if (this.#freshOpen > 0) this.#log.requestLater(this);
     if (this.#freshOpen === 0) this.#owner.onAllStored();
@@ -264,7 +286,7 @@ export class Inbox implements CommitSource {
       if (stage === 'writing') {
         delivery.stage = 'stored';
         this.#owner.onSafe(delivery, 0);
-      } else if (stage === 'done') return this.#doneInItem(item, delivery.index, delivery.message.origin);
+      } else if (stage === 'done') return this.#doneInItem(delivery);
       if (delivery.spilled) return this.#spilled(item.key);
       item.held.add(delivery.index);
       if (delivery.qos === 1) return; // It shares its item with others, which is never written again.
@@ -279,18 +301,14 @@ export class Inbox implements CommitSource {
     if (this.#unreadAfter === undefined || before < this.#unreadAfter) this.#unreadAfter = before;
   }
 
-  refused(): void {
-    const written = this.#writing;
-    this.#writing = [];
-    for (const { deliveries } of written)
-      for (const delivery of deliveries)
-        if (delivery.stage === 'writing') {
-          delivery.stage = 'done';
-          this.unfinished--;
-          this.#rewrites.delete(delivery);
-          this.#owner.onSafe(delivery, 0x83); // Implementation specific error
-        }
-    if (this.#hasMore) this.#log.request(this);
+  #refused(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries)
+      if (delivery.stage === 'writing') {
+        delivery.stage = 'done';
+        this.unfinished--;
+        this.#rewrites.delete(delivery);
+        this.#owner.onSafe(delivery, 0x83); // Implementation specific error
+      }
   }
 
   /** A delivery that is stored leaves memory. */

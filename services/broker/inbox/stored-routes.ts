@@ -7,16 +7,20 @@ import type { CommitLog, CommitSource, StoredRoute, Write } from './commit.js';
 
 export class StoredRoutes implements CommitSource {
   readonly partition: string;
+  readonly lane: string;
   readonly #log: CommitLog;
   /** By filter; undefined: to be removed. */
   readonly #waiting = new Map<string, StoredRoute | undefined>();
   #epoch = 0;
   #receipt: PendingReceipt | undefined;
-  /** Settled when the writes under way are confirmed. */
-  #writingReceipts: PendingReceipt[] = [];
+  /** What has been taken of it so far includes something that the store does not take. */
+  #isRefused = false;
+  /** Settled when the writes under way are. */
+  #writing: PendingReceipt | undefined;
 
   constructor(partition: string, log: CommitLog) {
     this.partition = partition;
+    this.lane = `routes ${partition}`;
     this.#log = log;
   }
 
@@ -40,14 +44,21 @@ export class StoredRoutes implements CommitSource {
 
   /** Settles when everything that was changed before the call is stored. */
   get stored(): Receipt {
-    return this.#receipt ?? this.#writingReceipts.at(-1) ?? handedOn;
+    return this.#receipt ?? this.#writing ?? handedOn;
+  }
+
+  /** The session ends: what is not under way is not written any more, or it would be found by the client's next one. */
+  end(): void {
+    this.#waiting.clear();
+    this.#receipt?.settle(0);
+    this.#receipt = undefined;
   }
 
   take(max: number): readonly Write[] {
     const taken = [...this.#waiting].slice(0, max);
     for (const [filter] of taken) this.#waiting.delete(filter);
-    if (this.#waiting.size === 0 && this.#receipt) {
-      this.#writingReceipts.push(this.#receipt);
+    if (this.#waiting.size === 0) {
+      this.#writing = this.#receipt;
       this.#receipt = undefined;
     }
     return taken.map(([filter, route]) =>
@@ -55,18 +66,14 @@ export class StoredRoutes implements CommitSource {
     );
   }
 
-  confirmed(): void {
-    this.#settle(0);
-  }
-
-  refused(): void {
-    this.#settle(0x83);
-  }
-
-  #settle(reasonCode: number): void {
-    const receipts = this.#writingReceipts;
-    this.#writingReceipts = [];
+  committed(refused: readonly Write[]): void {
+    if (refused.length > 0) this.#isRefused = true;
+    const written = this.#writing;
+    this.#writing = undefined;
     if (this.#waiting.size > 0) this.#log.request(this);
-    for (const receipt of receipts) receipt.settle(reasonCode);
+    if (!written) return;
+    const reasonCode = this.#isRefused ? 0x83 : 0; // Implementation specific error
+    this.#isRefused = false;
+    written.settle(reasonCode);
   }
 }

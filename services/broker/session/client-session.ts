@@ -128,6 +128,7 @@ export class Session {
   /** The session ends for good. Its routes must be gone already. */
   end(nowMs: number): void {
     this.#outbound.handOnShared(true, nowMs);
+    this.#durable?.routes.end();
     this.#durable?.received.end();
   }
 

@@ -104,12 +104,12 @@ export class DurableOutbound implements InboxOwner {
       else this.#deliver0(channel, message, terms, nowMs);
       return;
     }
+    if (message.origin?.again && this.inbox.hasStored(message)) return; // [MQTT-4.3.3-10] Over a crash, too.
     if (this.inbox.unfinished >= this.#host.limits.queuedMessagesPerSession + (channel?.window ?? 0)) {
       this.dropped++;
       meters.droppedOverQuota++;
       return;
     }
-    if (message.origin?.again && this.inbox.hasStored(message)) return; // [MQTT-4.3.3-10] Over a crash, too.
     const delivery = newDelivery(message.keep(), terms, qos, nowMs);
     this.#host.owe(delivery.message);
     if (channel === undefined || this.#behind || !this.#queue.fits(sizeOf(delivery))) {

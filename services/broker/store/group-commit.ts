@@ -1,9 +1,9 @@
 /**
  * Where everything that sessions store is written: what all of them have to write within a few milliseconds goes out
- * together, 25 writes a call, several calls under way. A source has at most one commit under way, so its writes stay in
- * order; calls of different sources pass each other.
+ * together, 25 writes a call, several calls under way. A lane has at most one commit under way, so its writes stay in
+ * order; calls of different lanes pass each other.
  *
- *      request -> dirty -> (collected for `collectMs`, or 25) -> call -> confirmed, once all its writes are
+ *      request -> dirty -> (collected for `collectMs`, or 25) -> call -> committed, once all its writes are
  *
  * A call that fails is made again until it succeeds, with jitter, for as long as DynamoDB takes: the publishers wait
  * for their acknowledgements meanwhile, and what they may have unacknowledged is bounded. Writes are puts and deletes of
@@ -11,7 +11,7 @@
  */
 import type { Clock, Counter, Log, Metrics } from '../../kernel/kernel.js';
 import { type Dynamo, DynamoRejected, type TableWrite } from '../../dynamo/dynamo.js';
-import type { CommitLog, CommitSource, StoredPage } from '../inbox/inbox.js';
+import type { CommitLog, CommitSource, StoredPage, Write } from '../inbox/inbox.js';
 import { itemOf, messagesFromItem } from './inbox-item.js';
 
 const collectMs = 4;
@@ -24,10 +24,20 @@ const retryMsMax = 1000;
 /** At most 1 MB in any case: DynamoDB's own limit for a page. */
 const readItemsMax = 16;
 
+/** What one source has in calls under way. */
 interface Share {
   readonly source: CommitSource;
   left: number;
+  readonly refused: Write[];
 }
+
+/** One write of a call, and whose it is. */
+interface Part {
+  readonly write: Write;
+  readonly share: Share;
+}
+
+type Parts = ReadonlyMap<TableWrite, Part>;
 
 export interface GroupCommitOptions {
   readonly dynamo: Dynamo;
@@ -43,9 +53,8 @@ export class GroupCommit implements CommitLog {
   readonly persistDelayMs: number;
   readonly #options: GroupCommitOptions;
   readonly #dirty = new Set<CommitSource>();
-  readonly #busy = new Set<CommitSource>();
-  /** Asked for again while they were busy. */
-  readonly #again = new Set<CommitSource>();
+  /** By lane under way: those of it that have asked meanwhile. */
+  readonly #busy = new Map<string, Set<CommitSource>>();
   #later = new Set<CommitSource>();
   #laterArmed = false;
   #armed = false;
@@ -72,16 +81,18 @@ export class GroupCommit implements CommitLog {
   }
 
   request(source: CommitSource): void {
-    if (this.#busy.has(source)) this.#again.add(source);
-    else {
-      this.#dirty.add(source);
-      if (this.#armed) return;
-      this.#armed = true;
-      this.#options.clock.after(collectMs, () => {
-        this.#armed = false;
-        this.#send();
-      });
+    const waiting = this.#busy.get(source.lane);
+    if (waiting) {
+      waiting.add(source);
+      return;
     }
+    this.#dirty.add(source);
+    if (this.#armed) return;
+    this.#armed = true;
+    this.#options.clock.after(collectMs, () => {
+      this.#armed = false;
+      this.#send();
+    });
   }
 
   requestLater(source: CommitSource): void {
@@ -112,89 +123,86 @@ export class GroupCommit implements CommitLog {
   #send(): void {
     while (this.#callsInFlight < callsInFlightMax && this.#dirty.size > 0 && !this.#closed) {
       const writes: TableWrite[] = [];
-      const shares = new Map<TableWrite, Share>();
+      const parts = new Map<TableWrite, Part>();
       const nowMs = this.#options.clock.nowMs();
       for (const source of this.#dirty) {
         if (writes.length >= writesMax) break;
         this.#dirty.delete(source);
-        const taken = source.take(writesMax - writes.length, nowMs);
-        if (taken.length === 0) {
-          source.confirmed(); // Not due yet, or done meanwhile: it asks again as long as it has something.
+        const waiting = this.#busy.get(source.lane);
+        if (waiting) {
+          waiting.add(source);
           continue;
         }
-        this.#busy.add(source);
-        const share: Share = { source, left: taken.length };
+        const taken = source.take(writesMax - writes.length, nowMs);
+        if (taken.length === 0) {
+          source.committed([]); // Not due yet, or done meanwhile: it asks again as long as it has something.
+          continue;
+        }
+        this.#busy.set(source.lane, new Set());
+        const share: Share = { source, left: taken.length, refused: [] };
         for (const write of taken) {
           const tableWrite = itemOf(source.partition, write);
           writes.push(tableWrite);
-          shares.set(tableWrite, share);
+          parts.set(tableWrite, { write, share });
         }
       }
-      if (writes.length > 0) void this.#call(writes, shares);
+      if (writes.length > 0) void this.#call(writes, parts);
     }
     if (this.#waiting === 0) for (const listener of this.#idle.splice(0)) listener();
   }
 
-  async #call(all: readonly TableWrite[], shares: ReadonlyMap<TableWrite, Share>): Promise<void> {
+  async #call(all: readonly TableWrite[], parts: Parts): Promise<void> {
     this.#callsInFlight++;
     let left = all;
     for (let tries = 0; left.length > 0; tries++) {
       if (tries > 0) await this.#pause(tries);
       if (this.#closed) return;
       if (!this.#options.isHeld()) continue;
-      left = await this.#attempt(left, shares);
+      left = await this.#attempt(left, parts);
     }
     this.#callsInFlight--;
     this.#send();
   }
 
   /** What is left to be written. */
-  async #attempt(
-    writes: readonly TableWrite[],
-    shares: ReadonlyMap<TableWrite, Share>,
-  ): Promise<readonly TableWrite[]> {
+  async #attempt(writes: readonly TableWrite[], parts: Parts): Promise<readonly TableWrite[]> {
     try {
       this.#calls.add();
       const unprocessed = new Set(await this.#options.dynamo.batchWriteOnce(writes, { deadlineMs }));
       this.#writes.add(writes.length - unprocessed.size);
       this.#failing = undefined;
-      for (const write of writes) if (!unprocessed.has(write)) this.#written(shares.get(write)!);
+      for (const write of writes) if (!unprocessed.has(write)) this.#over(parts.get(write)!);
       return [...unprocessed];
     } catch (error) {
       this.#failures.add();
-      if (error instanceof DynamoRejected) return this.#isolate(writes, shares, error);
+      if (error instanceof DynamoRejected) return this.#isolate(writes, parts, error);
       this.#tellOnce(error);
       return writes;
     }
   }
 
   /** One write that DynamoDB will never take must not hold up the others: each alone, and the culprit is given up. */
-  async #isolate(
-    writes: readonly TableWrite[],
-    shares: ReadonlyMap<TableWrite, Share>,
-    error: DynamoRejected,
-  ): Promise<readonly TableWrite[]> {
+  async #isolate(writes: readonly TableWrite[], parts: Parts, error: DynamoRejected): Promise<readonly TableWrite[]> {
     if (writes.length === 1) {
       this.#options.log.error({ error }, 'something that DynamoDB does not take was not stored');
-      const { source } = shares.get(writes[0]!)!;
-      source.refused();
-      this.#release(source);
+      const part = parts.get(writes[0]!)!;
+      part.share.refused.push(part.write);
+      this.#over(part);
       return [];
     }
     const left: TableWrite[] = [];
-    for (const write of writes) left.push(...(await this.#attempt([write], shares)));
+    for (const write of writes) left.push(...(await this.#attempt([write], parts)));
     return left;
   }
 
-  #written(share: Share): void {
+  /** One write has been made or given up; its source is told when that is so for all it has given. */
+  #over({ share }: Part): void {
     if (--share.left > 0) return;
-    share.source.confirmed();
-    this.#release(share.source);
-  }
-
-  #release(source: CommitSource): void {
-    this.#busy.delete(source);
-    if (this.#again.delete(source)) this.request(source);
+    const { source, refused } = share;
+    source.committed(refused);
+    const waiting = this.#busy.get(source.lane)!;
+    this.#busy.delete(source.lane);
+    for (const next of waiting) this.request(next);
   }
 
   async #pause(tries: number): Promise<void> {

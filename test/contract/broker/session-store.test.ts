@@ -86,13 +86,13 @@ async function commit(log: CommitLog, writes: readonly Write[]): Promise<void> {
   let isDone = false;
   const source: CommitSource = {
     partition,
+    lane: partition,
     take: () => {
       const taken = left;
       left = [];
       return taken;
     },
-    confirmed: () => (isDone = true),
-    refused: () => undefined,
+    committed: () => (isDone = true),
   };
   log.request(source);
   await until(() => isDone, 'the commit');

@@ -33,9 +33,13 @@ export class MemoryCommitLog implements CommitLog {
   }
 
   request(source: CommitSource): void {
-    if (this.#underWay.has(source)) this.#again.add(source);
+    if (this.#isUnderWay(source)) this.#again.add(source);
     else this.#dirty.add(source);
     if (this.#options.prompt) queueMicrotask(() => this.commit());
+  }
+
+  #isUnderWay({ lane }: CommitSource): boolean {
+    return [...this.#underWay.keys()].some((other) => other.lane === lane);
   }
 
   requestLater(source: CommitSource): void {
@@ -54,10 +58,14 @@ export class MemoryCommitLog implements CommitLog {
     const { writesMax = 25, nowMs } = this.#options;
     for (const source of [...this.#dirty]) {
       this.#dirty.delete(source);
+      if (this.#isUnderWay(source)) {
+        this.#again.add(source);
+        continue;
+      }
       const writes = source.take(writesMax, nowMs());
       if (new Set(writes.map(keyOf)).size < writes.length) throw new Error('two writes of one commit have one key');
       if (writes.length > writesMax) throw new Error(`${writes.length} writes where ${writesMax} were asked for`);
-      if (writes.length === 0) source.confirmed();
+      if (writes.length === 0) source.committed([]);
       else this.#underWay.set(source, writes);
       this.taken.push(...writes.map(inShort));
     }
@@ -70,20 +78,22 @@ export class MemoryCommitLog implements CommitLog {
   }
 
   confirm(): void {
-    this.#end((source) => source.confirmed());
+    this.#end((source) => source.committed([]));
   }
 
   refuse(): void {
-    this.#end((source) => source.refused());
+    this.#end((source, writes) => source.committed(writes));
   }
 
-  #end(tell: (source: CommitSource) => void): void {
-    const sources = [...this.#underWay.keys()];
+  #end(tell: (source: CommitSource, writes: readonly Write[]) => void): void {
+    const underWay = [...this.#underWay];
     this.#underWay.clear();
-    for (const source of sources) {
-      tell(source);
-      if (this.#again.delete(source)) this.request(source);
+    for (const [source, writes] of underWay) {
+      tell(source, writes);
     }
+    const again = [...this.#again];
+    this.#again.clear();
+    for (const source of again) this.request(source);
   }
 
   /** Everything that is due, and what comes of it. */

@@ -40,9 +40,9 @@ test('an item of several messages stays whole when one of them is sent while it 
   deliveries[0]!.packetId = 1; // Sent before it is stored,
   commit();
   deliveries[1]!.packetId = 2; // and while it is.
-  inbox.confirmed();
+  inbox.committed([]);
   commit();
-  inbox.confirmed();
+  inbox.committed([]);
   expect([...table.values()]).toEqual([['one', 'two', 'three']]);
   for (const delivery of deliveries) inbox.done(delivery);
   commit();
