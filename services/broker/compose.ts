@@ -18,6 +18,7 @@ import { Transport } from './transport/transport.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
 const takeOverAgainMs = 1000;
+const takeOverAgainMsMax = 60_000;
 
 export type Ports = Readonly<Partial<Record<'mqtt' | 'mqtts' | 'ws' | 'wss' | 'health', number>>>;
 
@@ -120,7 +121,10 @@ export async function startBroker(
   };
 }
 
-/** What no client has asked for yet of the sessions that earlier brokers have left: their wills, above all. */
+/**
+ * What no client has asked for yet of the sessions that earlier brokers have left: their wills, above all. What fails
+ * holds nothing else up and is tried again, ever less often, as long as this broker runs; a note of it stays for the next.
+ */
 async function takeOver(
   owners: readonly BrokerId[],
   admission: Admission,
@@ -128,16 +132,21 @@ async function takeOver(
   clock: Clock,
   log: Log,
 ): Promise<void> {
-  for (const owner of owners)
-    for (let tries = 1; ; tries++)
+  let left = owners;
+  for (let waitMs = takeOverAgainMs; ; waitMs = Math.min(2 * waitMs, takeOverAgainMsMax)) {
+    const failed: BrokerId[] = [];
+    for (const owner of left)
       try {
         await admission.adopt(owner);
         await lease.adopted(owner);
-        break;
       } catch (error) {
-        if (tries === 1) log.warn({ owner, error }, 'sessions could not be taken over, trying again');
-        await new Promise<void>((resolve) => clock.after(takeOverAgainMs, resolve));
+        failed.push(owner);
+        if (left === owners) log.warn({ owner, error }, 'sessions could not be taken over, trying again');
       }
+    if (failed.length === 0) return;
+    left = failed;
+    await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+  }
 }
 
 const refusing = (kind: string, port: number) => (error: NodeJS.ErrnoException) => {

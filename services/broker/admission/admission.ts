@@ -17,6 +17,7 @@ import { Restoration } from './restoration.js';
 import { systemTopicsEveryMs } from './system-topics.js';
 import type { Tenant } from './tenant.js';
 import { Tenants } from './tenants.js';
+import { Unreadable } from './unreadable.js';
 
 export type { TenantLimits } from './limits.js';
 export type { Accounts, Admitted, Claim, Connection, Ending, LeaseGate, OwnRecord, SessionStore } from './ports.js';
@@ -67,7 +68,8 @@ export class Admission {
     this.#log = options.log;
     this.#clock = clock;
     this.#departure = new Departure(options);
-    const restoration = new Restoration({ ...options, accounts, departure: this.#departure });
+    const unreadable = new Unreadable(options.log, metrics);
+    const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable });
     this.#tenants = new Tenants({ ...options, restore: (tenant) => restoration.restore(tenant) });
     this.#accounts = accounts;
     this.#records = options.records;
@@ -119,12 +121,20 @@ export class Admission {
     this.#departure.disconnected(admitted, ending);
   }
 
-  /** Takes over the sessions of a broker that has gone, all tenants of it one after the other. */
+  /**
+   * Takes over the sessions of a broker that has gone, all tenants of it one after the other. One that cannot be opened
+   * holds no other up; then it rejects when the last has been tried, and is to be called again.
+   */
   async adopt(owner: BrokerId): Promise<void> {
-    for (const id of await this.#records.tenantsOf(owner)) {
-      const record = await this.#accounts.tenant(id);
-      if (record && record.status !== 'deleting') await this.#tenants.open(record);
-    }
+    const failures: Error[] = [];
+    for (const id of await this.#records.tenantsOf(owner))
+      try {
+        const record = await this.#accounts.tenant(id);
+        if (record && record.status !== 'deleting') await this.#tenants.open(record);
+      } catch (error) {
+        failures.push(new Error(`tenant ${id} could not be taken over`, { cause: error }));
+      }
+    if (failures.length > 0) throw failures.length > 1 ? new AggregateError(failures) : failures[0]!;
   }
 
   /** Obeys an entry of the control log. */

@@ -1,6 +1,6 @@
 /** What admission needs of the world; `store` and `transport` implement it. */
 import type { BrokerId, ClientId, TenantId } from '../../kernel/kernel.js';
-import type { Credential, SessionRecord, Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import type { Credential, RecordUnreadable, SessionRecord, Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { Channel, Outbox, Restored, Session } from '../session/session.js';
 import type { Tenant } from './tenant.js';
 
@@ -23,9 +23,16 @@ export interface SessionStore {
   claim(claim: Claim, born: number | undefined): Promise<{ readonly epoch: number; readonly born: number }>;
   /** Writes the record; it ends when `expirySeconds` is 0. Does nothing when others own it now. */
   release(record: OwnRecord): Promise<void>;
-  /** All records of a tenant, page by page. */
-  records(tenant: TenantId): AsyncIterable<readonly SessionRecord[]>;
-  /** Takes over the record of a broker that has gone, with what `change` says; undefined when somebody else was faster. */
+  /** All records of a tenant, page by page, without those that cannot be read. */
+  records(
+    tenant: TenantId,
+    onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
+  ): AsyncIterable<readonly SessionRecord[]>;
+  /**
+   * Takes over the record of a broker that has gone, with what `change` says; undefined when somebody else was faster.
+   * Like `load` it throws `RecordUnreadable` for what is wrong with this one session, and anything else when the store is
+   * out of reach.
+   */
   adopt(
     record: SessionRecord,
     change: Pick<SessionRecord, 'connected'> & Partial<SessionRecord>,

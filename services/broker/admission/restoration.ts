@@ -5,12 +5,15 @@
  * A record is adopted (owner and epoch written, by condition) before anything of it is used. Crash points: before the
  * adoption it is found again by the next broker; after it, too, because its owner has gone then. Wills are published
  * when all sessions are there to get them.
+ *
+ * A session that cannot be read is left out; a store that is out of reach fails the whole, to be tried again.
  */
-import type { BrokerId, Clock, TenantId } from '../../kernel/kernel.js';
+import type { BrokerId, ClientId, Clock, TenantId } from '../../kernel/kernel.js';
 import {
   clientPartition,
   compileAccess,
   type Credential,
+  RecordUnreadable,
   sessionEndsAtMs,
   type SessionRecord,
   splitUserName,
@@ -21,6 +24,7 @@ import { type Departure, willFromStored } from './departure.js';
 import type { Accounts, OwnRecord, SessionStore } from './ports.js';
 import type { Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
+import type { Unreadable } from './unreadable.js';
 
 /** Sessions of one tenant that are taken over at the same time. */
 const atOnceMax = 32;
@@ -30,6 +34,7 @@ export interface RestorationOptions {
   readonly accounts: Accounts;
   readonly departure: Departure;
   readonly commitLog: CommitLog;
+  readonly unreadable: Unreadable;
   readonly clock: Clock;
   /** When the lease of a broker that has gone ended, in milliseconds since the epoch. */
   readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;
@@ -44,13 +49,20 @@ export class Restoration {
 
   async restore(tenant: Tenant): Promise<void> {
     const restored: Residence[] = [];
-    for await (const page of this.#options.records.records(tenant.id)) {
+    const { records, unreadable } = this.#options;
+    const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
+      unreadable.session(tenant.id, clientId, error);
+    for await (const page of records.records(tenant.id, leftOut)) {
       const left = [...page];
       const take = async (): Promise<void> => {
-        for (let record = left.pop(); record; record = left.pop()) {
-          const residence = await this.#restoreOne(tenant, record);
-          if (residence) restored.push(residence);
-        }
+        for (let record = left.pop(); record; record = left.pop())
+          try {
+            const residence = await this.#restoreOne(tenant, record);
+            if (residence) restored.push(residence);
+          } catch (error) {
+            if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
+            leftOut(record.clientId, error);
+          }
       };
       await Promise.all(Array.from({ length: atOnceMax }, take));
     }
@@ -84,9 +96,9 @@ export class Restoration {
   }
 
   async #reside(tenant: Tenant, record: OwnRecord, isOver: boolean): Promise<Residence> {
-    const { records, accounts, commitLog } = this.#options;
+    const { records, commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
-    const found = await accounts.credential(tenant.id, name);
+    const found = await this.#credential(tenant.id, name, record.clientId);
     const credential = found ?? goneCredential(tenant.id, name);
     const access = compileAccess(credential.grants, { clientId: record.clientId, username: name });
     const isDurable = record.expirySeconds > 0;
@@ -112,6 +124,18 @@ export class Restoration {
     };
     tenant.residences.set(record.clientId, residence);
     return residence;
+  }
+
+  /** Undefined as well when it cannot be read: its sessions are not lost with it. */
+  async #credential(tenant: TenantId, name: string, clientId: ClientId): Promise<Credential | undefined> {
+    const { accounts, unreadable } = this.#options;
+    try {
+      return await accounts.credential(tenant, name);
+    } catch (error) {
+      if (!(error instanceof RecordUnreadable)) throw error;
+      unreadable.credential(tenant, name, clientId, error);
+      return undefined;
+    }
   }
 }
 

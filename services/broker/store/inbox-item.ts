@@ -11,6 +11,7 @@
  */
 import type { ClientId } from '../../kernel/kernel.js';
 import type { Item, TableWrite } from '../../dynamo/dynamo.js';
+import { RecordUnreadable } from '../../tenancy/tenancy.js';
 import type { ReceivedState, StoredMessage, StoredOrigin, StoredRoute, Write } from '../inbox/inbox.js';
 import { Message, type Settlement } from '../message/message.js';
 
@@ -144,6 +145,7 @@ export function messagesFromItem(item: Item): StoredMessage[] {
 
 /** Nothing is known of an earlier session of the client. */
 export function receivedFromItem(item: Item | undefined, born: number): ReceivedState {
+  if (item !== undefined) checkReceived(item);
   return item !== undefined && (item['epoch'] as number) >= born
     ? {
         packetIds: item['packetIds'] as number[],
@@ -156,7 +158,7 @@ export function receivedFromItem(item: Item | undefined, born: number): Received
 
 /** Undefined: it belongs to an earlier session of the client. */
 export function routeFromItem(item: Item, born: number): StoredRoute | undefined {
-  if (item['v'] !== version) throw new Error(`a stored subscription of version ${String(item['v'])} cannot be read`);
+  checkRoute(item);
   if ((item['epoch'] as number) < born) return undefined;
   return {
     filter: item['sk'] as string,
@@ -167,3 +169,24 @@ export function routeFromItem(item: Item, born: number): StoredRoute | undefined
     id: item['id'] as number,
   };
 }
+
+function checkRoute(item: Item): void {
+  checkVersion(item, 'subscription');
+  const { epoch, qos, noLocal, retainAsPublished, retainHandling, id } = item;
+  const isKnown =
+    [epoch, qos, retainHandling, id].every(Number.isInteger) && [noLocal, retainAsPublished].every(isFlag);
+  if (!isKnown) throw new RecordUnreadable('a stored subscription lacks an attribute, or has one of the wrong type');
+}
+
+function checkReceived(item: Item): void {
+  checkVersion(item, 'set of packet identifiers');
+  const { epoch, packetIds, settled } = item;
+  if (!Number.isInteger(epoch) || !Array.isArray(packetIds) || typeof settled !== 'object' || settled === null)
+    throw new RecordUnreadable('stored packet identifiers lack an attribute, or have one of the wrong type');
+}
+
+function checkVersion({ v }: Item, what: string): void {
+  if (v !== version) throw new RecordUnreadable(`a stored ${what} of version ${String(v)} cannot be read`);
+}
+
+const isFlag = (value: unknown): boolean => typeof value === 'boolean';

@@ -7,11 +7,12 @@
  * short) has an epoch below `born` of the present one, and is not read.
  */
 import type { BrokerId, ClientId, Clock, TenantId } from '../../kernel/kernel.js';
-import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item } from '../../dynamo/dynamo.js';
+import { ConditionFailed, type Dynamo, DynamoRejected, DynamoUnavailable, type Item } from '../../dynamo/dynamo.js';
 import {
   brokerLeaseFromItem,
   brokerLeaseKey,
   clientPartition,
+  RecordUnreadable,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
@@ -121,10 +122,22 @@ export class DynamoSessionStore implements SessionStore {
     }
   }
 
-  async *records(tenant: TenantId): AsyncGenerator<readonly SessionRecord[], void, void> {
+  async *records(
+    tenant: TenantId,
+    onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
+  ): AsyncGenerator<readonly SessionRecord[], void, void> {
+    const readable = (item: Item): readonly SessionRecord[] => {
+      try {
+        return [sessionFromItem(item)];
+      } catch (error) {
+        if (!(error instanceof RecordUnreadable)) throw error;
+        onUnreadable?.(item['sk'] as ClientId, error);
+        return [];
+      }
+    };
     for (const pk of sessionBuckets(tenant))
       for await (const items of this.#dynamo.queryAll('sessions', { pk, consistent: true }))
-        yield items.map((item) => sessionFromItem(item));
+        yield items.flatMap(readable);
   }
 
   async adopt(record: SessionRecord, change: Partial<SessionRecord>): Promise<OwnRecord | undefined> {
@@ -139,6 +152,8 @@ export class DynamoSessionStore implements SessionStore {
       return adopted;
     } catch (error) {
       if (error instanceof ConditionFailed) return undefined;
+      if (error instanceof DynamoRejected)
+        throw new RecordUnreadable('stored session: it cannot be written again', { cause: error });
       throw error;
     }
   }
@@ -172,7 +187,8 @@ export class DynamoSessionStore implements SessionStore {
     const sk = { between: [inboxEpoch(born), messagesEnd] } as const;
     for await (const page of this.#dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['n', 'from'] }))
       for (const item of page) {
-        messages += item['n'] as number;
+        if (typeof item['n'] !== 'number') throw new RecordUnreadable('stored messages: how many is not told');
+        messages += item['n'];
         if (item['from']) origins.push(item['from'] as StoredOrigin);
       }
     return { messages, origins: origins.slice(-originsMax) };

@@ -353,7 +353,7 @@ it.each(['held', 'outage'] as const)('withholds receipts while the lease has lap
   const { tenant } = (await world.admit({ clientId: 'c' })).in!;
   const topic = { text: 't', bytes: Buffer.from('t') };
   const publish = (): Receipt =>
-    tenant.publish(Message.of({ topic, payload: Buffer.from('x'), qos: 1 }), world.clock.nowMs());
+    tenant.publish(Message.of({ topic, payload: Buffer.from('x'), qos: 1, retain: false }), world.clock.nowMs());
   expect(publish().reasonCode).toBeDefined();
   world.lease.state = 'lapsed';
   world.clock.advance(1);

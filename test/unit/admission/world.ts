@@ -24,6 +24,7 @@ import {
   type Credential,
   hashSecret,
   type Quotas,
+  RecordUnreadable,
   type SessionRecord,
   type Tenant,
 } from '../../../services/tenancy/tenancy.js';
@@ -156,6 +157,9 @@ export class World {
   tenant: Tenant | undefined;
   credential: Credential | undefined;
   accountsFail = false;
+  /** Tenants whose records cannot be read now. */
+  readonly unreachable = new Set<TenantId>();
+  credentialUnreadable = false;
   readonly admission: Admission;
 
   constructor(quotas: Partial<Quotas> = {}) {
@@ -164,11 +168,12 @@ export class World {
     const accounts: Accounts = {
       tenant: async (id) => {
         await Promise.resolve();
-        if (this.accountsFail) throw new Error('the database is away');
+        if (this.accountsFail || this.unreachable.has(id)) throw new Error('the database is away');
         return id === acme ? this.tenant : undefined;
       },
       credential: async (_tenant, name) => {
         await Promise.resolve();
+        if (this.credentialUnreadable) throw new RecordUnreadable('stored credential: version is not 1');
         return name === 'device' ? this.credential : undefined;
       },
     };

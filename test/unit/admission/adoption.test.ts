@@ -1,0 +1,87 @@
+/** Sessions that an earlier broker has left: what cannot be read costs one session, what is out of reach is tried again. */
+import { describe, expect, it, vi } from 'vitest';
+import { reasons } from '../../../services/broker/wire/wire.js';
+import type { BrokerId, ClientId, TenantId } from '../../../services/kernel/kernel.js';
+import { RecordUnreadable } from '../../../services/tenancy/tenancy.js';
+import { MemorySessionStore } from '../../support/memory/session-store.js';
+import { acme, World } from './world.js';
+
+const gone = 'broker-0' as BrokerId;
+const other = 'other' as TenantId;
+
+/** A world in which another broker had sessions of these clients. */
+async function worldWith(...sessions: [tenant: TenantId, clientId: string][]): Promise<World> {
+  const world = new World();
+  const store = new MemorySessionStore(world.tables, gone, world.clock);
+  for (const [tenant, clientId] of sessions)
+    await store.claim(
+      {
+        tenant,
+        clientId: clientId as ClientId,
+        userName: `device@${tenant}`,
+        protocolVersion: '5',
+        address: '192.0.2.1:5000',
+        connected: true,
+        connectedAtMs: world.clock.nowMs(),
+        keepAliveSeconds: 60,
+        expirySeconds: 1000,
+        queuedMessages: 0,
+        droppedMessages: 0,
+      },
+      undefined,
+    );
+  return world;
+}
+
+const isPresent = async (world: World, clientId: string): Promise<unknown> => {
+  const [connack] = (await world.admit({ clientId, clean: false, expiry: 100 })).take();
+  return (connack as { sessionPresent?: boolean }).sessionPresent;
+};
+
+/** What is stored with the session of one client fails with that error. */
+function loadFails(world: World, clientId: string, error: () => Error) {
+  const load = world.records.load.bind(world.records);
+  return vi
+    .spyOn(world.records, 'load')
+    .mockImplementation((record) => (record.clientId === clientId ? Promise.reject(error()) : load(record)));
+}
+
+describe('taking over', () => {
+  it('leaves out a session that cannot be read, and counts it once', async () => {
+    const world = await worldWith([acme, 'good'], [acme, 'bad'], [acme, 'fine']);
+    loadFails(world, 'bad', () => new RecordUnreadable('stored subscription: of a later release'));
+    await world.admission.adopt(gone);
+    expect([await isPresent(world, 'good'), await isPresent(world, 'fine')]).toEqual([true, true]);
+    expect([await isPresent(world, 'bad'), await isPresent(world, 'bad')]).toEqual([false, true]);
+    expect(world.gauge('shoal_records_unreadable_total')).toBe(1);
+  });
+
+  it('fails when the store is out of reach, and succeeds when it is asked again', async () => {
+    const world = await worldWith([acme, 'a'], [acme, 'b']);
+    const failing = loadFails(world, 'a', () => new Error('out of reach'));
+    await expect(world.admission.adopt(gone)).rejects.toThrow(acme);
+    await expect(world.admit({ clientId: 'new' })).rejects.toMatchObject({ reason: reasons.serverUnavailable });
+    failing.mockRestore();
+    expect([await isPresent(world, 'a'), await isPresent(world, 'b')]).toEqual([true, true]);
+    expect(world.gauge('shoal_records_unreadable_total')).toBe(0);
+  });
+
+  it('keeps sessions whose credential cannot be read, and lets nobody in with it', async () => {
+    const world = await worldWith([acme, 'a'], [acme, 'b']);
+    world.credentialUnreadable = true;
+    await world.admission.adopt(gone);
+    expect([world.gauge('shoal_sessions'), world.gauge('shoal_records_unreadable_total')]).toEqual([2, 1]);
+    await expect(world.admit({ clientId: 'a' })).rejects.toMatchObject({ reason: reasons.serverUnavailable });
+    world.credentialUnreadable = false;
+    expect(await isPresent(world, 'a')).toBe(true);
+  });
+
+  it('goes on with the next tenant after one that cannot be opened', async () => {
+    const world = await worldWith([other, 'x'], [acme, 'a']);
+    world.unreachable.add(other);
+    await expect(world.admission.adopt(gone)).rejects.toThrow('tenant other');
+    expect(world.gauge('shoal_sessions')).toBe(1);
+    world.unreachable.delete(other);
+    await world.admission.adopt(gone);
+  });
+});
