@@ -1,6 +1,7 @@
 /** What fan-out needs of the world; other rooms implement these. */
 import type { ClientId } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, Receipt } from '../message/message.js';
+import type { SharedGroup } from './shared-group.js';
 
 /** Where a message can go on this broker: a session. */
 export interface Subscriber {
@@ -8,6 +9,12 @@ export interface Subscriber {
   deliver(message: Message, terms: DeliveryTerms, nowMs: number): void;
   /** 'now': would send a QoS 1 message at once. 'queue': connected, and it would wait. */
   readonly readiness: 'now' | 'queue' | 'disconnected';
+  /** Calls back when a client that is connected becomes ready 'now'; the same listener twice is one. */
+  whenReady(listener: () => void): void;
+  /** Whether it keeps QoS 1 and 2 messages while nobody is connected. */
+  readonly isDurable: boolean;
+  /** Whether an earlier broker has stored this QoS 2 message for it: its publisher, or another session, has it again. */
+  hasStored(message: Message): boolean;
   /** Whether a slow source should go on. */
   readonly hasRoom: boolean;
   /** Calls back once there is room, or when the client is gone. */
@@ -24,16 +31,37 @@ export interface RetainedPage {
 export interface RetainedStore {
   /**
    * Stores the message as the retained one of its topic, or removes that when the payload is empty. The receipt
-   * settles when it is durable, with 0x97 when a quota does not let it be kept. A later call for the same topic wins.
+   * settles when it is durable, with 0x97 when a quota does not let it be kept, with 0x83 when the store does not take
+   * it (it is larger than an item may be); what was there before stays then. A later call for the same topic wins, and
+   * of calls on several brokers the one with the greatest `nowMs`.
    */
   put(message: Message, nowMs: number): Receipt;
   /**
-   * The retained messages whose topic matches, page by page. A message is stale when its topic has got another
+   * The retained messages whose topic matches and that have not expired, page by page. A message is stale when its topic has got another
    * retained message since it was read: whoever subscribed before the call has been sent that one already.
    */
   read(filter: string): AsyncIterable<RetainedPage>;
   /** Resolves when nothing waits to be written. */
   settled(): Promise<void>;
-  /** The tenant has been deleted: nothing more is written. */
+  /** The tenant has been deleted: nothing more is written. What has not been settles as if it were. */
   close(): void;
+}
+
+/** Messages of a shared subscription while none of its members is connected. */
+export interface GroupQueue {
+  /** Keeps one of QoS 1 or 2; its publisher is answered when it is safe. */
+  accept(message: Message, nowMs: number): void;
+  /** Whether messages wait here, behind which others have to line up. */
+  readonly isWaiting: boolean;
+  /** As `Subscriber.hasStored`. */
+  hasStored(message: Message): boolean;
+  /** A member has come. */
+  wake(): void;
+}
+
+/** Where these are kept. */
+export interface GroupQueues {
+  open(group: SharedGroup): GroupQueue;
+  /** The last member that keeps anything has gone. */
+  close(group: SharedGroup, queue: GroupQueue): void;
 }

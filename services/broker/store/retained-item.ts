@@ -24,6 +24,19 @@ export function retainedToItem(tenant: TenantId, message: Message, publishedAtMs
   };
 }
 
+/** Longer than any write is under way; the broker that removed it is usually faster (see `retained-removals.ts`). */
+const removalTtlSeconds = 3600;
+
+/**
+ * A message that was removed, so that an older write which arrives late does not bring it back. To every reader,
+ * earlier releases included, it is a message that has expired.
+ */
+export function removalToItem(tenant: TenantId, topic: string, publishedAtMs: number): Item & TableKey {
+  const ttl = Math.ceil(publishedAtMs / 1000) + removalTtlSeconds;
+  const payload = new Uint8Array(0);
+  return { pk: tenant, sk: topic, v: version, payload, qos: 0, publishedAtMs, bytes: 0, expiresAtMs: 0, ttl };
+}
+
 /** What counts against `retainedBytes`. */
 export function retainedBytes(message: Message): number {
   return message.topic.bytes.length + message.payloadBytes + message.properties.length;

@@ -6,14 +6,24 @@
  *
  * Interleavings looked after: a message that is replaced while a subscriber's read is under way is left out of the
  * read (the subscriber has got the new one live); a write that failed for want of DynamoDB is repeated, with the
- * latest message, until it succeeds; a write that another broker's newer one has overtaken does nothing.
+ * latest message, until it succeeds; a write that another broker's newer one has overtaken does nothing, and neither
+ * does one that was given up for lost and is carried out late: a removal is written as well, and kept for a while.
  */
 import type { Clock, Log, TenantId } from '../../kernel/kernel.js';
-import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item } from '../../dynamo/dynamo.js';
+import {
+  ConditionFailed,
+  type Dynamo,
+  DynamoMisconfigured,
+  DynamoUnavailable,
+  type Item,
+  type TableKey,
+} from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
 import type { RetainedPage, RetainedStore } from '../fanout/fanout.js';
 import { handedOn, type Message, PendingReceipt, type Receipt } from '../message/message.js';
-import { retainedBytes, retainedFromItem, retainedToItem } from './retained-item.js';
+import { removalToItem, retainedBytes, retainedFromItem, retainedToItem } from './retained-item.js';
+import { PageUnderWay, RetainedReader } from './retained-read.js';
+import { RetainedRemovals } from './retained-removals.js';
 import { RetainedTotals } from './retained-totals.js';
 
 /** One topic takes one write at a time; this many topics of a tenant do so at once. */
@@ -21,8 +31,6 @@ const writesInFlightMax = 16;
 /** What may wait while DynamoDB is slow; above it messages are delivered and not retained. */
 const waitingBytesMax = 16 << 20;
 const retryMs = 250;
-/** A subscriber's read gives up after about half a minute without DynamoDB. */
-const readTriesMax = 8;
 const quotaExceeded = 0x97;
 const implementationSpecificError = 0x83;
 
@@ -46,6 +54,8 @@ export class DynamoRetained implements RetainedStore {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #totals: RetainedTotals;
+  readonly #removals: RetainedRemovals;
+  readonly #reader: RetainedReader;
   /** What is to be written next, in the order of the first message of each topic. */
   readonly #waiting = new Map<string, Waiting>();
   /** What is being written. */
@@ -54,6 +64,8 @@ export class DynamoRetained implements RetainedStore {
   readonly #reads = new Set<PageUnderWay>();
   readonly #settledListeners: (() => void)[] = [];
   #lastPublishedAtMs = 0;
+  /** The cause that was logged last, until a write succeeds. */
+  #failing: string | undefined;
   #closed = false;
 
   constructor(dynamo: Dynamo, tenant: TenantId, limits: RetainedLimits, clock: Clock, log: Log) {
@@ -63,6 +75,8 @@ export class DynamoRetained implements RetainedStore {
     this.#clock = clock;
     this.#log = log;
     this.#totals = new RetainedTotals(dynamo, tenant, clock);
+    this.#removals = new RetainedRemovals(dynamo, tenant, clock);
+    this.#reader = new RetainedReader(dynamo, tenant, clock);
   }
 
   put(message: Message, nowMs: number): Receipt {
@@ -87,11 +101,13 @@ export class DynamoRetained implements RetainedStore {
     return receipt;
   }
 
-  /** The tenant has been deleted: nothing more is written. */
   close(): void {
     this.#closed = true;
+    this.#removals.close();
+    const dropped = [...this.#waiting.values()];
     this.#waiting.clear();
     this.#waitingBytes = 0;
+    for (const { receipts } of dropped) for (const receipt of receipts) receipt.settle(0);
   }
 
   #writeSome(): void {
@@ -110,8 +126,10 @@ export class DynamoRetained implements RetainedStore {
     while (reasonCode === undefined && !this.#closed)
       try {
         reasonCode = await this.#writeOnce(write);
+        this.#failing = undefined;
       } catch (error) {
-        if (error instanceof DynamoUnavailable) {
+        if (error instanceof DynamoUnavailable || error instanceof DynamoMisconfigured) {
+          this.#tellOnce(error);
           await new Promise<void>((resolve) => this.#clock.after(retryMs, resolve));
           this.#takeNewer(topic, write);
         } else {
@@ -124,6 +142,13 @@ export class DynamoRetained implements RetainedStore {
     this.#writeSome();
     if (this.#writing.size > 0) return;
     for (const listener of this.#settledListeners.splice(0)) listener();
+  }
+
+  /** Outages end by themselves and are counted; a wrong set-up needs somebody who reads of it. */
+  #tellOnce(error: DynamoUnavailable | DynamoMisconfigured): void {
+    if (error instanceof DynamoUnavailable || this.#failing === error.message) return;
+    this.#failing = error.message;
+    this.#log.error({ tenant: this.#tenant, error }, 'retained messages cannot be stored, trying again');
   }
 
   settled(): Promise<void> {
@@ -146,34 +171,43 @@ export class DynamoRetained implements RetainedStore {
   async #writeOnce({ message, publishedAtMs }: Waiting): Promise<number> {
     const isLatest = 'attribute_not_exists(pk) OR publishedAtMs <= :at';
     const values = { ':at': publishedAtMs };
-    const key = { pk: this.#tenant, sk: message.topic.text };
     if (message.payloadBytes === 0) {
       // [MQTT-3.3.1-6] [MQTT-3.3.1-7] A message without payload removes and is not kept itself.
-      const old = await this.#conditionally(() =>
-        this.#dynamo.delete('retained', key, { condition: isLatest, values, returnOld: true }),
-      );
-      if (old !== 'refused') this.#totals.replaced(old, 0);
+      const topic = message.topic.text;
+      const removal = removalToItem(this.#tenant, topic, publishedAtMs);
+      if (await this.#replace(removal, isLatest, values)) this.#removals.add(topic, publishedAtMs);
       return 0;
     }
-    const bytes = retainedBytes(message);
-    const isFull = await this.#totals.isFull(bytes, this.#limits);
-    // A full store still takes what replaces something at least as large.
-    const condition = isFull ? `publishedAtMs <= :at AND #bytes >= :bytes` : isLatest;
     const item = retainedToItem(this.#tenant, message, publishedAtMs);
-    const options = isFull
-      ? { condition, values: { ...values, ':bytes': bytes }, names: { '#bytes': 'bytes' } }
-      : { condition, values };
-    const old = await this.#conditionally(() => this.#dynamo.put('retained', item, { ...options, returnOld: true }));
-    if (old === 'refused') return isFull ? quotaExceeded : 0;
-    this.#totals.replaced(old, bytes);
-    return 0;
+    const replaceable = await this.#totals.replaceable(retainedBytes(message), this.#limits);
+    if (!replaceable) {
+      await this.#replace(item, isLatest, values);
+      return 0;
+    }
+    const isReplaceable =
+      'publishedAtMs <= :at AND #bytes >= :bytes AND (attribute_not_exists(expiresAtMs) OR expiresAtMs > :after)';
+    const isReplaced = await this.#replace(
+      item,
+      isReplaceable,
+      { ...values, ':bytes': replaceable.bytes, ':after': replaceable.expiringAfterMs },
+      { '#bytes': 'bytes' },
+    );
+    return isReplaced ? 0 : quotaExceeded;
   }
 
-  async #conditionally(write: () => Promise<Item | undefined>): Promise<Item | undefined | 'refused'> {
+  /** False when the condition does not hold. */
+  async #replace(
+    item: Item & TableKey,
+    condition: string,
+    values: Record<string, unknown>,
+    names?: Record<string, string>,
+  ): Promise<boolean> {
     try {
-      return await write();
+      const options = { condition, values, ...(names && { names }), returnOld: true };
+      this.#totals.replaced(await this.#dynamo.put('retained', item, options), item['bytes'] as number);
+      return true;
     } catch (error) {
-      if (error instanceof ConditionFailed) return 'refused';
+      if (error instanceof ConditionFailed) return false;
       throw error;
     }
   }
@@ -187,12 +221,12 @@ export class DynamoRetained implements RetainedStore {
     };
     this.#reads.add(page);
     try {
-      const fresh = page.of(this.#waitingFor(filter));
+      const fresh = page.of(this.#unexpired(this.#waitingFor(filter)));
       const yielded = new Set(fresh.messages.map(({ topic }) => topic.text));
       yield fresh;
-      for await (const items of this.#stored(filter, nextPage)) {
+      for await (const items of this.#reader.pages(filter, nextPage)) {
         const wanted = items.filter(({ sk }) => !yielded.has(sk as string) && filterMatches(filter, sk as string));
-        yield page.of(wanted.map(retainedFromItem));
+        yield page.of(this.#unexpired(wanted.map(retainedFromItem)));
       }
     } finally {
       this.#reads.delete(page);
@@ -210,44 +244,10 @@ export class DynamoRetained implements RetainedStore {
       .map(([, { message }]) => message);
   }
 
-  /** The narrowest read that holds all matches: one item, or the range of topics before the first wildcard. */
-  async *#stored(filter: string, onRead: () => void): AsyncGenerator<Item[], void, void> {
-    const wildcard = filter.search(/[+#]/);
-    if (wildcard < 0) {
-      onRead();
-      const item = await this.#trying(() =>
-        this.#dynamo.get('retained', { pk: this.#tenant, sk: filter }, { consistent: true }),
-      );
-      if (item) yield [item];
-      return;
-    }
-    // "a/#" matches "a", too: its range begins before the slash.
-    const prefix =
-      filter.endsWith('/#') && wildcard === filter.length - 1 ? filter.slice(0, -2) : filter.slice(0, wildcard);
-    let from: Item | undefined;
-    do {
-      onRead();
-      const page = await this.#trying(() =>
-        this.#dynamo.query('retained', {
-          pk: this.#tenant,
-          consistent: true,
-          ...(prefix !== '' && { sk: { beginsWith: prefix } }),
-          ...(from && { from }),
-        }),
-      );
-      yield page.items;
-      from = page.next;
-    } while (from);
-  }
-
-  async #trying<T>(read: () => Promise<T>): Promise<T> {
-    for (let tries = 1; ; tries++)
-      try {
-        return await read();
-      } catch (error) {
-        if (!(error instanceof DynamoUnavailable) || tries === readTriesMax) throw error;
-        await new Promise<void>((resolve) => this.#clock.after(retryMs * 2 ** tries, resolve));
-      }
+  /** The table's time to live is days late; removals are there as expired messages. */
+  #unexpired(messages: readonly Message[]): Message[] {
+    const nowMs = this.#clock.nowMs();
+    return messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
   }
 }
 
@@ -255,27 +255,4 @@ function refused(): Receipt {
   const receipt = new PendingReceipt();
   receipt.settle(quotaExceeded);
   return receipt;
-}
-
-/**
- * One page of a read, from the moment it is asked for until the next one is. Remembers which of its topics have been
- * overwritten: all that are, while its content is not known yet, then only its own.
- */
-class PageUnderWay {
-  readonly #overwritten: Set<string>;
-  #topics: Set<string> | undefined;
-
-  /** `unwritten`: topics whose item in the table is about to be replaced. */
-  constructor(unwritten: Set<string>) {
-    this.#overwritten = unwritten;
-  }
-
-  overwrite(topic: string): void {
-    if (!this.#topics || this.#topics.has(topic)) this.#overwritten.add(topic);
-  }
-
-  of(messages: readonly Message[]): RetainedPage {
-    this.#topics = new Set(messages.map(({ topic }) => topic.text));
-    return { messages, isStale: ({ topic }) => this.#overwritten.has(topic.text) };
-  }
 }

@@ -1,0 +1,175 @@
+/** What the store of retained messages in DynamoDB adds to its contract: few writes, and nothing wrong in any trouble. */
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { DynamoRetained } from '../../../services/broker/store/store.js';
+import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
+import { silentLog, systemClock, type TenantId } from '../../../services/kernel/kernel.js';
+import type { EmbeddedDynamo } from '../../support/embedded.js';
+import { FaultProxy } from '../../support/fault-proxy.js';
+import { type Fault, faultOn, noFaults } from '../../support/faults.js';
+import { ManualClock } from '../../support/manual-clock.js';
+import { until } from '../../support/until.js';
+import { message, read, settled, unlimited } from './retained.js';
+import { type DynamoServer, dynamoServers } from './servers.js';
+
+function retainedInTrouble({ name, start }: DynamoServer): void {
+  describe(`retained messages in ${name}`, () => {
+    let server: EmbeddedDynamo;
+    let proxy: FaultProxy;
+    /** Without repetitions of its own: each fault reaches the store. */
+    let dynamo: Dynamo;
+    let tenants = 0;
+    beforeAll(async () => {
+      server = await start();
+      proxy = await FaultProxy.start(server.endpoint);
+      dynamo = await server.open({ endpoint: proxy.endpoint, maxAttempts: 1, requestTimeoutMs: 3000 });
+    }, 90_000);
+    afterEach(() => {
+      proxy.choose = noFaults;
+      vi.restoreAllMocks();
+    });
+    afterAll(async () => {
+      await proxy?.close();
+      await server?.stop();
+    });
+
+    function open({ clock = systemClock, log = silentLog, limits = unlimited, tenant = `t${++tenants}` } = {}) {
+      const store = new DynamoRetained(dynamo, tenant as TenantId, limits, clock, log);
+      const put = (topic: string, payload: string | Buffer, atMs = clock.nowMs()) =>
+        store.put(message(topic, payload), atMs);
+      return {
+        store,
+        put,
+        save: (topic: string, payload: string, atMs?: number) => settled(put(topic, payload, atMs)),
+        other: () => open({ clock, log, limits, tenant }),
+        item: (topic: string) => dynamo.get('retained', { pk: tenant, sk: topic }, { consistent: true }),
+      };
+    }
+    const puts = (): number => proxy.requests.get('PutItem') ?? 0;
+
+    it('are coalesced by topic: what comes during a write is one more, with one receipt', async () => {
+      const { store, put } = open();
+      const before = puts();
+      const first = put('flood', '0');
+      const receipts = new Set(Array.from({ length: 1000 }, (_, i) => put('flood', String(i + 1))));
+      expect([receipts.size, receipts.has(first)]).toEqual([1, false]);
+      expect(await settled([...receipts][0]!)).toBe(0);
+      expect(puts() - before).toBe(2);
+      expect(await read(store, 'flood')).toEqual({ flood: '1000' });
+    });
+
+    it('are written to a bounded number of topics at once, and wait in bounded memory', async () => {
+      const { store, put } = open();
+      let [underWay, most] = [0, 0];
+      const real = dynamo.put.bind(dynamo);
+      vi.spyOn(dynamo, 'put').mockImplementation(async (...args) => {
+        most = Math.max(most, ++underWay);
+        return await real(...args).finally(() => underWay--);
+      });
+      const receipts = Array.from({ length: 200 }, (_, i) => put(`t/${i}`, Buffer.alloc(200_000, 'x')));
+      const codes = await Promise.all(receipts.map(settled));
+      expect(most).toBe(16);
+      expect(codes.filter((code) => code === 0x97).length).toBeGreaterThan(50); // 40 MB, of which 16 MiB may wait.
+      const stored = Object.keys(await read(store, '#')).length;
+      expect(stored).toBe(codes.filter((code) => code === 0).length);
+    });
+
+    it.each<Fault>([
+      { kind: 'internalError' },
+      { kind: 'throttle' },
+      { kind: 'reset' },
+      { kind: 'lostAnswer' },
+      { kind: 'accessDenied' },
+    ])('are written in the end when there is $kind', async (fault) => {
+      const { save, other } = open();
+      await save('gone', '1');
+      proxy.choose = faultOn('PutItem', fault, 4);
+      expect(await Promise.all([save('a', '1'), save('gone', '')])).toEqual([0, 0]);
+      expect(await read(other().store, '#')).toEqual({ a: '1' });
+    });
+
+    it('say once what is wrong with the set-up, and wait until it is right', async () => {
+      const errors: string[] = [];
+      const { put, save } = open({ log: { ...silentLog, error: (_: object, text: string) => void errors.push(text) } });
+      const before = puts();
+      proxy.choose = () => ({ kind: 'accessDenied' });
+      const receipt = put('a', '1');
+      await until(() => puts() >= before + 3, 'repeated attempts');
+      expect(receipt.reasonCode).toBeUndefined();
+      proxy.choose = noFaults;
+      expect(await settled(receipt)).toBe(0);
+      expect(errors).toEqual(['retained messages cannot be stored, trying again']);
+      proxy.choose = faultOn('PutItem', { kind: 'accessDenied' });
+      await save('a', '2');
+      expect(errors).toHaveLength(2);
+    });
+
+    it('of an outage are answered after it, the latest of each topic stays, and readers wait for it', async () => {
+      const { store, put, save, other } = open();
+      await save('a', 'before');
+      await proxy.beginOutage('reset');
+      const receipts = [put('a', 'during 1'), put('b', 'during'), put('a', 'during 2')];
+      const reading = read(store, '#');
+      const failed = proxy.faults.get('reset') ?? 0;
+      await until(() => proxy.faults.get('reset')! >= failed + 4, 'attempts that fail');
+      expect(receipts.map(({ reasonCode }) => reasonCode)).toEqual([undefined, undefined, undefined]);
+      await proxy.endOutage();
+      expect(await Promise.all(receipts.map(settled))).toEqual([0, 0, 0]);
+      expect(await reading).toEqual({ a: 'during 2', b: 'during' });
+      await store.settled();
+      expect(await read(other().store, '#')).toEqual({ a: 'during 2', b: 'during' });
+    });
+
+    /** The next put is not carried out before the test says so; the store has long given it up for lost. */
+    function holdUpNextPut(): () => Promise<unknown> {
+      const real = dynamo.put.bind(dynamo);
+      let late: (() => Promise<unknown>) | undefined;
+      vi.spyOn(dynamo, 'put').mockImplementationOnce((...args) => {
+        late = () => real(...args).catch((error: unknown) => error);
+        return Promise.reject(new DynamoUnavailable('timed out'));
+      });
+      return () => late!();
+    }
+
+    it.each([
+      ['newer', { a: 'newer' }],
+      ['', {}],
+    ])('are not undone by an older write that arrives late (%j)', async (payload, expected) => {
+      const { put, save, other } = open();
+      const nowMs = Date.now();
+      const writeLate = holdUpNextPut();
+      const older = put('a', 'older', nowMs);
+      expect(await save('a', payload, nowMs + 1)).toBe(0);
+      expect(await settled(older)).toBe(0);
+      await writeLate();
+      expect(await read(other().store, '#')).toEqual(expected);
+    });
+
+    it('leave nothing behind when they are removed, once no older write can arrive any more', async () => {
+      const clock = new ManualClock(Date.now());
+      const { save, item } = open({ clock });
+      for (const topic of ['a', 'b', 'c']) await save(topic, '1');
+      for (const topic of ['a', 'b']) await save(topic, '');
+      expect((await item('a'))?.['ttl']).toBeGreaterThan(clock.nowMs() / 1000);
+      clock.advance(30_000);
+      await save('b', '2');
+      await save('c', '');
+      clock.advance(30_000);
+      await until(async () => !(await item('a')));
+      clock.advance(29_999);
+      expect([(await item('b'))?.['bytes'], (await item('c'))?.['bytes']]).toEqual([2, 0]);
+      await until(() => clock.timers > 0);
+      clock.advance(1);
+      await until(async () => !(await item('c')));
+      expect(clock.timers).toBe(0);
+    });
+
+    it('keep their quotas over lost answers', async () => {
+      const { save, other } = open({ limits: { retainedMessages: 2, retainedBytes: Infinity } });
+      proxy.choose = faultOn('PutItem', { kind: 'lostAnswer' }, 2);
+      expect([await save('a', '1'), await save('b', '1')]).toEqual([0, 0]);
+      expect(await other().save('c', '1')).toBe(0x97);
+    });
+  });
+}
+
+for (const server of dynamoServers) retainedInTrouble(server);
