@@ -37,8 +37,9 @@ export interface RetainedStore {
    */
   put(message: Message, nowMs: number): Receipt;
   /**
-   * The retained messages whose topic matches and that have not expired, page by page. A message is stale when its topic has got another
-   * retained message since it was read: whoever subscribed before the call has been sent that one already.
+   * The retained messages whose topic matches and that have not expired, page by page. A message is stale when its
+   * topic has got another retained message since it was read: whoever subscribed before the call has been sent that
+   * one already.
    */
   read(filter: string): AsyncIterable<RetainedPage>;
   /** Resolves when nothing waits to be written. */
