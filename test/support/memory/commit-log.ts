@@ -1,5 +1,5 @@
 /**
- * `CommitLog` in memory. A test decides how far a commit has come: `take`, then `write`, then `confirm`; `commit` does
+ * `CommitLog` in memory, which refuses what is too large for an item. A test decides how far a commit has come: `take`, then `write`, then `confirm`; `commit` does
  * all of it for as long as anybody has something to write. A `prompt` one does so by itself, some microtasks later.
  */
 import type { CommitLog, CommitSource, StoredPage, Write } from '../../../services/broker/inbox/inbox.js';
@@ -74,11 +74,11 @@ export class MemoryCommitLog implements CommitLog {
   /** What was taken is durable; nobody knows. */
   write(): void {
     for (const [{ partition }, writes] of this.#underWay)
-      for (const write of writes) this.tables.write(partition, write);
+      for (const write of writes) if (!isTooLarge(write)) this.tables.write(partition, write);
   }
 
   confirm(): void {
-    this.#end((source) => source.committed([]));
+    this.#end((source, writes) => source.committed(writes.filter(isTooLarge)));
   }
 
   refuse(): void {
@@ -88,9 +88,7 @@ export class MemoryCommitLog implements CommitLog {
   #end(tell: (source: CommitSource, writes: readonly Write[]) => void): void {
     const underWay = [...this.#underWay];
     this.#underWay.clear();
-    for (const [source, writes] of underWay) {
-      tell(source, writes);
-    }
+    for (const [source, writes] of underWay) tell(source, writes);
     const again = [...this.#again];
     this.#again.clear();
     for (const source of again) this.request(source);
@@ -127,6 +125,13 @@ function keyOf(write: Write): string {
     case 'received':
       return 'received';
   }
+}
+
+const itemBytesMax = 400 * 1024;
+
+function isTooLarge(write: Write): boolean {
+  if (write.kind !== 'messages') return false;
+  return write.messages.reduce((sum, { message }) => sum + message.payloadBytes, 0) > itemBytesMax;
 }
 
 function inShort(write: Write): string {

@@ -1,0 +1,254 @@
+/** What the group commit in DynamoDB adds to the contract of a commit log: few calls, and all of it made in any trouble. */
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Write } from '../../../services/broker/inbox/inbox.js';
+import { GroupCommit } from '../../../services/broker/store/store.js';
+import type { Dynamo } from '../../../services/dynamo/dynamo.js';
+import { type Clock, type Log, Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
+import type { EmbeddedDynamo } from '../../support/embedded.js';
+import { FaultProxy } from '../../support/fault-proxy.js';
+import { type Fault, type FaultKind, faultOn, noFaults, randomFaults } from '../../support/faults.js';
+import { seed } from '../../support/seed.js';
+import { until } from '../../support/until.js';
+import { messagesAt, payloads, Source, tooLarge } from './commits.js';
+import { type DynamoServer, dynamoServers } from './servers.js';
+
+interface Wish {
+  clock?: Clock;
+  log?: Log;
+  isHeld?: () => boolean;
+}
+
+function groupCommitInTrouble({ name, start }: DynamoServer): void {
+  describe(`the group commit in ${name}`, () => {
+    let server: EmbeddedDynamo;
+    let proxy: FaultProxy;
+    let dynamo: Dynamo;
+    let partitions = 0;
+    beforeAll(async () => {
+      server = await start();
+      proxy = await FaultProxy.start(server.endpoint);
+      dynamo = await server.open({ endpoint: proxy.endpoint });
+    }, 90_000);
+    afterEach(() => {
+      proxy.choose = noFaults;
+      vi.restoreAllMocks();
+    });
+    afterAll(async () => {
+      await proxy?.close();
+      await server?.stop();
+    });
+
+    function open({ clock = systemClock, log: to = silentLog, isHeld = () => true }: Wish = {}) {
+      const metrics = new Metrics();
+      const log = new GroupCommit({ dynamo, clock, log: to, metrics, persistDelayMs: 50, isHeld });
+      const lanes = new Set<string>();
+      const sourceOf = (...writes: Write[]) => new Source(log, lanes, `acme#${++partitions}`, writes);
+      const sources = (count: number) => Array.from({ length: count }, (_, i) => sourceOf(messagesAt(1, String(i))));
+      const request = (...all: Source[]) => all.forEach((source) => log.request(source));
+      const done = (...all: Source[]) => until(() => all.every(({ isDone }) => isDone), 'the commits', 15_000);
+      return { log, metrics, sourceOf, sources, request, done };
+    }
+    const calls = (): number => proxy.requests.get('BatchWriteItem') ?? 0;
+    const failed = (kind: FaultKind): number => proxy.faults.get(kind) ?? 0;
+
+    it('writes what comes together in one call, 25 at most', async () => {
+      const { sources, request, done } = open();
+      const before = calls();
+      const few = sources(25);
+      request(...few);
+      await done(...few);
+      expect(calls() - before).toBe(1);
+      const many = sources(60);
+      request(...many);
+      await done(...many);
+      expect(calls() - before).toBe(4);
+    });
+
+    it('has several calls under way, and not more than eight', async () => {
+      const { sources, request, done } = open();
+      let [underWay, most] = [0, 0];
+      const real = dynamo.batchWriteOnce.bind(dynamo);
+      vi.spyOn(dynamo, 'batchWriteOnce').mockImplementation(async (...args) => {
+        most = Math.max(most, ++underWay);
+        return await real(...args).finally(() => underWay--);
+      });
+      proxy.choose = () => ({ kind: 'delay', delayMs: 20 });
+      const many = sources(500);
+      request(...many);
+      await done(...many);
+      expect(most).toBe(8);
+    });
+
+    it('repeats what DynamoDB has left unprocessed, and confirms a source when all of its own is written', async () => {
+      const { log, sourceOf, request, done } = open();
+      const [one, two] = [1, 2].map(() => sourceOf(...Array.from({ length: 10 }, (_, i) => messagesAt(i, String(i)))));
+      const before = calls();
+      proxy.choose = faultOn('BatchWriteItem', { kind: 'partialBatch', share: 0.7 }, 2);
+      request(one!, two!);
+      await until(() => one!.isDone);
+      expect(await payloads(log, one!.partition)).toHaveLength(10);
+      await done(two!);
+      expect([one!.commits, two!.commits, calls() - before]).toEqual([1, 1, 3]);
+      expect(await payloads(log, two!.partition)).toHaveLength(10);
+    });
+
+    it.each<Fault>([
+      { kind: 'internalError' },
+      { kind: 'throttle' },
+      { kind: 'reset' },
+      { kind: 'lostAnswer' },
+      { kind: 'accessDenied' },
+    ])('repeats a call until it succeeds ($kind), says so once, and confirms nothing before', async (fault) => {
+      const told: string[] = [];
+      const tell = (_: object, text: string) => void told.push(text);
+      const { log, sourceOf, request, done } = open({ log: { ...silentLog, error: tell, warn: tell } });
+      const source = sourceOf(messagesAt(1, 'x'));
+      const before = failed(fault.kind);
+      proxy.choose = () => fault;
+      request(source);
+      await until(() => failed(fault.kind) >= before + 4, 'attempts that fail');
+      expect([source.takes, source.commits]).toEqual([1, 0]);
+      proxy.choose = noFaults;
+      await done(source);
+      expect(await payloads(log, source.partition)).toEqual(['x']);
+      expect(source.refused).toEqual([]);
+      expect(told).toHaveLength(1);
+    });
+
+    it('waits longer from attempt to attempt, by chance, and a second at most', async () => {
+      const waits: number[] = [];
+      let isTrouble = true;
+      /** Nobody waits; what was asked for is noted. */
+      const after = (ms: number, run: () => void) => {
+        if (isTrouble) waits.push(ms);
+        return systemClock.after(0, run);
+      };
+      const { sourceOf, request, done } = open({ clock: { ...systemClock, after } });
+      const source = sourceOf(messagesAt(1, 'x'));
+      proxy.choose = () => ({ kind: 'throttle' });
+      request(source);
+      await until(() => waits.length > 40, 'attempts');
+      isTrouble = false;
+      proxy.choose = noFaults;
+      await done(source);
+      const pauses = waits.slice(1); // The first was for collecting.
+      for (const [i, ms] of pauses.entries()) expect(ms).toBeLessThanOrEqual(Math.min(1000, 50 * 2 ** i));
+      expect(Math.max(...pauses)).toBeGreaterThan(500);
+      expect(new Set(pauses).size).toBe(pauses.length);
+    });
+
+    it(`keeps the order of each source in any trouble, and loses nothing (seed ${seed})`, async () => {
+      const { log, sourceOf, request, done } = open();
+      const all = Array.from({ length: 30 }, () =>
+        sourceOf(...Array.from({ length: 9 }, (_, i) => messagesAt(1 + (i % 3), String(i)))),
+      );
+      for (const [i, source] of all.entries()) source.perTake = 1 + (i % 3);
+      const rates = {
+        internalError: 0.15,
+        throttle: 0.15,
+        lostAnswer: 0.15,
+        reset: 0.05,
+        partialBatch: 0.2,
+        delay: 0.1,
+      };
+      proxy.choose = randomFaults(seed, rates, 20);
+      request(...all);
+      await done(...all);
+      proxy.choose = noFaults;
+      for (const source of all) {
+        expect(await payloads(log, source.partition)).toEqual(['6', '7', '8']);
+        expect(source.refused).toEqual([]);
+      }
+    });
+
+    it('gives up alone what DynamoDB refuses, also when others of the call had to be repeated', async () => {
+      const { log, sourceOf, request, done } = open();
+      const all = Array.from({ length: 6 }, (_, i) =>
+        sourceOf(messagesAt(1, 'a'), ...(i % 2 ? [tooLarge(2)] : []), messagesAt(3, 'b')),
+      );
+      // The first call is refused, then each write goes alone: some of these fail at first.
+      let requests = 0;
+      proxy.choose = (action) =>
+        action === 'BatchWriteItem' && ++requests > 1 && requests % 3 === 0 ? { kind: 'throttle' } : undefined;
+      request(...all);
+      await done(...all);
+      for (const [i, source] of all.entries()) {
+        expect(source.refused).toHaveLength(i % 2);
+        expect(source.commits).toBe(1);
+        expect(await payloads(log, source.partition)).toEqual(['a', 'b']);
+      }
+    });
+
+    it('writes nothing while the lease is not held, neither at first nor again', async () => {
+      let isHeld = false;
+      const { log, sourceOf, request, done } = open({ isHeld: () => isHeld });
+      const source = sourceOf(messagesAt(1, '1'));
+      const before = calls();
+      request(source);
+      await until(() => source.isUnderWay);
+      await dynamo.get('inbox', { pk: 'x', sk: 'x' }); // A way there and back.
+      expect(calls()).toBe(before);
+      isHeld = true;
+      await done(source);
+      expect(await payloads(log, source.partition)).toEqual(['1']);
+
+      source.left.push(messagesAt(1, '2'));
+      proxy.choose = () => {
+        isHeld = false; // While the call is under way, which fails.
+        return { kind: 'throttle' };
+      };
+      const again = calls();
+      request(source);
+      await until(() => !isHeld);
+      proxy.choose = noFaults;
+      await dynamo.get('inbox', { pk: 'x', sk: 'x' });
+      expect(await payloads(log, source.partition)).toEqual(['1']);
+      expect([calls() - again, source.commits]).toEqual([1, 1]);
+      isHeld = true;
+      await done(source);
+      expect(await payloads(log, source.partition)).toEqual(['2']);
+    });
+
+    it('is settled when all is written, what was asked for later, too', async () => {
+      const { log, sources, sourceOf, request } = open();
+      await log.settled();
+      const many = sources(100);
+      request(...many);
+      const later = sourceOf(messagesAt(1, 'later'));
+      log.requestLater(later);
+      proxy.choose = faultOn('BatchWriteItem', { kind: 'throttle' }, 3);
+      await log.settled();
+      expect([...many, later].filter((source) => source.commits !== 1)).toEqual([]);
+    });
+
+    it('writes nothing more once it is closed, what had failed included', async () => {
+      let timers = 0;
+      const after = (ms: number, run: () => void) => {
+        timers++;
+        return systemClock.after(ms, () => {
+          timers--;
+          run();
+        });
+      };
+      const { log, metrics, sourceOf, sources, request } = open({ clock: { ...systemClock, after } });
+      const source = sourceOf(messagesAt(1, 'x'));
+      proxy.choose = () => ({ kind: 'throttle' });
+      const failures = metrics.counter('shoal_commit_failures_total', '');
+      request(source);
+      await until(() => failures.value >= 1);
+      log.close();
+      await until(() => timers === 0, 'the end of the attempt under way and of its pause');
+      proxy.choose = noFaults;
+      const before = calls();
+      const others = sources(3);
+      request(...others);
+      await until(() => timers === 0);
+      await dynamo.get('inbox', { pk: 'x', sk: 'x' }); // A way there and back.
+      expect(calls()).toBe(before);
+      expect([source, ...others].map(({ commits }) => commits)).toEqual([0, 0, 0, 0]);
+      expect(await payloads(log, source.partition)).toEqual([]);
+    });
+  });
+}
+
+for (const server of dynamoServers) groupCommitInTrouble(server);
