@@ -17,6 +17,10 @@ import {
 import { Transport } from './transport/transport.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
+/** Before its lease ended a broker may have been this late in obeying the control log: it has to stop within two minutes. */
+const obeyedLateMs = 120_000;
+/** How long no broker ran, when nobody knows. */
+const unknownGapMs = 3_600_000;
 const takeOverAgainMs = 1000;
 const takeOverAgainMsMax = 60_000;
 
@@ -72,17 +76,22 @@ export async function startBroker(
     metrics,
     keepAliveSecondsMax: config.keepAliveSecondsMax,
   });
-  const controlLog = new ControlLog(dynamo, clock, log, (entry) => admission.apply(entry));
+  const controlLog = new ControlLog(dynamo, clock, log, (entry, atMs) => admission.apply(entry, atMs));
   const { connectionsMax } = config;
   const transport = new Transport({ admission, topics, clock, log, metrics, connectionsMax, gate: lease });
   let trouble: string | undefined = 'standing by';
   const health = await serveHealth(config.health, () => trouble, metrics);
   const ports: Record<string, number> = { health: health.port };
-  const abort = (): void => void lease.stop().catch(() => undefined); // Awaited below.
+  const abort = (): void => {
+    controlLog.stop();
+    void lease.stop().catch(() => undefined); // Awaited below.
+  };
   aborted.addEventListener('abort', abort);
   try {
     if (aborted.aborted) abort();
     for (const { brokerId: owner, leaseUntilMs } of await lease.start()) gone.set(owner, leaseUntilMs);
+    // Before the first client is let in: what was deleted while no broker ran is gone then.
+    await controlLog.catchUp(unheardSince([...gone.values()], clock.nowMs()));
     controlLog.start();
     for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
       const port = config.ports[kind];
@@ -93,6 +102,7 @@ export async function startBroker(
     }
     aborted.throwIfAborted();
   } catch (error) {
+    controlLog.stop();
     transport.stop();
     await lease.stop().catch(() => undefined); // The next one need not wait, whatever was wrong with this one.
     health.close();
@@ -119,6 +129,11 @@ export async function startBroker(
       dynamo.close();
     },
   };
+}
+
+/** Since when nobody can be sure to have obeyed the control log; once more does no harm. */
+function unheardSince(leaseEndsMs: readonly number[], nowMs: number): number {
+  return (leaseEndsMs.length > 0 ? Math.min(...leaseEndsMs) : nowMs - unknownGapMs) - obeyedLateMs;
 }
 
 /**

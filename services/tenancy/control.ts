@@ -2,7 +2,8 @@
  * The control log: what brokers must hear within two seconds. The API writes its change first and appends an entry
  * after it; every broker reads what came past its cursor once a second and looks at the change itself. The sort key
  * is a ULID of the writer's clock: a reader goes back a few seconds each time, because clocks differ, and takes an
- * entry that it sees twice once.
+ * entry that it sees twice once. A broker that starts reads what was appended while none ran, and some of what the one
+ * before it has obeyed; so obeying an entry once more, however late, must do no harm to what came after it.
  */
 import type { ClientId, TenantId } from '../kernel/kernel.js';
 import { type Item, ItemReader, itemVersion } from './item.js';
@@ -20,15 +21,21 @@ export type ControlEntry =
       readonly tenant: TenantId;
       readonly change: 'deleted' | 'suspended' | 'quotas';
     }
-  | { readonly type: 'session-kick'; readonly tenant: TenantId; readonly clientId: ClientId };
+  | {
+      readonly type: 'session-kick';
+      readonly tenant: TenantId;
+      readonly clientId: ClientId;
+      /** Of the session that is meant: one that begins later stays. Missing in entries of before this was told. */
+      readonly born?: number;
+    };
 
 /** In table `cluster`. */
 export const controlPartition = 'control';
 
 export const controlKey = (ulid: string): TableKey => ({ pk: controlPartition, sk: ulid });
 
-/** Longer than any broker lags without having lost its lease; a new broker reads the records themselves. */
-const keptSeconds = 6 * 3600;
+/** A broker that starts reads what was appended since the last one ran: much longer than a service is down. */
+const keptSeconds = 7 * 86_400;
 
 export function controlToItem(entry: ControlEntry, ulid: string, nowMs: number): Item & TableKey {
   return { ...controlKey(ulid), v: itemVersion, ...entry, ttl: Math.ceil(nowMs / 1000) + keptSeconds };
@@ -49,8 +56,10 @@ export function controlFromItem(item: Item): ControlEntry | undefined {
       const change = known(item['change'], ['deleted', 'suspended', 'quotas']);
       return change && { type, tenant, change };
     }
-    case 'session-kick':
-      return { type, tenant, clientId: read.text('clientId') as ClientId };
+    case 'session-kick': {
+      const born = read.optional('born', (value) => (typeof value === 'number' ? value : undefined));
+      return { type, tenant, clientId: read.text('clientId') as ClientId, ...(born !== undefined && { born }) };
+    }
     default:
       return undefined;
   }
@@ -61,6 +70,13 @@ function known<const T extends string>(value: unknown, values: readonly T[]): T 
 }
 
 const crockford = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** When an entry was written, by the writer's clock. */
+export function controlTimeMs(ulid: string): number {
+  let time = 0;
+  for (const digit of ulid.slice(0, 10)) time = time * 32 + crockford.indexOf(digit);
+  return time;
+}
 
 /** The cursor before every entry written at `timeMs` or later: the least ULID of that time. */
 export function controlCursorAt(timeMs: number): string {

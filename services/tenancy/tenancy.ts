@@ -1,7 +1,14 @@
 /** The door of tenancy: what a tenant, credential, grant, quota and control entry IS. Shared by broker and tenant API. */
 export { type Access, compileAccess, type Grant, grantError, grantsMax } from './access.js';
 export { formatApiKey, generateApiKeyParts, parseApiKey } from './apikey.js';
-export { controlCursorAt, type ControlEntry, controlFromItem, controlPartition, controlToItem } from './control.js';
+export {
+  controlCursorAt,
+  type ControlEntry,
+  controlFromItem,
+  controlPartition,
+  controlTimeMs,
+  controlToItem,
+} from './control.js';
 export {
   type ApiKey,
   apiKeyFromItem,

@@ -92,8 +92,8 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     const isId = clientId !== '' && Buffer.byteLength(clientId) <= clientIdBytesMax;
     const session = isId ? await findSession(dynamo, tenant, clientId) : undefined;
     const view = session && viewSession(session, await findLease(dynamo, session.owner), clock.nowMs());
-    if (view === undefined) throw new Problem('session-not-found');
-    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId });
+    if (session === undefined || view === undefined) throw new Problem('session-not-found');
+    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId, born: session.born });
     return c.body(null, 202);
   });
 }

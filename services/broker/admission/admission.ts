@@ -137,9 +137,9 @@ export class Admission {
     if (failures.length > 0) throw failures.length > 1 ? new AggregateError(failures) : failures[0]!;
   }
 
-  /** Obeys an entry of the control log. */
-  apply(entry: ControlEntry): Promise<void> {
-    return this.#control.apply(entry);
+  /** Obeys an entry of the control log, which was written at `atMs`; once more does no harm. */
+  apply(entry: ControlEntry, atMs: number): Promise<void> {
+    return this.#control.apply(entry, atMs);
   }
 
   /**

@@ -1,11 +1,23 @@
-/** Obeys the control log: what the tenant API has changed and this broker has to hear of. */
-import type { ClientId, Clock, TenantId } from '../../kernel/kernel.js';
+/**
+ * Obeys the control log: what the tenant API has changed and this broker has to hear of.
+ *
+ * An entry tells that something has changed; what it is now is read. So it does no harm to obey it late or once more, as
+ * a broker does that follows one that died: a session that began after its removal was asked for stays (`born`), and so do
+ * clients of a tenant that is active again or has been made anew.
+ */
+import type { Clock, TenantId } from '../../kernel/kernel.js';
 import { compileAccess, type ControlEntry } from '../../tenancy/tenancy.js';
 import { reasons } from '../wire/wire.js';
 import type { CachedAccounts } from './accounts.js';
 import type { Departure } from './departure.js';
 import type { Residence } from './residence.js';
+import type { Tenant } from './tenant.js';
 import type { Tenants } from './tenants.js';
+
+type SessionKick = Extract<ControlEntry, { type: 'session-kick' }>;
+
+/** Clocks of the API and of brokers may differ by this much. */
+const clockMarginMs = 1000;
 
 export class Control {
   readonly #accounts: CachedAccounts;
@@ -20,10 +32,10 @@ export class Control {
     this.#clock = clock;
   }
 
-  async apply(entry: ControlEntry): Promise<void> {
+  async apply(entry: ControlEntry, atMs: number): Promise<void> {
     switch (entry.type) {
       case 'session-kick':
-        return this.#kick(entry.tenant, entry.clientId);
+        return this.#kick(entry, atMs);
       case 'credential-changed':
         this.#accounts.forgetCredential(entry.tenant, entry.name);
         if (entry.change === 'grants') return this.#renewAccess(entry.tenant, entry.name);
@@ -32,18 +44,18 @@ export class Control {
         this.#accounts.forgetTenant(entry.tenant);
         if (entry.change === 'quotas') return this.#renewLimits(entry.tenant);
         this.#accounts.forgetCredentialsOf(entry.tenant);
-        this.#closeAll(entry.tenant, () => true);
-        if (entry.change === 'deleted') this.#endAll(entry.tenant);
-        return;
+        return this.#shut(entry.tenant, entry.change === 'deleted', atMs);
     }
   }
 
   /** Removed by its tenant: nothing of the session stays. */
-  async #kick(id: TenantId, clientId: ClientId): Promise<void> {
+  async #kick({ tenant: id, clientId, born }: SessionKick, atMs: number): Promise<void> {
     const record = this.#tenants.get(id) ? undefined : await this.#accounts.tenant(id);
-    const tenant = record ? await this.#tenants.open(record) : this.#tenants.get(id);
+    const tenant = record && record.status !== 'deleting' ? await this.#tenants.open(record) : this.#tenants.get(id);
     const residence = tenant?.residences.get(clientId);
     if (!tenant || !residence) return;
+    const isMeant = born === undefined ? isOlder(residence, atMs) : residence.record.born <= born;
+    if (!isMeant) return;
     residence.session.expirySeconds = 0;
     if (residence.connection) residence.connection.close(reasons.administrativeAction);
     else this.#departure.endSession(tenant, residence, this.#clock.nowMs());
@@ -61,15 +73,24 @@ export class Control {
     this.#closeAll(id, ({ credential }) => credential.name === name && credential.secretHash !== current?.secretHash);
   }
 
-  /** Nothing of the tenant stays here, and nothing more is said in its name. */
-  #endAll(id: TenantId): void {
+  /** Suspended or deleted, unless that is over: its name may be that of a new tenant by now. */
+  async #shut(id: TenantId, isDeleted: boolean, atMs: number): Promise<void> {
     const tenant = this.#tenants.get(id);
     if (!tenant) return;
-    for (const residence of [...tenant.residences.values()]) {
+    const record = await this.#accounts.tenant(id);
+    const isThere = record !== undefined && record.status !== 'deleting';
+    const affects = (residence: Residence): boolean => !isThere || isOlder(residence, atMs);
+    if (record?.status !== 'active' || isDeleted) this.#closeAll(id, isDeleted ? affects : () => true);
+    if (isDeleted) this.#endAll(tenant, affects);
+  }
+
+  /** Nothing of these sessions stays here, and nothing more is said in their name. */
+  #endAll(tenant: Tenant, affects: (residence: Residence) => boolean): void {
+    for (const residence of [...tenant.residences.values()].filter(affects)) {
       residence.session.will = undefined;
       this.#departure.endSession(tenant, residence, this.#clock.nowMs());
     }
-    this.#tenants.drop(tenant);
+    if (tenant.residences.size === 0) this.#tenants.drop(tenant);
   }
 
   /** New grants count for live sessions at once; sessions whose grants cannot be read are sent away, to come back. */
@@ -94,4 +115,9 @@ export class Control {
     const record = tenant && (await this.#accounts.tenant(id));
     if (record) tenant.limits.set(record, this.#clock.nowMs());
   }
+}
+
+/** Whether its client came in before; in doubt it did. */
+function isOlder({ record }: Residence, atMs: number): boolean {
+  return record.connectedAtMs <= atMs + clockMarginMs;
 }

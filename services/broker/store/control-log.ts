@@ -1,29 +1,42 @@
 /**
  * Reads the control log: what the tenant API wants brokers to hear. The sort key is a ULID of the writer's clock, and
- * clocks differ; so each read goes back some seconds behind the latest entry seen, and an entry is obeyed once.
+ * clocks differ; so each read goes back some seconds behind the latest entry seen, and an entry is obeyed once. A broker
+ * that starts obeys first what was written while none ran (`catchUp`).
+ *
+ * What cannot be obeyed because DynamoDB does not answer is tried again, and holds up no entry about anything else.
  */
 import { type Cancel, type Clock, type Log } from '../../kernel/kernel.js';
 import { type Dynamo, DynamoUnavailable } from '../../dynamo/dynamo.js';
-import { controlCursorAt, type ControlEntry, controlFromItem, controlPartition } from '../../tenancy/tenancy.js';
+import {
+  controlCursorAt,
+  type ControlEntry,
+  controlFromItem,
+  controlPartition,
+  controlTimeMs,
+} from '../../tenancy/tenancy.js';
 
 /** With one second of it a change reaches every broker well within two. */
 const pollMs = 700;
 /** More than clocks of writers differ and writes take. */
 const overlapMs = 10_000;
+/** What is left then is obeyed while the broker serves already. */
+const catchUpMsMax = 10_000;
 
 export class ControlLog {
   readonly #dynamo: Dynamo;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #apply: (entry: ControlEntry) => Promise<void>;
-  /** Entries of the overlap, with the time at which they were obeyed. */
-  readonly #obeyed = new Map<string, number>();
+  readonly #apply: (entry: ControlEntry, atMs: number) => Promise<void>;
+  /** Entries of the overlap, with the time at which they were met. */
+  readonly #met = new Map<string, number>();
+  /** What is being obeyed, by what it is about: one after the other, so that the latest look at it counts. */
+  readonly #obeying = new Map<string, Promise<void>>();
+  readonly #waits = new Set<() => void>();
   #readUpToMs: number;
-  #cancel: Cancel | undefined;
   #stopped = false;
   #failing = false;
 
-  constructor(dynamo: Dynamo, clock: Clock, log: Log, apply: (entry: ControlEntry) => Promise<void>) {
+  constructor(dynamo: Dynamo, clock: Clock, log: Log, apply: (entry: ControlEntry, atMs: number) => Promise<void>) {
     this.#dynamo = dynamo;
     this.#clock = clock;
     this.#log = log;
@@ -31,20 +44,54 @@ export class ControlLog {
     this.#readUpToMs = clock.nowMs();
   }
 
-  start(): void {
-    this.#cancel = this.#clock.after(pollMs, () => {
-      void this.#poll().finally(() => {
-        if (!this.#stopped) this.start();
+  /** Resolves when what was written since `fromMs` has been obeyed, or when that takes too long. */
+  async catchUp(fromMs: number): Promise<void> {
+    this.#readUpToMs = Math.min(fromMs, this.#clock.nowMs());
+    let isLate = false;
+    let cancel: Cancel | undefined;
+    const late = new Promise<void>((resolve) => {
+      cancel = this.#clock.after(catchUpMsMax, () => {
+        isLate = true;
+        this.#log.warn({}, 'the control log is not caught up with yet, serving nevertheless');
+        resolve();
       });
     });
+    const caughtUp = async (): Promise<void> => {
+      while (!(await this.#poll()) && !isLate && !this.#stopped) await this.#wait(pollMs);
+      await Promise.all(this.#obeying.values());
+    };
+    await Promise.race([caughtUp(), late]);
+    cancel?.();
+  }
+
+  start(): void {
+    void this.#run();
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#cancel?.();
+    for (const end of this.#waits) end();
   }
 
-  async #poll(): Promise<void> {
+  async #run(): Promise<void> {
+    for (await this.#wait(pollMs); !this.#stopped; await this.#wait(pollMs)) await this.#poll();
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#stopped) return resolve();
+      const end = (): void => {
+        cancel();
+        this.#waits.delete(end);
+        resolve();
+      };
+      const cancel = this.#clock.after(delayMs, end);
+      this.#waits.add(end);
+    });
+  }
+
+  /** False when the log could not be read. */
+  async #poll(): Promise<boolean> {
     const nowMs = this.#clock.nowMs();
     try {
       const after = controlCursorAt(this.#readUpToMs - overlapMs);
@@ -53,34 +100,65 @@ export class ControlLog {
         sk: { after },
         consistent: true,
       }))
-        for (const item of items) await this.#obey(item);
+        for (const item of items) this.#meet(item);
       this.#readUpToMs = nowMs;
       // Only now that the cursor has moved on: what it may read again is remembered.
-      for (const [id, atMs] of this.#obeyed) if (atMs < nowMs - 4 * overlapMs) this.#obeyed.delete(id);
+      for (const [id, atMs] of this.#met) if (atMs < nowMs - 4 * overlapMs) this.#met.delete(id);
       this.#failing = false;
     } catch (error) {
       // Once per outage; the cursor stays, so nothing is missed.
       if (!this.#failing) this.#log.error({ error }, 'the control log cannot be read, trying again');
       this.#failing = true;
     }
+    return !this.#failing;
   }
 
-  async #obey(item: Readonly<Record<string, unknown>>): Promise<void> {
+  #meet(item: Readonly<Record<string, unknown>>): void {
     const id = item['sk'] as string;
-    if (this.#obeyed.has(id)) return;
-    this.#obeyed.set(id, this.#clock.nowMs());
-    const entry = controlFromItem(item);
+    if (this.#met.has(id)) return;
+    this.#met.set(id, this.#clock.nowMs());
+    const entry = this.#read(item);
     if (!entry) return;
     this.#log.info({ entry }, 'control entry');
+    const about = aboutOf(entry);
+    const obeyed = (this.#obeying.get(about) ?? Promise.resolve())
+      .then(() => this.#obey(entry, controlTimeMs(id)))
+      .then(() => {
+        if (this.#obeying.get(about) === obeyed) this.#obeying.delete(about);
+      });
+    this.#obeying.set(about, obeyed);
+  }
+
+  #read(item: Readonly<Record<string, unknown>>): ControlEntry | undefined {
     try {
-      await this.#apply(entry);
+      return controlFromItem(item);
     } catch (error) {
-      // Out of reach: this read fails as a whole, and the entry is met again by the next one.
-      if (error instanceof DynamoUnavailable) {
-        this.#obeyed.delete(id);
-        throw error;
-      }
-      this.#log.error({ entry, error }, 'a control entry could not be obeyed');
+      this.#log.error({ id: item['sk'], error }, 'a control entry cannot be read');
+      return undefined;
     }
+  }
+
+  async #obey(entry: ControlEntry, atMs: number): Promise<void> {
+    for (let tries = 1; !this.#stopped; tries++)
+      try {
+        return await this.#apply(entry, atMs);
+      } catch (error) {
+        const isAway = error instanceof DynamoUnavailable;
+        if (tries === 1 || !isAway) this.#log.error({ entry, error }, 'a control entry could not be obeyed');
+        if (!isAway) return;
+        await this.#wait(pollMs);
+      }
+  }
+}
+
+/** Entries about different things need not wait for each other. */
+function aboutOf(entry: ControlEntry): string {
+  switch (entry.type) {
+    case 'session-kick':
+      return `${entry.tenant} session ${entry.clientId}`;
+    case 'credential-changed':
+      return `${entry.tenant} credential ${entry.name}`;
+    case 'tenant-changed':
+      return entry.tenant;
   }
 }

@@ -36,7 +36,7 @@ describe('the door', () => {
     world.accountsFail = false;
     world.tenant = { ...active, status: 'suspended' };
     await expect(world.admit(wish)).rejects.toThrow(reason('notAuthorized'));
-    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'suspended' });
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'suspended' }, world.clock.nowMs());
     world.tenant = { ...active, status: 'deleting' };
     await expect(world.admit(wish)).rejects.toThrow(reason('badUserNameOrPassword'));
   });
@@ -138,7 +138,10 @@ describe('while the claim waits', () => {
     const world = new World();
     const { done } = await waiting(world);
     world.credential = changed && { ...world.credential!, ...changed };
-    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'device', change });
+    await world.admission.apply(
+      { type: 'credential-changed', tenant: acme, name: 'device', change },
+      world.clock.nowMs(),
+    );
     world.records.open();
     await expect(done).rejects.toThrow(reason('serverUnavailable'));
     expect([world.records.stored.size, world.gauge('shoal_connections')]).toEqual([0, 0]);
@@ -148,7 +151,7 @@ describe('while the claim waits', () => {
     const world = new World();
     const { done } = await waiting(world);
     world.tenant = { ...world.tenant!, status: 'suspended' };
-    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'suspended' });
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'suspended' }, world.clock.nowMs());
     world.records.open();
     await expect(done).rejects.toThrow();
     expect(world.records.stored.size).toBe(0);
@@ -271,7 +274,7 @@ describe('sessions', () => {
     const here = await world.admit({ clientId: 'here', clean: false, expiry: 60 });
     goodbye(await world.admit({ clientId: 'away', clean: false, expiry: 60 }));
     for (const clientId of ['here', 'away', 'unknown'])
-      await world.admission.apply({ type: 'session-kick', tenant: acme, clientId: id(clientId) });
+      await world.admission.apply({ type: 'session-kick', tenant: acme, clientId: id(clientId) }, world.clock.nowMs());
     await settle();
     expect(here.closedBy).toBe('administrative-action');
     expect([world.gauge('shoal_sessions'), world.records.stored.size]).toEqual([0, 0]);
@@ -282,11 +285,17 @@ describe('the control log', () => {
   it('closes the connections of a credential that was rotated, and no others', async () => {
     const world = new World();
     const connection = await world.admit({ clientId: 'c' });
-    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'other', change: 'rotated' });
+    await world.admission.apply(
+      { type: 'credential-changed', tenant: acme, name: 'other', change: 'rotated' },
+      world.clock.nowMs(),
+    );
     expect(connection.closedBy).toBeUndefined();
     const secretHash = await hashSecret('battery staple', 'generated');
     world.credential = { ...world.credential!, revision: 2, secretHash };
-    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'device', change: 'rotated' });
+    await world.admission.apply(
+      { type: 'credential-changed', tenant: acme, name: 'device', change: 'rotated' },
+      world.clock.nowMs(),
+    );
     expect(connection.closedBy).toBe('administrative-action');
   });
 
@@ -298,7 +307,10 @@ describe('the control log', () => {
     world.clock.advance(100);
     const young = await world.admit({ clientId: 'young', secret: 'battery staple' });
     expect(young.in).toBeDefined();
-    await world.admission.apply({ type: 'credential-changed', tenant: acme, name: 'device', change: 'rotated' });
+    await world.admission.apply(
+      { type: 'credential-changed', tenant: acme, name: 'device', change: 'rotated' },
+      world.clock.nowMs(),
+    );
     expect([old.closedBy, young.closedBy]).toEqual(['administrative-action', undefined]);
   });
 
@@ -314,11 +326,11 @@ describe('the control log', () => {
     session.receiveSubscribe(packet, channel);
     const change = { type: 'credential-changed', tenant: acme, name: 'device', change: 'grants' } as const;
     world.credential = { ...world.credential!, revision: 2, grants: [{ effect: 'allow', action: 'all', topic: 'a' }] };
-    await world.admission.apply(change);
+    await world.admission.apply(change, world.clock.nowMs());
     expect([...session.subscriptions.keys()]).toEqual(['a']);
     const { grants: _none, ...open } = world.credential;
     world.credential = { ...open, revision: 3 };
-    await world.admission.apply(change);
+    await world.admission.apply(change, world.clock.nowMs());
     session.receiveSubscribe(packet, channel);
     expect([...session.subscriptions.keys()]).toEqual(['a', 'b']);
   });
@@ -331,18 +343,66 @@ describe('the control log', () => {
       expiry: 60,
       will: { topic: 't', payload: 'x', delay: 5 },
     });
-    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'deleted' });
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'deleted' }, world.clock.nowMs());
     expect(connection.closedBy).toBe('administrative-action');
     world.clock.advance(100_000);
     expect([world.retained, world.gauge('shoal_sessions')]).toEqual([[], 0]);
     await world.admit({ clientId: 'c' });
   });
 
+  describe('obeyed late, as by a broker that follows one that died,', () => {
+    const kick = { type: 'session-kick', tenant: acme, clientId: id('c') } as const;
+
+    it('removes the session that was meant, and none that began later', async () => {
+      const world = new World();
+      const client = await world.admit({ clientId: 'c', clean: false, expiry: 60 });
+      const { born } = client.in!.tenant.residences.get(id('c'))!.record;
+      const atMs = world.clock.nowMs() + 60_000; // Whatever the clocks say.
+      await world.admission.apply({ ...kick, born: born - 1 }, atMs);
+      expect(client.closedBy).toBeUndefined();
+      await world.admission.apply({ ...kick, born }, world.clock.nowMs() - 60_000);
+      await settle();
+      expect([client.closedBy, world.records.stored.size]).toEqual(['administrative-action', 0]);
+    });
+
+    it.each([
+      ['two seconds before it', 2000, undefined],
+      ['as much before it as clocks differ', 1000, 'administrative-action'],
+    ])('without saying which session, written %s, closes a connection or not', async (_what, agoMs, closedBy) => {
+      const world = new World();
+      const client = await world.admit({ clientId: 'c', clean: false, expiry: 60 });
+      await world.admission.apply(kick, world.clock.nowMs() - agoMs);
+      expect(client.closedBy).toBe(closedBy);
+    });
+
+    it('leaves clients of a tenant that is active again', async () => {
+      const world = new World();
+      const client = await world.admit({ clientId: 'c' });
+      const change = { type: 'tenant-changed', tenant: acme, change: 'suspended' } as const;
+      await world.admission.apply(change, world.clock.nowMs() - 60_000);
+      expect(client.closedBy).toBeUndefined();
+      world.tenant = { ...world.tenant!, status: 'suspended' };
+      await world.admission.apply(change, world.clock.nowMs() - 60_000);
+      expect(client.closedBy).toBe('administrative-action');
+    });
+
+    it('leaves clients of a new tenant of the same name, and ends what the old one had', async () => {
+      const world = new World();
+      const old = await world.admit({ clientId: 'old', clean: false, expiry: 60 });
+      const deletedAtMs = world.clock.nowMs() + 100;
+      world.clock.advance(5000);
+      const young = await world.admit({ clientId: 'young' });
+      await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'deleted' }, deletedAtMs);
+      expect([old.closedBy, young.closedBy]).toEqual(['administrative-action', undefined]);
+      expect([world.gauge('shoal_sessions'), world.gauge('shoal_connections')]).toEqual([1, 1]);
+    });
+  });
+
   it('sets new quotas for live tenants', async () => {
     const world = new World({ connections: 1 });
     await world.admit({ clientId: 'a' });
     world.tenant = { ...world.tenant!, quotaOverrides: { connections: 2 } };
-    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'quotas' });
+    await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'quotas' }, world.clock.nowMs());
     await world.admit({ clientId: 'b' });
     await expect(world.admit({ clientId: 'c' })).rejects.toThrow(reason('quotaExceeded'));
   });

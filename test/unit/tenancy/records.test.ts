@@ -8,6 +8,7 @@ import {
   clientPartition,
   controlCursorAt,
   controlFromItem,
+  controlTimeMs,
   controlToItem,
   credentialFromItem,
   credentialToItem,
@@ -347,9 +348,10 @@ describe('the control log', () => {
     { type: 'credential-changed', tenant, name: 'sensor', change: 'rotated' },
     { type: 'tenant-changed', tenant, change: 'quotas' },
     { type: 'session-kick', tenant, clientId },
+    { type: 'session-kick', tenant, clientId, born: 1_732_000_001 },
   ] as const)('carries $type', (entry) => {
     const item = controlToItem(entry, ulid, 1_000_500);
-    expect(item).toEqual({ pk: 'control', sk: ulid, v: 1, ...entry, ttl: 1001 + 21_600 });
+    expect(item).toEqual({ pk: 'control', sk: ulid, v: 1, ...entry, ttl: 1001 + 7 * 86_400 });
     expect(controlFromItem(item)).toEqual(entry);
   });
 
@@ -358,6 +360,10 @@ describe('the control log', () => {
     ['a change', { v: 1, type: 'tenant-changed', tenant, change: 'renamed' }],
     ['a version', { v: 2, type: 'session-kick', tenant, clientId }],
   ])('skips %s of a later release', (_, item) => expect(controlFromItem(item)).toBeUndefined());
+
+  it('says when an entry was written', () => {
+    expect(controlTimeMs(controlCursorAt(1_732_000_000_123))).toBe(1_732_000_000_123);
+  });
 
   it('has cursors by time that sort before the entries of that time', () => {
     expect(controlCursorAt(0)).toBe('0'.repeat(26));
