@@ -68,6 +68,7 @@ export async function startBroker(
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.id, tenant.limits, clock, log),
     commitLog,
     unsafeBytesMax: config.unsafeBytesMax,
+    inFlightMax: config.inFlightMax,
     lease,
     leaseEndedAtMs: (owner) => gone.get(owner),
     clock,

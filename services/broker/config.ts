@@ -1,5 +1,6 @@
 /** The broker's settings, from its environment. The only file that reads it. */
 import { readFileSync } from 'node:fs';
+import { nearestName } from '../kernel/kernel.js';
 
 export interface Config {
   readonly dynamo: { readonly endpoint?: string; readonly region: string; readonly tablePrefix: string };
@@ -11,6 +12,8 @@ export interface Config {
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly logLevel: string;
   readonly connectionsMax: number;
+  /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
+  readonly inFlightMax: number;
   /** How long an online subscriber may take to acknowledge before its messages are stored. */
   readonly persistDelayMs: number;
   /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
@@ -24,60 +27,109 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** NLB, task size and file descriptors are planned for this many connections a broker. */
-const connectionsMaxDefault = 50_000;
+type Environment = Readonly<Record<string, string | undefined>>;
 
-export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const endpoint = env['SHOAL_DYNAMODB_ENDPOINT'];
-  const host = env['SHOAL_HOST'] ?? '127.0.0.1';
+interface Range {
+  readonly min: number;
+  readonly max: number;
+  readonly fallback: number;
+}
+
+/** What an operator may tune. `npm start` hands these on (`services/local/settings.ts` names them, too). */
+export const tuning = {
+  /** NLB, task size and file descriptors are planned for the default. */
+  SHOAL_CONNECTIONS_MAX: { min: 1, max: 1_000_000, fallback: 50_000 },
+  /** Half of the packet identifiers of QoS 1 or 2, so that one is always free; the default is some round trips' worth. */
+  SHOAL_IN_FLIGHT_MAX: { min: 1, max: 16_383, fallback: 256 },
+  SHOAL_KEEP_ALIVE_SECONDS_MAX: { min: 0, max: 65_535, fallback: 0 },
+  SHOAL_PERSIST_DELAY_MS: { min: 0, max: 10_000, fallback: 50 },
+  SHOAL_UNSAFE_MB_MAX: { min: 1, max: 65_536, fallback: 64 },
+} as const satisfies Record<string, Range>;
+
+const names = [
+  ...['SHOAL_DYNAMODB_ENDPOINT', 'SHOAL_TABLE_PREFIX', 'SHOAL_HOST', 'SHOAL_HEALTH_HOST', 'SHOAL_HEALTH_PORT'],
+  ...['SHOAL_MQTT_PORT', 'SHOAL_MQTTS_PORT', 'SHOAL_WS_PORT', 'SHOAL_WSS_PORT'],
+  ...['SHOAL_TLS_CERT_FILE', 'SHOAL_TLS_KEY_FILE', 'SHOAL_LOG_LEVEL'],
+  ...Object.keys(tuning),
+];
+
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent'];
+
+/** An empty variable counts as absent. Throws ConfigError. */
+export function readConfig(given: Environment): Config {
+  const env = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
+  for (const name of Object.keys(env)) if (name.startsWith('SHOAL_') && !names.includes(name)) throw unknown(name);
   const ports = {
     mqtt: port(env, 'SHOAL_MQTT_PORT'),
     mqtts: port(env, 'SHOAL_MQTTS_PORT'),
     ws: port(env, 'SHOAL_WS_PORT'),
     wss: port(env, 'SHOAL_WSS_PORT'),
   };
-  const certFile = env['SHOAL_TLS_CERT_FILE'];
-  const keyFile = env['SHOAL_TLS_KEY_FILE'];
-  const tls =
-    certFile !== undefined && keyFile !== undefined
-      ? { cert: file('SHOAL_TLS_CERT_FILE', certFile), key: file('SHOAL_TLS_KEY_FILE', keyFile) }
-      : undefined;
+  if (Object.values(ports).every((value) => value === undefined))
+    throw new ConfigError('no listener: set SHOAL_MQTTS_PORT, SHOAL_WSS_PORT, SHOAL_MQTT_PORT or SHOAL_WS_PORT');
+  const tls = readTls(env);
   if (!tls && (ports.mqtts !== undefined || ports.wss !== undefined))
     throw new ConfigError('SHOAL_MQTTS_PORT and SHOAL_WSS_PORT need SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE');
+  const host = env['SHOAL_HOST'] ?? '127.0.0.1';
   return {
-    dynamo: {
-      ...(endpoint && { endpoint }),
-      region: env['AWS_REGION'] ?? 'us-east-1',
-      tablePrefix: env['SHOAL_TABLE_PREFIX'] ?? 'shoal-',
-    },
+    dynamo: readDynamo(env),
     host,
     ports,
     health: { host: env['SHOAL_HEALTH_HOST'] ?? host, port: port(env, 'SHOAL_HEALTH_PORT') ?? 0 },
     tls,
-    logLevel: env['SHOAL_LOG_LEVEL'] ?? 'info',
-    connectionsMax: number(env, 'SHOAL_CONNECTIONS_MAX', 1, 1_000_000) ?? connectionsMaxDefault,
-    persistDelayMs: number(env, 'SHOAL_PERSIST_DELAY_MS', 0, 10_000) ?? 50,
-    unsafeBytesMax: (number(env, 'SHOAL_UNSAFE_MB_MAX', 1, 65_536) ?? 64) << 20,
-    keepAliveSecondsMax: number(env, 'SHOAL_KEEP_ALIVE_SECONDS_MAX', 0, 65_535) ?? 0,
+    logLevel: readLogLevel(env),
+    connectionsMax: tuned(env, 'SHOAL_CONNECTIONS_MAX'),
+    inFlightMax: tuned(env, 'SHOAL_IN_FLIGHT_MAX'),
+    persistDelayMs: tuned(env, 'SHOAL_PERSIST_DELAY_MS'),
+    unsafeBytesMax: tuned(env, 'SHOAL_UNSAFE_MB_MAX') * (1 << 20),
+    keepAliveSecondsMax: tuned(env, 'SHOAL_KEEP_ALIVE_SECONDS_MAX'),
   };
 }
 
-function port(env: Readonly<Record<string, string | undefined>>, name: string): number | undefined {
-  return number(env, name, 0, 65_535);
+function unknown(name: string): ConfigError {
+  const meant = nearestName(name, names);
+  return new ConfigError(`${name} is not a setting${meant === undefined ? '' : `; did you mean ${meant}?`}`);
 }
 
-function number(
-  env: Readonly<Record<string, string | undefined>>,
-  name: string,
-  min: number,
-  max: number,
-): number | undefined {
+function readDynamo(env: Environment): Config['dynamo'] {
+  const endpoint = env['SHOAL_DYNAMODB_ENDPOINT'];
+  if (endpoint !== undefined && !(/^https?:\/\//.test(endpoint) && URL.canParse(endpoint)))
+    throw new ConfigError(`SHOAL_DYNAMODB_ENDPOINT=${endpoint} is not a URL; use http://host:port`);
+  const tablePrefix = env['SHOAL_TABLE_PREFIX'] ?? 'shoal-';
+  if (!/^[a-zA-Z0-9_.-]{1,200}$/.test(tablePrefix))
+    throw new ConfigError(`SHOAL_TABLE_PREFIX=${tablePrefix} has other characters than letters, digits, _ . and -`);
+  return { ...(endpoint !== undefined && { endpoint }), region: env['AWS_REGION'] ?? 'us-east-1', tablePrefix };
+}
+
+function readTls(env: Environment): Config['tls'] {
+  const certFile = env['SHOAL_TLS_CERT_FILE'];
+  const keyFile = env['SHOAL_TLS_KEY_FILE'];
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile === undefined || keyFile === undefined)
+    throw new ConfigError('SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE belong together; set both');
+  return { cert: file('SHOAL_TLS_CERT_FILE', certFile), key: file('SHOAL_TLS_KEY_FILE', keyFile) };
+}
+
+function readLogLevel(env: Environment): string {
+  const level = env['SHOAL_LOG_LEVEL'] ?? 'info';
+  if (logLevels.includes(level)) return level;
+  throw new ConfigError(`SHOAL_LOG_LEVEL=${level} is not one of ${logLevels.join(', ')}`);
+}
+
+function port(env: Environment, name: string): number | undefined {
   const text = env[name];
-  if (text === undefined || text === '') return undefined;
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new ConfigError(`${name}=${text} is not a number from ${min} to ${max}`);
-  return value;
+  return text === undefined ? undefined : number(name, text, { min: 0, max: 65_535 });
+}
+
+function tuned(env: Environment, name: keyof typeof tuning): number {
+  const text = env[name];
+  return text === undefined ? tuning[name].fallback : number(name, text, tuning[name]);
+}
+
+function number(name: string, text: string, { min, max }: Pick<Range, 'min' | 'max'>): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+  if (value >= min && value <= max) return value;
+  throw new ConfigError(`${name}=${text} is not a number from ${min} to ${max}`);
 }
 
 function file(name: string, path: string): Buffer {

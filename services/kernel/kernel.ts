@@ -4,4 +4,5 @@ export { type Cancel, type Clock, systemClock } from './clock.js';
 export { BoundedFifo } from './fifo.js';
 export { type Log, silentLog } from './log.js';
 export { Counter, Metrics, type MetricSample } from './metrics.js';
+export { nearestName } from './nearest.js';
 export { TokenBucket } from './token-bucket.js';

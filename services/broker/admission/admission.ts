@@ -29,6 +29,8 @@ export interface AdmissionOptions {
   readonly commitLog: CommitLog;
   /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
   readonly unsafeBytesMax: number;
+  /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
+  readonly inFlightMax: number;
   readonly lease: LeaseGate;
   /** When the lease of a broker that has gone ended; undefined when it is not known. */
   readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;

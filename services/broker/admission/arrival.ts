@@ -44,6 +44,7 @@ export interface ArrivalOptions {
   readonly clock: Clock;
   readonly slab: Slab;
   readonly keepAliveSecondsMax: number;
+  readonly inFlightMax: number;
   readonly isStopping: () => boolean;
 }
 
@@ -135,6 +136,7 @@ export class Arrival {
     const channel = new Channel(connection, this.#options.slab, {
       version: packet.version,
       receiveMaximum: properties.receiveMaximum ?? 65_535,
+      inFlightMax: this.#options.inFlightMax,
       packetBytesMax: properties.maximumPacketSize ?? Infinity,
       topicAliasMax: properties.topicAliasMaximum ?? 0,
       problemInformation: properties.requestProblemInformation !== 0,

@@ -28,13 +28,15 @@ export const outboxBytesHigh = 1 << 18;
 export const outboxBytesGiveUp = 2 * outboxBytesMax;
 /** How many aliases a connection keeps for the client, and the most we use towards one: bounds its table. */
 export const topicAliasMax = 32;
-/** QoS 1 and 2 messages that may be unacknowledged per connection, either way. */
+/** QoS 1 and 2 messages of a client that may be unacknowledged: what CONNACK tells it. */
 export const receiveMaximum = 256;
 
 export interface ChannelOptions {
   readonly version: ProtocolVersion;
   /** The client's Receive Maximum (65 535 when it said nothing). */
   readonly receiveMaximum: number;
+  /** Our own bound of what is under way to it; for clients before MQTT 5.0 the only one. Below 32 767. */
+  readonly inFlightMax: number;
   /** The client's Maximum Packet Size, in bytes; Infinity when it said nothing. */
   readonly packetBytesMax: number;
   /** The client's Topic Alias Maximum. */
@@ -79,7 +81,7 @@ export class Channel {
     this.outbox = outbox;
     this.#slab = slab;
     this.version = options.version;
-    this.window = Math.min(options.receiveMaximum, receiveMaximum);
+    this.window = Math.min(options.receiveMaximum, options.inFlightMax);
     this.#packetBytesMax = options.packetBytesMax;
     this.#problemInformation = options.problemInformation;
     this.#aliasesOutMax = Math.min(options.topicAliasMax, topicAliasMax);

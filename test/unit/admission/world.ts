@@ -182,6 +182,7 @@ export class World {
       records: this.records,
       commitLog: new MemoryCommitLog({ tables: this.tables, nowMs: () => this.clock.nowMs(), prompt: true }),
       unsafeBytesMax: 1 << 20,
+      inFlightMax: 256,
       lease: this.lease,
       leaseEndedAtMs: () => undefined,
       makeRetained: () => ({

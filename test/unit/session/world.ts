@@ -153,6 +153,7 @@ export interface Client {
 interface ChannelWish {
   version: ProtocolVersion;
   receiveMaximum: number;
+  inFlightMax: number;
   packetBytesMax: number;
   topicAliasMax: number;
   problemInformation: boolean;
@@ -184,6 +185,7 @@ export function connect(
       client.outbox = new FakeOutbox(version);
       client.channel = new Channel(client.outbox, slab, {
         receiveMaximum: 65_535,
+        inFlightMax: 256,
         packetBytesMax: Infinity,
         topicAliasMax: 0,
         problemInformation: false,

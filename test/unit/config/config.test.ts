@@ -1,0 +1,89 @@
+import { expect, test } from 'vitest';
+import { ConfigError, readConfig, tuning } from '../../../services/broker/config.js';
+
+const listening = { SHOAL_MQTT_PORT: '0' };
+
+test('one listener is enough, and the defaults are those of the documentation', () => {
+  expect(readConfig(listening)).toEqual({
+    dynamo: { region: 'us-east-1', tablePrefix: 'shoal-' },
+    host: '127.0.0.1',
+    ports: { mqtt: 0, mqtts: undefined, ws: undefined, wss: undefined },
+    health: { host: '127.0.0.1', port: 0 },
+    tls: undefined,
+    logLevel: 'info',
+    connectionsMax: 50_000,
+    inFlightMax: 256,
+    persistDelayMs: 50,
+    unsafeBytesMax: 64 * 1024 * 1024,
+    keepAliveSecondsMax: 0,
+  });
+});
+
+test('every setting is read; an empty one counts as absent', () => {
+  const config = readConfig({
+    ...listening,
+    AWS_REGION: 'eu-central-1',
+    SHOAL_DYNAMODB_ENDPOINT: 'http://127.0.0.1:8000',
+    SHOAL_TABLE_PREFIX: 'stage.two_',
+    SHOAL_WS_PORT: '8083',
+    SHOAL_WSS_PORT: '',
+    SHOAL_LOG_LEVEL: 'silent',
+    SHOAL_HEALTH_HOST: '::1',
+    SHOAL_CONNECTIONS_MAX: '7',
+    SHOAL_IN_FLIGHT_MAX: '16383',
+    SHOAL_PERSIST_DELAY_MS: '0',
+    SHOAL_UNSAFE_MB_MAX: '65536',
+    SHOAL_KEEP_ALIVE_SECONDS_MAX: '300',
+  });
+  expect(config.dynamo).toEqual({
+    endpoint: 'http://127.0.0.1:8000',
+    region: 'eu-central-1',
+    tablePrefix: 'stage.two_',
+  });
+  expect(config.ports).toEqual({ mqtt: 0, mqtts: undefined, ws: 8083, wss: undefined });
+  expect(config.health.host).toBe('::1');
+  const { connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax } = config;
+  expect({ connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax }).toEqual({
+    connectionsMax: 7,
+    inFlightMax: 16_383,
+    persistDelayMs: 0,
+    unsafeBytesMax: 2 ** 36,
+    keepAliveSecondsMax: 300,
+  });
+});
+
+test.each<[env: Record<string, string>, words: string]>([
+  [{ SHOAL_IN_FLIGHT_MAX: '0' }, 'SHOAL_IN_FLIGHT_MAX=0 is not a number from 1 to 16383'],
+  [{ SHOAL_IN_FLIGHT_MAX: '16384' }, 'SHOAL_IN_FLIGHT_MAX=16384 is not a number from 1 to 16383'],
+  [{ SHOAL_IN_FLIGHT_MAX: 'many' }, 'SHOAL_IN_FLIGHT_MAX=many is not a number'],
+  [{ SHOAL_PERSIST_DELAY_MS: '1e3' }, 'SHOAL_PERSIST_DELAY_MS=1e3 is not a number'],
+  [{ SHOAL_UNSAFE_MB_MAX: '-1' }, 'SHOAL_UNSAFE_MB_MAX=-1 is not a number'],
+  [{ SHOAL_HEALTH_PORT: '65536' }, 'SHOAL_HEALTH_PORT=65536 is not a number from 0 to 65535'],
+  [{ SHOAL_LOG_LEVEL: 'loud' }, 'SHOAL_LOG_LEVEL=loud is not one of debug, info'],
+  [{ SHOAL_DYNAMODB_ENDPOINT: 'localhost:8000' }, 'SHOAL_DYNAMODB_ENDPOINT=localhost:8000 is not a URL'],
+  [
+    { SHOAL_DYNAMODB_ENDPOINT: 'http://127.0.0.1:99999' },
+    'SHOAL_DYNAMODB_ENDPOINT=http://127.0.0.1:99999 is not a URL',
+  ],
+  [{ SHOAL_TABLE_PREFIX: 'my shoal/' }, 'SHOAL_TABLE_PREFIX=my shoal/'],
+  [{ SHOAL_TLS_CERT_FILE: '/dev/null' }, 'SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE belong together'],
+  [
+    { SHOAL_TLS_CERT_FILE: '/nowhere', SHOAL_TLS_KEY_FILE: '/dev/null' },
+    'SHOAL_TLS_CERT_FILE: /nowhere cannot be read',
+  ],
+  [{ SHOAL_MQTTS_PORT: '0' }, 'need SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE'],
+  [{ SHOAL_MQTT_PORT: '' }, 'no listener: set SHOAL_MQTTS_PORT'],
+  [{ SHOAL_INFLIGHT_MAX: '1' }, 'SHOAL_INFLIGHT_MAX is not a setting; did you mean SHOAL_IN_FLIGHT_MAX?'],
+  [{ SHOAL_TABLES_PREFIX: 'a' }, 'SHOAL_TABLES_PREFIX is not a setting; did you mean SHOAL_TABLE_PREFIX?'],
+])('%j is refused', (env, words) => {
+  const read = (): unknown => readConfig({ ...listening, ...env });
+  expect(read).toThrow(ConfigError);
+  expect(read).toThrow(words);
+});
+
+test('every tuning setting has its own default within its bounds', () => {
+  for (const { min, max, fallback } of Object.values(tuning)) {
+    expect(fallback).toBeGreaterThanOrEqual(min);
+    expect(fallback).toBeLessThanOrEqual(max);
+  }
+});
