@@ -6,6 +6,7 @@ import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
 import { processMetrics, serveHealth } from './ops/ops.js';
 import {
+  brokerAccess,
   ControlLog,
   DynamoAccounts,
   DynamoRetained,
@@ -51,11 +52,11 @@ export async function startBroker(
 ): Promise<Broker> {
   const metrics = new Metrics();
   processMetrics(metrics);
-  const dynamo = new Dynamo({ ...config.dynamo, metrics });
-  await dynamo.check();
+  await checkDynamo(config);
+  const dynamo = new Dynamo({ ...config.dynamo, metrics, log });
   const slab = new Slab();
   const topics = new TopicTable();
-  const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics });
+  const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
   const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
   lease.onLost(onLost);
   const { persistDelayMs } = config;
@@ -135,6 +136,12 @@ export async function startBroker(
 /** Since when nobody can be sure to have obeyed the control log; once more does no harm. */
 function unheardSince(leaseEndsMs: readonly number[], nowMs: number): number {
   return (leaseEndsMs.length > 0 ? Math.min(...leaseEndsMs) : nowMs - unknownGapMs) - obeyedLateMs;
+}
+
+/** By a client of its own, for the metrics count the broker's work. */
+async function checkDynamo(config: Config): Promise<void> {
+  const dynamo = new Dynamo(config.dynamo);
+  await dynamo.check(brokerAccess).finally(() => dynamo.close());
 }
 
 /**

@@ -2,6 +2,7 @@
  * The process of one broker. Started as a task, or as a child with an IPC channel: then it reports when it is ready,
  * and stops when the channel closes, so that it never outlives its parent.
  */
+import { oncePerCause } from '../dynamo/dynamo.js';
 import { systemClock } from '../kernel/kernel.js';
 import { type Broker, newBrokerId, startBroker } from './compose.js';
 import { readConfig } from './config.js';
@@ -11,6 +12,8 @@ import { makeLog } from './ops/ops.js';
 const stopTimeoutMs = 10_000;
 
 async function main(): Promise<void> {
+  // The SDK's advice to move to a newer Node.js is for those who build Shoal, not for those who read its log.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const isChild = process.send !== undefined;
   let broker: Broker | undefined;
   let stopRequested = false;
@@ -38,7 +41,7 @@ async function main(): Promise<void> {
   try {
     const config = readConfig(process.env);
     const brokerId = newBrokerId();
-    const log = makeLog(config.logLevel, { broker: brokerId });
+    const log = oncePerCause(makeLog(config.logLevel, { broker: brokerId }));
     // A fault of ours on some timer must not end the connections of every tenant.
     process.on('uncaughtException', (error) => log.error({ error }, 'a fault of the broker outside any connection'));
     broker = await startBroker(config, brokerId, systemClock, log, { stopping: aborting.signal, onLost });

@@ -8,10 +8,11 @@
 import { type ConsumedCapacity, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import type { Metrics } from '../kernel/kernel.js';
-import { DynamoMisconfigured, DynamoUnavailable, typedError } from './errors.js';
+import { type Log, type Metrics, silentLog } from '../kernel/kernel.js';
+import { ConditionFailed, DynamoMisconfigured, DynamoUnavailable, mayPass, typedError } from './errors.js';
 import { Meter } from './meter.js';
 import type { TableName } from './tables.js';
+import { Troubles } from './troubles.js';
 
 export interface DynamoOptions {
   /** Of an embedded server; without it the region's. */
@@ -25,6 +26,8 @@ export interface DynamoOptions {
   readonly maxAttempts?: number;
   /** Where calls, request units and errors are counted. Default nowhere. */
   readonly metrics?: Metrics;
+  /** Where it is told that a trouble is over. That there is one is told by who meets it. Default nowhere. */
+  readonly log?: Log;
 }
 
 /** What one call may take, where the defaults of the client do not fit. */
@@ -44,16 +47,24 @@ export class Calls {
   readonly #tablePrefix: string;
   readonly #maxAttempts: number;
   readonly #meter: Meter;
+  readonly #troubles: Troubles;
+  /** Where DynamoDB is looked for, in words. */
+  readonly place: string;
 
   constructor(options: DynamoOptions) {
     if (options.endpoint !== undefined && !/^https?:\/\/./.test(options.endpoint))
       throw new DynamoMisconfigured(`DynamoDB endpoint ${options.endpoint} is not a URL; use http://host:port`);
     if (options.region === '') throw new DynamoMisconfigured('DynamoDB has no region; set AWS_REGION');
+    this.place = options.endpoint === undefined ? `in region ${options.region}` : `at ${options.endpoint}`;
     this.#tablePrefix = options.tablePrefix;
     this.#maxAttempts = options.maxAttempts ?? 3;
     this.#meter = new Meter(options.tablePrefix, options.metrics);
+    this.#troubles = new Troubles(options.log ?? silentLog);
     const requestTimeoutMs = options.requestTimeoutMs ?? 2000;
-    const isEmbedded = options.endpoint !== undefined && process.env['AWS_ACCESS_KEY_ID'] === undefined;
+    const isEmbedded =
+      options.endpoint !== undefined &&
+      !/\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)(:\d+)?\/?$/.test(options.endpoint) && // A VPC's own endpoint.
+      process.env['AWS_ACCESS_KEY_ID'] === undefined;
     this.#client = new DynamoDBClient({
       region: options.region,
       ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
@@ -89,14 +100,19 @@ export class Calls {
         try {
           const answer = await send(this.#client, deadline ? { abortSignal: deadline.signal } : {});
           this.#meter.consumed(action, answer.ConsumedCapacity);
+          this.#troubles.succeeded(tables, action);
           return answer;
         } catch (cause) {
-          const names = tables.map((table) => this.tableName(table)).join(', ');
-          const error = typedError(cause, names, action, (item) => unmarshall(item as never));
+          const names = tables.map((table) => this.tableName(table));
+          const call = { tables: names, action, place: this.place };
+          const error = typedError(cause, call, (item) => unmarshall(item as never));
           this.#meter.failed(tables, action, error);
-          if (!(error instanceof DynamoUnavailable) || attempt >= maxAttempts || deadline?.signal.aborted) throw error;
-          await backOff(attempt);
-          if (deadline?.signal.aborted) throw error;
+          if (error instanceof ConditionFailed) this.#troubles.succeeded(tables, action);
+          const isLast = !(error instanceof DynamoUnavailable) || attempt >= maxAttempts || deadline?.signal.aborted;
+          if (!isLast) await backOff(attempt);
+          if (!isLast && !deadline?.signal.aborted) continue;
+          if (mayPass(error)) this.#troubles.failed(tables, action, error);
+          throw error;
         }
       }
     } finally {

@@ -18,7 +18,7 @@ import { unmarshall } from '@aws-sdk/util-dynamodb';
 import { toAttributes, toKey } from './attributes.js';
 import { getAll, type TableWrite, writeAll, writeOnce } from './batch.js';
 import { type CallOptions, Calls, type DynamoOptions } from './calls.js';
-import { checkTables } from './check.js';
+import { type Access, checkTables } from './check.js';
 import { type Item, tableDefinition, type TableKey, type TableName } from './tables.js';
 
 export interface WriteCondition {
@@ -209,9 +209,12 @@ export class Dynamo {
     return await getAll(this.#calls, table, keys, options.consistent ?? false);
   }
 
-  /** Throws DynamoMisconfigured unless every table is there with the keys of its definition. */
-  async check(): Promise<void> {
-    await checkTables(this);
+  /**
+   * Throws DynamoMisconfigured unless every table is there with the keys of its definition and takes the actions of
+   * `access`, and DynamoUnavailable without an answer; after some seconds at the latest.
+   */
+  async check(access?: Access): Promise<void> {
+    await checkTables(this, access);
   }
 
   /** The full name in the account. */
@@ -219,13 +222,19 @@ export class Dynamo {
     return this.#calls.tableName(table);
   }
 
+  /** Where DynamoDB is looked for, in words. */
+  get place(): string {
+    return this.#calls.place;
+  }
+
   /** For `createTables` and `check` alone: the same typed errors and retries around other commands. */
   async run<T extends object>(
     table: TableName,
     action: string,
-    send: (client: DynamoDBClient) => Promise<T>,
+    send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
+    options?: CallOptions,
   ): Promise<T> {
-    return await this.#calls.run<T>([table], action, (client) => send(client));
+    return await this.#calls.run<T>([table], action, send, options);
   }
 
   close(): void {

@@ -8,8 +8,10 @@ export {
   type TableName,
   tableDefinitions,
 } from './tables.js';
-export { ConditionFailed, DynamoMisconfigured, DynamoRejected, DynamoUnavailable } from './errors.js';
+export { ConditionFailed, DynamoMisconfigured, DynamoRejected, DynamoUnavailable, mayPass } from './errors.js';
 export type { TableWrite } from './batch.js';
+export type { Access } from './check.js';
 export type { CallOptions, DynamoOptions } from './calls.js';
 export { Dynamo, type SortKeyRange } from './client.js';
 export { createTables } from './create.js';
+export { oncePerCause } from './troubles.js';

@@ -3,6 +3,7 @@
  * the plan), DynamoDB out of reach (try again), a wrong set-up (tell the operator), a request that is ours to fix.
  * Messages name the table and the action and never carry keys or values: those are tenants' data.
  */
+import { codeOf, isTimeout, isUnreachable, type SdkError, setUpFault } from './set-up.js';
 import type { Item } from './tables.js';
 
 /** The condition of a write did not hold. Expected by whoever stated the condition. */
@@ -16,19 +17,59 @@ export class ConditionFailed extends Error {
   }
 }
 
+/** One call, in words for people. */
+export interface CallWords {
+  /** Full names. */
+  readonly tables: readonly string[];
+  readonly action: string;
+  /** `at http://127.0.0.1:8000`, `in region eu-central-1`. */
+  readonly place: string;
+}
+
+export function nameOf({ action, tables }: Pick<CallWords, 'action' | 'tables'>): string {
+  return `${action} on table${tables.length > 1 ? 's' : ''} ${tables.join(', ')}`;
+}
+
+/** What the errors of the world have in common: who meets them may try again, and tells each cause once. */
+interface WorldOptions {
+  readonly cause?: unknown;
+  /** DynamoDB's or the system's name of the cause: `AccessDeniedException`, `ECONNREFUSED`. */
+  readonly code?: string;
+  readonly call?: CallWords;
+}
+
 /** Throttled, timed out, 5xx or unreachable: the same call may succeed later. A write may have happened. */
 export class DynamoUnavailable extends Error {
   override readonly name = 'DynamoUnavailable';
   readonly throttled: boolean;
-  constructor(message: string, options: { cause?: unknown; throttled?: boolean } = {}) {
+  readonly code: string;
+  readonly call: CallWords | undefined;
+  /** DynamoDB did not even answer. */
+  readonly isUnreachable: boolean;
+  constructor(message: string, options: WorldOptions & { throttled?: boolean; isUnreachable?: boolean } = {}) {
     super(message, { cause: options.cause });
     this.throttled = options.throttled ?? false;
+    this.code = options.code ?? '';
+    this.call = options.call;
+    this.isUnreachable = options.isUnreachable ?? false;
   }
 }
 
 /** A missing table, a wrong key schema, no access, a bad endpoint or region: the message says what to do. */
 export class DynamoMisconfigured extends Error {
   override readonly name = 'DynamoMisconfigured';
+  readonly code: string;
+  readonly call: CallWords | undefined;
+  constructor(message: string, options: WorldOptions = {}) {
+    super(message, { cause: options.cause });
+    this.code = options.code ?? '';
+    this.call = options.call;
+  }
+}
+
+/** Worth trying again while running: DynamoDB comes back, and an operator may mend what is set up wrongly. */
+export function mayPass(error: unknown): error is DynamoUnavailable | DynamoMisconfigured {
+  return error instanceof DynamoUnavailable || error instanceof DynamoMisconfigured;
 }
 
 /** A request that DynamoDB will never accept (an expression, a size, a duplicate key): the caller's fault. */
@@ -50,75 +91,37 @@ const throttles = new Set([
   'TooManyRequestsException',
 ]);
 
-/** What Node and the HTTP handler say when nobody answers. A host name that does not exist is a wrong set-up. */
-const unreachable = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EAI_AGAIN',
-  'TimeoutError',
-  'RequestTimeout',
-  'RequestTimeoutException',
-  'AbortError',
-]);
-
-/** Error name or code, and what the operator should look at. */
-const misconfigured: ReadonlyMap<string, string> = new Map([
-  ['ResourceNotFoundException', 'create the tables, or check the table prefix and the region'],
-  ['AccessDeniedException', 'grant this action on the table to the role in use'],
-  ['UnrecognizedClientException', 'check the AWS credentials in use'],
-  ['InvalidSignatureException', 'check the AWS credentials and the clock of this machine'],
-  ['MissingAuthenticationTokenException', 'check the AWS credentials in use'],
-  ['IncompleteSignatureException', 'check the AWS credentials in use'],
-  ['ExpiredTokenException', 'renew the AWS credentials in use'],
-  ['CredentialsProviderError', 'provide AWS credentials (a role, a profile or environment variables)'],
-  ['ENOTFOUND', 'check the endpoint and the region: the host name does not exist'],
-  ['ERR_INVALID_URL', 'check the endpoint: it is not a URL'],
-  ['ERR_TLS_CERT_ALTNAME_INVALID', 'check the endpoint: its certificate is for another name'],
-  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'check the endpoint: its certificate is not trusted'],
-]);
-
-/** How a ValidationException reads when the table has other keys than `tableDefinitions` says. */
-const wrongKeys = /key element|Missing the key|Type mismatch for key|does not match the schema|specified index/i;
-
-interface SdkError {
-  readonly name?: string;
-  readonly code?: string;
-  readonly message?: string;
-  readonly Item?: Record<string, unknown>;
-  readonly $metadata?: { readonly httpStatusCode?: number };
-}
-
 /** Any error of the SDK as one of the four kinds. `unmarshallItem` decodes what a failed condition returned. */
 export function typedError(
   cause: unknown,
-  table: string,
-  action: string,
+  call: CallWords,
   unmarshallItem: (item: Record<string, unknown>) => Item,
 ): Error {
   const error = (cause ?? {}) as SdkError;
   const name = error.name ?? '';
-  const code = error.code ?? '';
-  const what = `DynamoDB ${action} on table ${table}`;
+  const what = `DynamoDB ${nameOf(call)}`;
   if (name === 'ConditionalCheckFailedException')
     return new ConditionFailed(
       `${what}: the condition did not hold`,
       error.Item === undefined ? undefined : unmarshallItem(error.Item),
     );
-  const remedy = misconfigured.get(name) ?? misconfigured.get(code);
-  if (remedy !== undefined) return new DynamoMisconfigured(`${what} failed (${code || name}): ${remedy}`, { cause });
-  if (throttles.has(name)) return new DynamoUnavailable(`${what} was throttled`, { cause, throttled: true });
+  const wrong = setUpFault(error, call.place);
+  if (wrong) {
+    const { code, remedy } = wrong;
+    return new DynamoMisconfigured(`${what} failed (${code}): ${remedy}`, { cause, code, call });
+  }
+  if (throttles.has(name))
+    return new DynamoUnavailable(`${what} was throttled`, { cause, throttled: true, code: name, call });
   const status = error.$metadata?.httpStatusCode ?? 0;
-  if (status >= 500 || unreachable.has(name) || unreachable.has(code))
-    return new DynamoUnavailable(`${what} failed: ${code || name || status}`, { cause });
-  if (name === 'ValidationException' && wrongKeys.test(error.message ?? ''))
-    return new DynamoMisconfigured(`${what} failed: the table has other keys than expected; create it anew`, { cause });
-  if (/region is missing/i.test(error.message ?? ''))
-    return new DynamoMisconfigured(`${what} failed: no region is set; set AWS_REGION`, { cause });
-  if (status >= 400) return new DynamoRejected(`${what} was rejected (${name})`, error.message ?? name, { cause });
+  if (status >= 400 && status < 500 && !isUnreachable(error))
+    return new DynamoRejected(`${what} was rejected (${name})`, error.message ?? name, { cause });
   // A dead socket or half an answer: not the caller's doing, and the next attempt uses a new connection.
-  return new DynamoUnavailable(`${what} failed: ${code || name || 'unknown error'}`, { cause });
+  const code = codeOf(error);
+  const words = isTimeout(error) ? `no answer in time (${code})` : code;
+  return new DynamoUnavailable(`${what} failed: ${words} ${call.place}`, {
+    cause,
+    code,
+    call,
+    isUnreachable: status === 0 || isUnreachable(error),
+  });
 }

@@ -76,7 +76,7 @@ export class Shoal {
   }
 }
 
-const cleanEnv = (): NodeJS.ProcessEnv =>
+export const cleanEnv = (): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHOAL_')));
 
 /** Folders and processes of one test file; `clean` leaves nothing behind, whatever failed. */

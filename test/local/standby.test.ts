@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { brokersPartition } from '../../services/tenancy/tenancy.js';
 import { type Dynalite, startDynalite } from '../support/dynalite.js';
 import { until } from '../support/until.js';
+import { cleanEnv } from './shoal.js';
 
 let dynalite: Dynalite;
 const brokers: BrokerProcess[] = [];
@@ -41,7 +42,7 @@ class BrokerProcess {
     this.process = fork(join(import.meta.dirname, '../../dist/broker.js'), [], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: {
-        ...process.env,
+        ...cleanEnv(),
         AWS_REGION: 'eu-central-1',
         SHOAL_DYNAMODB_ENDPOINT: dynalite.endpoint,
         SHOAL_TABLE_PREFIX: tablePrefix,

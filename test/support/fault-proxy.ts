@@ -42,6 +42,8 @@ const errorTypes = {
 export class FaultProxy {
   /** May be changed at any time; asked once for every request. */
   choose: ChooseFault;
+  /** What a policy says to an action on any of its tables: the words of the refusal, or nothing. As `choose`. */
+  deny: (action: string, table: string) => string | undefined = () => undefined;
   /** Requests that arrived, by action. */
   readonly requests = new Map<string, number>();
   /** Faults that happened, by kind; an outage counts each request it met. */
@@ -126,6 +128,12 @@ export class FaultProxy {
         if (this.#outage !== 'hang') incoming.socket.resetAndDestroy();
         return;
       }
+      const refusal = this.#refusal(action, body);
+      if (refusal !== undefined) {
+        count(this.faults, 'accessDenied');
+        const [status, type] = errorTypes.accessDenied;
+        return this.#send(response, errorAnswer([status, type, refusal]));
+      }
       const fault = this.choose(action);
       const applies = fault !== undefined && (fault.kind !== 'partialBatch' || action === 'BatchWriteItem');
       await this.#answer(incoming, body, response, applies ? fault : undefined);
@@ -133,6 +141,12 @@ export class FaultProxy {
       // The client has gone in the middle of its request, or the engine is away: both look like a lost connection.
       incoming.socket.destroy();
     }
+  }
+
+  #refusal(action: string, body: Buffer): string | undefined {
+    const asked = JSON.parse(String(body)) as { TableName?: string; RequestItems?: object };
+    const tables = asked.TableName === undefined ? Object.keys(asked.RequestItems ?? {}) : [asked.TableName];
+    return tables.map((table) => this.deny(action, table)).find((words) => words !== undefined);
   }
 
   async #answer(incoming: IncomingMessage, body: Buffer, response: ServerResponse, fault?: Fault): Promise<void> {

@@ -7,7 +7,14 @@
  * short) has an epoch below `born` of the present one, and is not read.
  */
 import type { BrokerId, ClientId, Clock, TenantId } from '../../kernel/kernel.js';
-import { ConditionFailed, type Dynamo, DynamoRejected, DynamoUnavailable, type Item } from '../../dynamo/dynamo.js';
+import {
+  ConditionFailed,
+  type Dynamo,
+  DynamoRejected,
+  DynamoUnavailable,
+  type Item,
+  mayPass,
+} from '../../dynamo/dynamo.js';
 import {
   brokerLeaseFromItem,
   brokerLeaseKey,
@@ -105,7 +112,7 @@ export class DynamoSessionStore implements SessionStore {
         return await this.#release(record);
       } catch (error) {
         if (error instanceof ConditionFailed) return; // Somebody else has claimed it, or it has been removed.
-        if (!(error instanceof DynamoUnavailable) || tries === releaseTriesMax) throw error;
+        if (!mayPass(error) || tries === releaseTriesMax) throw error;
         await new Promise<void>((resolve) => this.#clock.after(500 * 2 ** tries, resolve));
       }
   }
