@@ -89,7 +89,7 @@ async function startParts(
   const endpoint = `http://127.0.0.1:${tablesPort}`;
   const dynamo = new Dynamo({ endpoint, region, tablePrefix });
   undo.push(() => dynamo.close());
-  await createTables(dynamo);
+  await createTables(dynamo).catch(tablesFailed);
 
   const broker = brokerProcess(join(dist, 'broker.js'), endpoint, settings, certificates, supervision);
   children.push(broker);
@@ -142,6 +142,10 @@ async function startParts(
   });
   announce = () => void writeEndpoints(describe());
   return { endpoints: describe(), endpointsFile: writeEndpoints(describe()), isNew };
+}
+
+function tablesFailed(error: unknown): never {
+  throw new StartFailure(`the tables cannot be made: ${error instanceof Error ? error.message : String(error)}`);
 }
 
 /** On standard error and with the broker's format of time: standard output is for the banner. */
@@ -220,6 +224,7 @@ function brokerProcess(
         args: [],
         env: {
           ...plainEnv(),
+          ...settings.brokerEnv,
           AWS_REGION: region,
           SHOAL_DYNAMODB_ENDPOINT: endpoint,
           SHOAL_TABLE_PREFIX: tablePrefix,

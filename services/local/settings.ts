@@ -1,11 +1,13 @@
 /**
  * What a person can choose: flags, and `SHOAL_*` variables of the same names. A flag wins over its variable, a variable
- * over the default; an empty variable counts as absent. Called once by `main.ts`; nothing else reads the environment.
+ * over the default; an empty variable counts as absent. What tunes the broker has a variable only, and the broker judges
+ * its value. Called once by `main.ts`; nothing else reads the environment.
  */
 import { isIP } from 'node:net';
 import { isAbsolute, resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import npmPackage from '../../package.json' with { type: 'json' };
+import { nearestName } from '../kernel/kernel.js';
 import { StartFailure } from './failure.js';
 
 export const listeners = ['mqtt', 'mqtts', 'ws', 'wss', 'api'] as const;
@@ -25,7 +27,23 @@ export interface Settings {
   readonly ports: Readonly<Record<Listener, number>>;
   readonly operatorKey: string | undefined;
   readonly logLevel: string;
+  /** Variables for the broker, as they were given. */
+  readonly brokerEnv: Readonly<Record<string, string>>;
 }
+
+/** The broker's own table of them is `services/broker/config.ts`. */
+export const brokerVariables = [
+  'SHOAL_CONNECTIONS_MAX',
+  'SHOAL_IN_FLIGHT_MAX',
+  'SHOAL_KEEP_ALIVE_SECONDS_MAX',
+  'SHOAL_PERSIST_DELAY_MS',
+  'SHOAL_UNSAFE_MB_MAX',
+];
+
+const brokerWords = `The broker is tuned with variables, see README.md:\n  ${brokerVariables.join('\n  ')}`;
+
+/** Not for this program, but in the environment of people who use it: the banner's commands, and settings of tests. */
+const othersVariables = /^SHOAL_(API_KEY|PASSWORD|(TEST|CRASH|ISOLATION|DIFFERENTIAL)_\w+)$/;
 
 /** It opens every tenant: not shorter than what nobody guesses, in any alphabet. */
 const operatorKeyCharactersMin = 16;
@@ -72,7 +90,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === 'commander.version') return { help: `${npmPackage.version}\n` };
-    if (error.code === 'commander.helpDisplayed') return { help: program.helpInformation() };
+    if (error.code === 'commander.helpDisplayed') return { help: `${program.helpInformation()}\n${brokerWords}\n` };
     // npm takes flags without `--` for its own, and hands on what is left of them: their values.
     const hint =
       error.code === 'commander.excessArguments' ? 'flags go behind `npm start --`' : '--help lists the flags';
@@ -93,6 +111,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
     const choice = chosen(flag);
     if (choice?.value.trim() === '') throw new StartFailure(`${choice.from} is empty`);
   }
+  refuseUnknown(env);
   const dataFolder = text('data');
   return {
     dataFolder: isAbsolute(dataFolder) ? dataFolder : resolve(cwd, dataFolder),
@@ -109,7 +128,22 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
     }),
     operatorKey: operatorKeyOf(chosen('operator-key')),
     logLevel: logLevelOf(chosen('log-level')?.from, text('log-level')),
+    brokerEnv: brokerEnvOf(env),
   };
+}
+
+/** A setting whose name is misspelt would be left out in silence. */
+function refuseUnknown(env: Invocation['env']): void {
+  const known = [...rows.map(({ flag }) => variableOf(flag)), variableOf('ephemeral'), ...brokerVariables];
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('SHOAL_') || known.includes(name) || othersVariables.test(name)) continue;
+    const meant = nearestName(name, known);
+    throw new StartFailure(`${name} is not a setting${meant === undefined ? '' : `; did you mean ${meant}?`}`);
+  }
+}
+
+function brokerEnvOf(env: Invocation['env']): Readonly<Record<string, string>> {
+  return Object.fromEntries(brokerVariables.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
 }
 
 function commandLine(): Command {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { StartFailure } from '../../../services/local/failure.js';
 import npmPackage from '../../../package.json' with { type: 'json' };
-import { readSettings, type Settings } from '../../../services/local/settings.js';
+import { tuning } from '../../../services/broker/config.js';
+import { brokerVariables, readSettings, type Settings } from '../../../services/local/settings.js';
 
 function read(args: readonly string[], env: Record<string, string> = {}): Settings {
   const settings = readSettings({ args, env, cwd: '/home/someone' });
@@ -19,6 +20,7 @@ test('the defaults are those of the documentation', () => {
     ports: { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084, api: 8080 },
     operatorKey: undefined,
     logLevel: 'warn',
+    brokerEnv: {},
   });
 });
 
@@ -96,6 +98,36 @@ test.each<[args: string[], env: Record<string, string>, named: string]>([
   expect((failure as StartFailure).message).not.toContain('\n');
 });
 
+describe('what tunes the broker', () => {
+  test('is handed on as it was given', () => {
+    const env = { SHOAL_PERSIST_DELAY_MS: '7', SHOAL_IN_FLIGHT_MAX: 'many', SHOAL_UNSAFE_MB_MAX: '' };
+    expect(read([], env).brokerEnv).toEqual({ SHOAL_PERSIST_DELAY_MS: '7', SHOAL_IN_FLIGHT_MAX: 'many' });
+  });
+
+  test('is what the broker itself knows', () => {
+    expect(brokerVariables).toEqual(Object.keys(tuning));
+  });
+});
+
+describe('a variable that nothing reads', () => {
+  test.each([
+    ['SHOAL_PERSIST_DELAY', 'SHOAL_PERSIST_DELAY_MS'],
+    ['SHOAL_INFLIGHT_MAX', 'SHOAL_IN_FLIGHT_MAX'],
+    ['SHOAL_MQTT_PROT', 'SHOAL_MQTT_PORT'],
+    ['SHOAL_OPERATORKEY', 'SHOAL_OPERATOR_KEY'],
+  ])('%s is refused, and %s is suggested', (written, meant) => {
+    expect(() => read([], { [written]: '1' })).toThrow(`${written} is not a setting; did you mean ${meant}?`);
+  });
+
+  test('is refused without a guess where none is near', () => {
+    expect(() => read([], { SHOAL_COFFEE: 'black' })).toThrow(/^SHOAL_COFFEE is not a setting$/);
+  });
+
+  test('is left alone when it is of the banner or of the tests', () => {
+    expect(read([], { SHOAL_API_KEY: 'x', SHOAL_PASSWORD: 'y', SHOAL_CRASH_SEED: '7', OTHER: '1' })).toEqual(read([]));
+  });
+});
+
 test('--help names every flag and its variable', () => {
   const settings = readSettings({ args: ['--help'], env: {}, cwd: '/' });
   const help = 'help' in settings ? settings.help : '';
@@ -104,6 +136,7 @@ test('--help names every flag and its variable', () => {
     expect(help).toContain(variable);
   }
   expect(help).toContain('--ephemeral');
+  for (const variable of brokerVariables) expect(help).toContain(variable);
 });
 
 test('--version is that of the package', () => {
