@@ -124,6 +124,7 @@ export async function startBroker(
       controlLog.stop();
       await admission.stop();
       await commitLog.settled();
+      await admission.noteQueues();
       transport.stop();
       await lease.stop();
       health.close();

@@ -13,6 +13,7 @@ import { Authentication } from './authentication.js';
 import { Control } from './control.js';
 import { Departure } from './departure.js';
 import type { Accounts, Admitted, Connection, Ending, LeaseGate, SessionStore } from './ports.js';
+import { QueueNotes, sweepQueuesEveryMs } from './queue-notes.js';
 import { Restoration } from './restoration.js';
 import { systemTopicsEveryMs } from './system-topics.js';
 import type { Tenant } from './tenant.js';
@@ -45,8 +46,6 @@ export interface AdmissionOptions {
 
 /** CONNECTs under way at once; each holds a packet and perhaps a thread that stretches a password. */
 const admittingMax = 4096;
-/** How old a queue depth may be that the API shows. */
-const noteEveryMs = 5_000;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
@@ -57,6 +56,7 @@ export class Admission {
   readonly #arrival: Arrival;
   readonly #departure: Departure;
   readonly #control: Control;
+  readonly #queueNotes: QueueNotes;
   readonly #refusals: (reason: Reason) => Counter;
   readonly #admitted: Counter;
   readonly #accounts: CachedAccounts;
@@ -73,6 +73,7 @@ export class Admission {
     const unreadable = new Unreadable(options.log, metrics);
     const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable });
     this.#tenants = new Tenants({ ...options, restore: (tenant) => restoration.restore(tenant) });
+    this.#queueNotes = new QueueNotes(options.records, this.#tenants, clock);
     this.#accounts = accounts;
     this.#records = options.records;
     this.#arrival = new Arrival({
@@ -87,7 +88,7 @@ export class Admission {
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');
     this.#every(sweepEveryMs, () => this.#tenants.sweep());
-    this.#every(noteEveryMs, () => this.#noteQueues());
+    this.#every(sweepQueuesEveryMs, () => this.#queueNotes.sweep());
     this.#every(systemTopicsEveryMs, () => {
       for (const tenant of this.#tenants) tenant.publishSystemTopics();
     });
@@ -161,16 +162,9 @@ export class Admission {
     await Promise.allSettled(released);
   }
 
-  /** Queue depths of sessions whose clients are away, for the API; what has not changed is not written. */
-  #noteQueues(): void {
-    for (const tenant of this.#tenants)
-      for (const residence of tenant.residences.values()) {
-        const { session, connection } = residence;
-        const noted = `${session.queuedMessages} ${session.droppedMessages}`;
-        if (connection || !session.isDurable || residence.noted === noted) continue;
-        residence.noted = noted;
-        this.#departure.write(tenant, residence);
-      }
+  /** The last thing of a stop, when everything is stored: what the API shows while no broker runs. */
+  noteQueues(): Promise<void> {
+    return this.#queueNotes.all();
   }
 
   #every(everyMs: number, run: () => void): void {

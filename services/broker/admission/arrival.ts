@@ -31,7 +31,7 @@ import {
 } from './connect-request.js';
 import { type Departure, recordOf, storedWill } from './departure.js';
 import type { Claim, Connection, OwnRecord, SessionStore } from './ports.js';
-import type { Residence } from './residence.js';
+import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 import type { Tenants } from './tenants.js';
 
@@ -69,8 +69,8 @@ export class Arrival {
         const access = compileAccess(credential.grants, { clientId, username: credential.name });
         const will = packet.will && checkedWill(packet.will, access, tenant.limits);
         residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
-        const claim = claimOf(packet, tenant, clientId, connection, will, clock.nowMs());
         const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
+        const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
         const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
         // It has expired while the claim was under way; the next one begins a new session.
         const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
@@ -125,7 +125,8 @@ export class Arrival {
       session,
       credential,
       record,
-      noted: '',
+      noted: depthOf(record, record.connectedAtMs),
+      isNoting: false,
       connection,
       cancelWill: undefined,
       cancelExpiry: undefined,
@@ -184,6 +185,7 @@ function claimOf(
   clientId: ClientId,
   connection: Connection,
   will: Session['will'],
+  goesOn: Session | undefined,
   nowMs: number,
 ): Claim {
   return {
@@ -197,8 +199,8 @@ function claimOf(
     keepAliveSeconds: packet.keepAliveSeconds,
     expirySeconds: Math.min(sessionExpirySeconds(packet, tenant.limits), neverExpiresSeconds),
     ...(will && { will: storedWill(will) }),
-    queuedMessages: 0,
-    droppedMessages: 0,
+    queuedMessages: goesOn?.queuedMessages ?? 0,
+    droppedMessages: goesOn?.droppedMessages ?? 0,
   };
 }
 

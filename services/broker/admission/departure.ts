@@ -11,7 +11,7 @@ import { handedOn, Message, type Receipt } from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
 import { cappedExpirySeconds } from './connect-request.js';
 import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
-import type { Residence } from './residence.js';
+import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 
 /** After a clean stop clients have this long to come back somewhere before their wills are published. */
@@ -58,11 +58,13 @@ export class Departure {
 
   /** The record as it is now, once `after` has settled: in turn, so that it cannot overtake a CONNECT of the client. */
   write(tenant: Tenant, residence: Residence, after: Receipt = handedOn): void {
-    const { records, log } = this.#options;
+    const { records, clock, log } = this.#options;
     tenant
       .inTurn(residence.session.clientId, async () => {
         await settled(after);
-        await records.release(recordOf(residence));
+        const record = recordOf(residence);
+        await records.release(record);
+        residence.noted = depthOf(record, clock.nowMs());
       })
       .catch((error: unknown) => log.warn({ tenant: tenant.id, error }, 'a session record could not be written'));
   }

@@ -23,6 +23,8 @@ export interface SessionStore {
   claim(claim: Claim, born: number | undefined): Promise<{ readonly epoch: number; readonly born: number }>;
   /** Writes the record; it ends when `expirySeconds` is 0. Does nothing when others own it now. */
   release(record: OwnRecord): Promise<void>;
+  /** Writes queue depth and drops alone. Does nothing when others own it now or it has ended. */
+  note(record: OwnRecord): Promise<void>;
   /** All records of a tenant, page by page, without those that cannot be read. */
   records(
     tenant: TenantId,

@@ -7,14 +7,26 @@ import type { Credential } from '../../tenancy/tenancy.js';
 import type { Session } from '../session/session.js';
 import type { Connection, OwnRecord } from './ports.js';
 
+export interface Depth {
+  readonly queuedMessages: number;
+  readonly droppedMessages: number;
+  readonly atMs: number;
+}
+
 export interface Residence {
   readonly session: Session;
   /** As it was when the client came in. */
   readonly credential: Credential;
   record: OwnRecord;
-  /** Queue depth and drops as they were last written. */
-  noted: string;
+  /** Queue depth and drops as they were last written, and when. */
+  noted: Depth;
+  /** They are being written. */
+  isNoting: boolean;
   connection: Connection | undefined;
   cancelWill: Cancel | undefined;
   cancelExpiry: Cancel | undefined;
+}
+
+export function depthOf({ queuedMessages, droppedMessages }: Omit<Depth, 'atMs'>, atMs: number): Depth {
+  return { queuedMessages, droppedMessages, atMs };
 }

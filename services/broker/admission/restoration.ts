@@ -22,7 +22,7 @@ import type { CommitLog } from '../inbox/inbox.js';
 import { Session } from '../session/session.js';
 import { type Departure, willFromStored } from './departure.js';
 import type { Accounts, OwnRecord, SessionStore } from './ports.js';
-import type { Residence } from './residence.js';
+import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 import type { Unreadable } from './unreadable.js';
 
@@ -117,7 +117,8 @@ export class Restoration {
       session,
       credential,
       record,
-      noted: '',
+      noted: depthOf(record, 0),
+      isNoting: false,
       connection: undefined,
       cancelWill: undefined,
       cancelExpiry: undefined,

@@ -129,6 +129,19 @@ export class DynamoSessionStore implements SessionStore {
     }
   }
 
+  async note({ tenant, clientId, epoch, queuedMessages, droppedMessages }: OwnRecord): Promise<void> {
+    try {
+      await this.#dynamo.update('sessions', sessionKey(tenant, clientId), {
+        update: 'SET queuedMessages = :queued, droppedMessages = :dropped',
+        condition: '#owner = :owner AND #epoch = :epoch',
+        names: { '#owner': 'owner', '#epoch': 'epoch' },
+        values: { ':queued': queuedMessages, ':dropped': droppedMessages, ':owner': this.#owner, ':epoch': epoch },
+      });
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+    }
+  }
+
   async *records(
     tenant: TenantId,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,

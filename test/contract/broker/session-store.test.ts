@@ -40,6 +40,14 @@ const claim: Claim = {
   queuedMessages: 0,
   droppedMessages: 0,
 };
+const will = {
+  topic: 'gone',
+  payload: Uint8Array.of(1),
+  qos: 1,
+  retain: false,
+  properties: new Uint8Array(),
+  delaySeconds: 5,
+} as const;
 const partition = `acme#${claim.clientId}`;
 const away = { connected: false, disconnectedAtMs: 2000 };
 
@@ -160,6 +168,24 @@ function sessionStoreContract({ name, start }: Subject): void {
       const third = await store(alive).claim(claim, second.born);
       await expect(store(one).claim(claim, second.born)).rejects.toThrow('alive');
       expect(await recordOf(store(one))).toMatchObject({ owner: alive, epoch: third.epoch });
+    });
+
+    it('are told what waits for them by their owner alone, and nothing else changes', async () => {
+      const { store } = await server.open();
+      const first = await store(one).claim({ ...claim, will }, undefined);
+      const depth = { queuedMessages: 7, droppedMessages: 2 };
+      const told = { ...claim, ...first, ...depth, connected: false, expirySeconds: 1 };
+      await store(one).note(told);
+      const noted = { ...claim, will, ...first, ...depth, owner: one };
+      expect(await recordOf(store(one))).toEqual(noted);
+      await store(two).note({ ...told, queuedMessages: 9 });
+      expect(await recordOf(store(one))).toEqual(noted);
+      const second = await store(two).claim(claim, first.born);
+      await store(one).note({ ...told, queuedMessages: 9 });
+      expect(await recordOf(store(two))).toMatchObject({ ...second, owner: two, queuedMessages: 0 });
+      await store(two).release({ ...claim, ...second, expirySeconds: 0 });
+      await store(two).note({ ...claim, ...second });
+      expect(await recordOf(store(two))).toBeUndefined();
     });
 
     it('are adopted by one of many, and by that one again', async () => {

@@ -48,6 +48,14 @@ export class MemorySessionStore implements SessionStore {
     else this.#tables.records.set(partition, { ...record, owner: this.#owner });
   }
 
+  async note({ tenant, clientId, epoch, queuedMessages, droppedMessages }: OwnRecord): Promise<void> {
+    await Promise.resolve();
+    const partition = clientPartition(tenant, clientId);
+    const stored = this.#tables.records.get(partition);
+    if (stored?.owner === this.#owner && stored.epoch === epoch)
+      this.#tables.records.set(partition, { ...stored, queuedMessages, droppedMessages });
+  }
+
   async *records(tenant: TenantId): AsyncGenerator<readonly SessionRecord[], void, void> {
     const all = [...this.#tables.records.values()].filter((record) => record.tenant === tenant);
     for (let at = 0; at < all.length; at += recordsPerPage) {
