@@ -1,0 +1,154 @@
+/** What every source of tenants and credentials does: in memory, as tests of other rooms use it, and in DynamoDB. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Accounts } from '../../../services/broker/admission/admission.js';
+import { DynamoAccounts } from '../../../services/broker/store/store.js';
+import type { TenantId } from '../../../services/kernel/kernel.js';
+import type { ApiKey, Credential, Grant, SecretHash, Tenant } from '../../../services/tenancy/tenancy.js';
+import { createCredential, removeCredential, setGrants, setSecret } from '../../../tenants-api/store/credentials.js';
+import { createTenant, markDeleting, removeTenant, setQuotas } from '../../../tenants-api/store/tenants.js';
+import { FaultProxy } from '../../support/fault-proxy.js';
+import { MemoryAccounts } from '../../support/memory/accounts.js';
+import { dynamoServers } from './servers.js';
+
+/** The same accounts, from the side of whoever changes them. */
+interface Owner {
+  addTenant(tenant: Tenant): Promise<unknown>;
+  setConnections(id: TenantId, connections: number): Promise<unknown>;
+  deleting(id: TenantId): Promise<unknown>;
+  removeTenant(id: TenantId): Promise<unknown>;
+  addCredential(credential: Credential): Promise<unknown>;
+  setSecret(tenant: TenantId, name: string, secretHash: SecretHash): Promise<unknown>;
+  setGrants(tenant: TenantId, name: string, grants: readonly Grant[] | undefined): Promise<unknown>;
+  removeCredential(tenant: TenantId, name: string): Promise<unknown>;
+}
+
+interface Subject {
+  readonly name: string;
+  start(): Promise<{
+    readonly accounts: Accounts;
+    readonly owner: Owner;
+    away(isAway: boolean): Promise<void>;
+    stop(): Promise<void>;
+  }>;
+}
+
+const inMemory: Subject = {
+  name: 'memory',
+  start: async () => {
+    const accounts = new MemoryAccounts();
+    const changeTenant = async (id: TenantId, change: Partial<Tenant>): Promise<unknown> =>
+      accounts.tenants.set(id, { ...(await accounts.tenant(id))!, ...change });
+    const changeCredential = async (tenant: TenantId, name: string, change: (old: Credential) => Credential) => {
+      const old = (await accounts.credential(tenant, name))!;
+      accounts.put({ ...change(old), revision: old.revision + 1 });
+    };
+    const owner: Owner = {
+      addTenant: (tenant) => Promise.resolve(accounts.tenants.set(tenant.id, tenant)),
+      setConnections: (id, connections) => changeTenant(id, { quotaOverrides: { connections } }),
+      deleting: (id) => changeTenant(id, { status: 'deleting' }),
+      removeTenant: (id) => Promise.resolve(accounts.tenants.delete(id)),
+      addCredential: (credential) => Promise.resolve(accounts.put(credential)),
+      setSecret: (tenant, name, secretHash) => changeCredential(tenant, name, (old) => ({ ...old, secretHash })),
+      setGrants: (tenant, name, grants) =>
+        changeCredential(tenant, name, ({ grants: _, ...old }) => ({ ...old, ...(grants && { grants }) })),
+      removeCredential: (tenant, name) => Promise.resolve(accounts.credentials.get(tenant)?.delete(name)),
+    };
+    const away = (isAway: boolean) => Promise.resolve(void (accounts.isAway = isAway));
+    return await Promise.resolve({ accounts, owner, away, stop: () => Promise.resolve() });
+  },
+};
+
+/** As the tenant API writes them. */
+const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
+  name,
+  start: async () => {
+    const server = await start();
+    const proxy = await FaultProxy.start(server.endpoint);
+    const dynamo = await server.open({ endpoint: proxy.endpoint });
+    const key = (tenant: TenantId): ApiKey => ({ tenant, id: 'k', secretHash: hash('key'), createdAtMs: 1 });
+    return {
+      accounts: new DynamoAccounts(dynamo),
+      owner: {
+        addTenant: (tenant) => createTenant(dynamo, tenant, key(tenant.id)),
+        setConnections: (id, connections) => setQuotas(dynamo, id, { connections }),
+        deleting: (id) => markDeleting(dynamo, id, 2),
+        removeTenant: (id) => removeTenant(dynamo, id),
+        addCredential: (credential) => createCredential(dynamo, credential),
+        setSecret: (...change) => setSecret(dynamo, ...change),
+        setGrants: (...change) => setGrants(dynamo, ...change),
+        removeCredential: (...which) => removeCredential(dynamo, ...which),
+      },
+      away: (isAway) => (isAway ? proxy.beginOutage('reset') : proxy.endOutage()),
+      stop: async () => {
+        await proxy.close();
+        await server.stop();
+      },
+    };
+  },
+}));
+
+const [acme, other] = ['acme' as TenantId, 'other' as TenantId];
+const hash = (text: string): SecretHash => `sha256$${text}` as SecretHash;
+const tenantOf = (id: TenantId): Tenant => ({ id, plan: 'free', status: 'active', quotaOverrides: {}, createdAtMs: 1 });
+const pump: Credential = { tenant: acme, name: 'pump/ä 1', secretHash: hash('1'), createdAtMs: 1, revision: 1 };
+
+function accountsContract({ name, start }: Subject): void {
+  describe(`accounts in ${name}`, () => {
+    let subject: Awaited<ReturnType<Subject['start']>>;
+    beforeAll(async () => {
+      subject = await start();
+    }, 90_000);
+    afterAll(async () => await subject?.stop());
+
+    it('are undefined as long as nobody has made them', async () => {
+      const { accounts } = subject;
+      expect(await accounts.tenant('nobody' as TenantId)).toBeUndefined();
+      expect(await accounts.credential('nobody' as TenantId, 'pump')).toBeUndefined();
+    });
+
+    it('show a tenant as it was changed last, and no other', async () => {
+      const { accounts, owner } = subject;
+      for (const id of [acme, other]) await owner.addTenant(tenantOf(id));
+      expect(await accounts.tenant(acme)).toEqual(tenantOf(acme));
+      await owner.setConnections(acme, 7);
+      expect(await accounts.tenant(acme)).toEqual({ ...tenantOf(acme), quotaOverrides: { connections: 7 } });
+      await owner.deleting(acme);
+      expect((await accounts.tenant(acme))?.status).toBe('deleting');
+      await owner.removeTenant(acme);
+      expect(await accounts.tenant(acme)).toBeUndefined();
+      expect(await accounts.tenant(other)).toEqual(tenantOf(other));
+    });
+
+    it('show a credential as it was changed last, and none of another tenant or name', async () => {
+      const { accounts, owner } = subject;
+      const read = () => accounts.credential(acme, pump.name);
+      await owner.addCredential(pump);
+      expect(await read()).toEqual(pump);
+      expect(await accounts.credential(other, pump.name)).toBeUndefined();
+      expect(await accounts.credential(acme, 'pump')).toBeUndefined();
+      await owner.setSecret(acme, pump.name, hash('2'));
+      expect(await read()).toEqual({ ...pump, secretHash: hash('2'), revision: 2 });
+      const grants: Grant[] = [{ effect: 'deny', action: 'publish', topic: 'a/${clientid}/#' }];
+      await owner.setGrants(acme, pump.name, grants);
+      expect(await read()).toMatchObject({ grants, revision: 3 });
+      await owner.setGrants(acme, pump.name, []);
+      expect(await read()).toMatchObject({ grants: [] }); // Nothing, which is not the same as no grants:
+      await owner.setGrants(acme, pump.name, undefined);
+      expect(await read()).not.toHaveProperty('grants'); // everything.
+      await owner.removeCredential(acme, pump.name);
+      expect(await read()).toBeUndefined();
+    });
+
+    it('fail while they are out of reach, and are not taken for missing', async () => {
+      const { accounts, owner, away } = subject;
+      await owner.addCredential(pump);
+      await away(true);
+      await expect(accounts.tenant(other)).rejects.toThrow();
+      await expect(accounts.credential(acme, pump.name)).rejects.toThrow();
+      await away(false);
+      expect(await accounts.credential(acme, pump.name)).toEqual(pump);
+    });
+  });
+}
+
+for (const subject of [inMemory, ...overDynamo]) accountsContract(subject);
