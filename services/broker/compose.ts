@@ -11,6 +11,7 @@ import {
   DynamoAccounts,
   DynamoRetained,
   DynamoSessionStore,
+  DynamoSharedStore,
   GroupCommit,
   Lease,
   leaseDynamoOptions,
@@ -66,6 +67,7 @@ export async function startBroker(
   const admission = new Admission({
     accounts: new DynamoAccounts(dynamo),
     records: new DynamoSessionStore(dynamo, brokerId, clock),
+    shared: new DynamoSharedStore(dynamo),
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.id, tenant.limits, clock, log),
     commitLog,
     unsafeBytesMax: config.unsafeBytesMax,
@@ -134,15 +136,15 @@ export async function startBroker(
   };
 }
 
-/** Since when nobody can be sure to have obeyed the control log; once more does no harm. */
-function unheardSince(leaseEndsMs: readonly number[], nowMs: number): number {
-  return (leaseEndsMs.length > 0 ? Math.min(...leaseEndsMs) : nowMs - unknownGapMs) - obeyedLateMs;
-}
-
 /** By a client of its own, for the metrics count the broker's work. */
 async function checkDynamo(config: Config): Promise<void> {
   const dynamo = new Dynamo(config.dynamo);
   await dynamo.check(brokerAccess).finally(() => dynamo.close());
+}
+
+/** Since when nobody can be sure to have obeyed the control log; once more does no harm. */
+function unheardSince(leaseEndsMs: readonly number[], nowMs: number): number {
+  return (leaseEndsMs.length > 0 ? Math.min(...leaseEndsMs) : nowMs - unknownGapMs) - obeyedLateMs;
 }
 
 /**

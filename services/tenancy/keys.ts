@@ -60,6 +60,9 @@ function stableHash(text: string): number {
 /** Tables `routes` and `inbox`: one partition a client. At most 32 + 1 + 1024 of 2048 bytes. */
 export const clientPartition = (tenant: TenantId, clientId: ClientId): string => `${tenant}#${clientId}`;
 
+/** The same for a shared subscription `$share/group/filter`; no client's, for a tenant's id has no `$`. */
+export const sharedPartition = (tenant: TenantId, name: string): string => `${tenant}${name}`;
+
 /** Table `usage`; `month` is `2026-11`. */
 export const usagePartition = (tenant: TenantId, month: string): string => `${tenant}#${month}`;
 

@@ -27,6 +27,7 @@ export {
   brokersPartition,
   clientIdBytesMax,
   clientPartition,
+  sharedPartition,
   credentialKey,
   credentialPrefix,
   keyBounds,

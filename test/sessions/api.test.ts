@@ -2,9 +2,8 @@
  * What a tenant sees of sessions whose clients are away, and what is left of one in the tables when the tenant removes
  * it: through the API, a broker and a database as `npm start` starts them.
  */
-import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { Dynamo } from '../../services/dynamo/dynamo.js';
+import type { Dynamo } from '../../services/dynamo/dynamo.js';
 import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
 import { clientPartition, sessionKey } from '../../services/tenancy/tenancy.js';
 import { call, endpointsIn, freePorts, Workshop } from '../local/shoal.js';
@@ -12,22 +11,12 @@ import type { ConnectFields } from '../support/live-client.js';
 import { LiveClient } from '../support/live-client.js';
 import { heard, Stack, type TestTenant } from '../support/stack.js';
 import { until } from '../support/until.js';
+import { databaseOf } from './database.js';
 
 /** A broker notes queue depths every 5 s while they change. */
 const notedWithinMs = 6_000;
 const clientId = 'pump/7';
 const persistent: ConnectFields = { clientId, clean: false, properties: { sessionExpiryInterval: 3600 } };
-
-/** The database of a running broker, which is told where it is by its environment. */
-function databaseOf(brokerPid: number): Dynamo {
-  const env = readFileSync(`/proc/${brokerPid}/environ`, 'utf8').split('\0');
-  const value = (name: string): string => env.find((line) => line.startsWith(`${name}=`))!.slice(name.length + 1);
-  return new Dynamo({
-    endpoint: value('SHOAL_DYNAMODB_ENDPOINT'),
-    region: value('AWS_REGION'),
-    tablePrefix: value('SHOAL_TABLE_PREFIX'),
-  });
-}
 
 /** Sort keys of what is stored of the session, by table. */
 async function storedOf(

@@ -12,7 +12,7 @@ import { Arrival } from './arrival.js';
 import { Authentication } from './authentication.js';
 import { Control } from './control.js';
 import { Departure } from './departure.js';
-import type { Accounts, Admitted, Connection, Ending, LeaseGate, SessionStore } from './ports.js';
+import type { Accounts, Admitted, Connection, Ending, LeaseGate, SessionStore, SharedStore } from './ports.js';
 import { QueueNotes, sweepQueuesEveryMs } from './queue-notes.js';
 import { Restoration } from './restoration.js';
 import { systemTopicsEveryMs } from './system-topics.js';
@@ -21,12 +21,24 @@ import { Tenants } from './tenants.js';
 import { Unreadable } from './unreadable.js';
 
 export type { TenantLimits } from './limits.js';
-export type { Accounts, Admitted, Claim, Connection, Ending, LeaseGate, OwnRecord, SessionStore } from './ports.js';
+export type {
+  Accounts,
+  Admitted,
+  Claim,
+  Connection,
+  Ending,
+  LeaseGate,
+  OwnRecord,
+  SessionStore,
+  SharedStore,
+  StoredShared,
+} from './ports.js';
 export type { Tenant } from './tenant.js';
 
 export interface AdmissionOptions {
   readonly accounts: Accounts;
   readonly records: SessionStore;
+  readonly shared: SharedStore;
   readonly commitLog: CommitLog;
   /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
   readonly unsafeBytesMax: number;

@@ -57,7 +57,7 @@ export class Arrival {
 
   /** Calls `connection.admitted` with CONNACK in the outbox, or throws and has sent nothing. */
   async admit(packet: ConnectPacket, connection: Connection): Promise<void> {
-    const { authentication, records, clock, isStopping } = this.#options;
+    const { authentication, records, departure, clock, isStopping } = this.#options;
     const { record, credential } = await authentication.authenticate(packet);
     const { clientId, assigned } = chooseClientId(packet);
     const tenant = await this.#options.tenants.open(record);
@@ -69,6 +69,10 @@ export class Arrival {
         const access = compileAccess(credential.grants, { clientId, username: credential.name });
         const will = packet.will && checkedWill(packet.will, access, tenant.limits);
         residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
+        const discarded = packet.cleanStart ? tenant.residences.get(clientId) : undefined;
+        // Its messages go to other members, and nobody would find them any more under a record that begins anew.
+        if (discarded?.session.isDurable && discarded.session.isShared)
+          await departure.endInTurn(tenant, discarded, clock.nowMs());
         const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
         const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
         const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };

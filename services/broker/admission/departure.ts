@@ -99,31 +99,60 @@ export class Departure {
   }
 
   /**
-   * The session ends for good: with it its subscriptions, its messages and, if it is still due, its will. The record
-   * goes last, so that a crash leaves something to be found. `replaced`: a new session of the client has its record.
+   * The session ends for good: with it its subscriptions, its messages and, if it is still due, its will. `replaced`: a
+   * new session of the client has its record. What is stored is removed in turn; a failure is logged.
    */
   endSession(tenant: Tenant, residence: Residence, nowMs: number, replaced = false): void {
+    const remove = this.#end(tenant, residence, nowMs, replaced);
+    (replaced ? remove() : tenant.inTurn(residence.session.clientId, remove)).catch((error: unknown) =>
+      this.#options.log.warn({ tenant: tenant.id, error }, 'what was stored of a session could not be removed'),
+    );
+  }
+
+  /** The same for whoever has the client's turn: resolves when nothing is left, rejects when DynamoDB is out of reach. */
+  endInTurn(tenant: Tenant, residence: Residence, nowMs: number): Promise<void> {
+    return this.#end(tenant, residence, nowMs, false)();
+  }
+
+  /**
+   * Returns what is to be done in the client's turn. The record goes last, so that a crash leaves something to be found.
+   * Messages of shared subscriptions go to other members; before that the record says that the session is over, or a
+   * crash in between would leave them with both.
+   */
+  #end(tenant: Tenant, residence: Residence, nowMs: number, replaced: boolean): () => Promise<void> {
     const { session, record } = residence;
+    const { isShared } = session;
     if (tenant.residences.get(session.clientId) === residence) tenant.residences.delete(session.clientId);
     residence.cancelWill?.();
     residence.cancelExpiry?.();
     for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
     session.subscriptions.clear();
     if (session.channel !== undefined) session.detach(nowMs);
-    session.end(nowMs);
+    const isMarked = session.isDurable && isShared && !replaced;
+    const ended = isMarked ? undefined : session.end(nowMs, isShared);
     if (this.isDraining) session.will = undefined;
     const will = publishWill(tenant, session, nowMs);
-    const { records, log } = this.#options;
-    const remove = async (): Promise<void> => {
+    const { records } = this.#options;
+    return async () => {
+      try {
+        if (isMarked) await records.release(overRecord(residence));
+      } finally {
+        await (ended ?? session.end(nowMs, isShared));
+      }
       await settled(will);
       if (session.isDurable) await records.purge(tenant.id, session.clientId, record.epoch + 1);
       if (!replaced) await records.release({ ...recordOf(residence), expirySeconds: 0 });
     };
-    (replaced ? remove() : tenant.inTurn(session.clientId, remove)).catch((error: unknown) =>
-      log.warn({ tenant: tenant.id, error }, 'what was stored of a session could not be removed'),
-    );
   }
 }
+
+/** Of a session that has ended and whose messages are being given to others. */
+const overRecord = (residence: Residence): OwnRecord => ({
+  ...recordOf(residence),
+  connected: false,
+  disconnectedAtMs: 0,
+  expirySeconds: 1,
+});
 
 /** What is to be stored of a session whose client is away. */
 export function recordOf({ session, record }: Residence): OwnRecord {

@@ -1,6 +1,7 @@
 /** What admission needs of the world; `store` and `transport` implement it. */
 import type { BrokerId, ClientId, TenantId } from '../../kernel/kernel.js';
 import type { Credential, RecordUnreadable, SessionRecord, Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import type { StoredOrigin } from '../inbox/inbox.js';
 import type { Channel, Outbox, Restored, Session } from '../session/session.js';
 import type { Tenant } from './tenant.js';
 
@@ -45,6 +46,23 @@ export interface SessionStore {
   purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void>;
   /** Tenants of which a broker owns sessions. */
   tenantsOf(owner: BrokerId): Promise<readonly TenantId[]>;
+}
+
+/** What is stored of a shared subscription. */
+export interface StoredShared {
+  readonly messages: number;
+  /** Of QoS 2 messages, in order, with the keys of their items. */
+  readonly origins: readonly { readonly key: string; readonly origin: StoredOrigin }[];
+  /** Of the newest item; 0 without. */
+  readonly lastEpoch: number;
+}
+
+/** The messages of shared subscriptions (`name`: `$share/group/filter`) that no member has got yet. */
+export interface SharedStore {
+  loadShared(tenant: TenantId, name: string): Promise<StoredShared>;
+  removeShared(tenant: TenantId, name: string, keys: readonly string[]): Promise<void>;
+  /** Removes those of epochs below `epochBelow`. */
+  purgeShared(tenant: TenantId, name: string, epochBelow: number): Promise<void>;
 }
 
 /** Whether this broker may acknowledge at all. */

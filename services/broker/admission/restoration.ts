@@ -14,7 +14,6 @@ import {
   compileAccess,
   type Credential,
   RecordUnreadable,
-  sessionEndsAtMs,
   type SessionRecord,
   splitUserName,
 } from '../../tenancy/tenancy.js';
@@ -66,6 +65,7 @@ export class Restoration {
       };
       await Promise.all(Array.from({ length: atOnceMax }, take));
     }
+    await tenant.queues.restore();
     const { departure, clock } = this.#options;
     for (const residence of restored) {
       const { session, record } = residence;
@@ -91,11 +91,10 @@ export class Restoration {
       : (record.willAtMs ?? disconnectedAtMs);
     const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs });
     if (!adopted) return undefined;
-    const isOver = record.expirySeconds === 0 || sessionEndsAtMs(record, disconnectedAtMs) <= nowMs;
-    return this.#reside(tenant, adopted, isOver);
+    return this.#reside(tenant, adopted);
   }
 
-  async #reside(tenant: Tenant, record: OwnRecord, isOver: boolean): Promise<Residence> {
+  async #reside(tenant: Tenant, record: OwnRecord): Promise<Residence> {
     const { records, commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
     const found = await this.#credential(tenant.id, name, record.clientId);
@@ -110,7 +109,7 @@ export class Restoration {
     );
     session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
     if (record.will) session.will = willFromStored(record.will);
-    if (isDurable && !isOver) session.restore(await records.load(record));
+    if (isDurable) session.restore(await records.load(record));
     // What its rules have come to while nobody looked. Without a credential nobody can say.
     if (found) session.setAccess(access);
     const residence: Residence = {

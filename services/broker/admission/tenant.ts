@@ -20,6 +20,7 @@ import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import { TenantLimits } from './limits.js';
 import type { LeaseGate } from './ports.js';
+import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
 import type { Residence } from './residence.js';
 import { isSystemFilter, systemMessages } from './system-topics.js';
 
@@ -40,6 +41,7 @@ export class Tenant implements SessionHost {
   readonly limits: TenantLimits;
   readonly meters: Meters = newMeters();
   readonly routing: Routing;
+  readonly queues: SharedQueues;
   readonly residences = new Map<ClientId, Residence>();
   connections = 0;
   /** CONNECTs that passed the quota and are not connections yet. */
@@ -63,6 +65,7 @@ export class Tenant implements SessionHost {
   constructor(
     record: TenantRecord,
     makeRetained: (tenant: Tenant) => RetainedStore,
+    queues: SharedQueuesOptions,
     unsafeBytesMax: number,
     lease: LeaseGate,
     clock: Clock,
@@ -74,7 +77,8 @@ export class Tenant implements SessionHost {
     this.#clock = clock;
     this.#log = log;
     this.limits = new TenantLimits(record, clock.nowMs());
-    this.routing = new Routing(makeRetained(this));
+    this.queues = new SharedQueues(record.id, this, queues);
+    this.routing = new Routing(makeRetained(this), this.queues);
   }
 
   get isEmpty(): boolean {
@@ -185,9 +189,13 @@ export class Tenant implements SessionHost {
     return this.residences.get(origin.publisher as ClientId)?.session.settlementOf(origin) ?? handedOn;
   }
 
-  readFailed(session: Session, error: unknown): void {
+  wakeShared({ topicFilter, group }: Subscription): void {
+    this.routing.sharedGroup(topicFilter, group!)?.wake();
+  }
+
+  readFailed(reader: { pump(nowMs: number): void }, error: unknown): void {
     this.#log.warn({ tenant: this.id, error }, 'stored messages could not be read, trying again');
-    this.#clock.after(readAgainMs, () => session.pump(this.#clock.nowMs()));
+    this.#clock.after(readAgainMs, () => reader.pump(this.#clock.nowMs()));
   }
 
   takeDelivery(bytes: number, nowMs: number): boolean {

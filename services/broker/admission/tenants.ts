@@ -2,8 +2,9 @@
 import type { Clock, Log, Metrics, TenantId } from '../../kernel/kernel.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
+import type { CommitLog } from '../inbox/inbox.js';
 import { type Meters, newMeters } from '../message/message.js';
-import type { LeaseGate } from './ports.js';
+import type { LeaseGate, SharedStore } from './ports.js';
 import { Tenant } from './tenant.js';
 
 export interface TenantsOptions {
@@ -11,6 +12,8 @@ export interface TenantsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly commitLog: CommitLog;
+  readonly shared: SharedStore;
   readonly unsafeBytesMax: number;
   readonly lease: LeaseGate;
   /** Takes over what earlier brokers have left of it. */
@@ -72,8 +75,9 @@ export class Tenants {
   }
 
   async #open(record: TenantRecord): Promise<Tenant> {
-    const { makeRetained, unsafeBytesMax, lease, clock, log, restore } = this.#options;
-    const tenant = new Tenant(record, makeRetained, unsafeBytesMax, lease, clock, log);
+    const { makeRetained, unsafeBytesMax, lease, clock, log, restore, shared: store, commitLog } = this.#options;
+    const queues = { store, commitLog, clock, log };
+    const tenant = new Tenant(record, makeRetained, queues, unsafeBytesMax, lease, clock, log);
     await restore(tenant);
     this.#tenants.set(record.id, tenant);
     return tenant;

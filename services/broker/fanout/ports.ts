@@ -61,8 +61,8 @@ export interface GroupQueue {
 }
 
 /** Where these are kept. */
-export interface GroupQueues {
-  open(group: SharedGroup): GroupQueue;
+export interface GroupQueues<Queue extends GroupQueue = GroupQueue> {
+  open(group: SharedGroup): Queue;
   /** The last member that keeps anything has gone. */
-  close(group: SharedGroup, queue: GroupQueue): void;
+  close(group: SharedGroup, queue: Queue): void;
 }

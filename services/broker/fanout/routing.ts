@@ -4,17 +4,9 @@
  * a change of a wildcard forgets all.
  */
 import { TopicTree } from '../../topic/topic.js';
-import {
-  handedOn,
-  type Message,
-  noSubscribers,
-  PendingReceipt,
-  type QoS,
-  type Receipt,
-  type SharedOrigin,
-} from '../message/message.js';
+import { bothReceipts, handedOn, type Message, noSubscribers, type QoS, type Receipt } from '../message/message.js';
 import { makePlan, type Plan } from './plan.js';
-import type { RetainedStore, Subscriber } from './ports.js';
+import type { GroupQueues, RetainedStore, Subscriber } from './ports.js';
 import { SharedGroup } from './shared-group.js';
 
 export interface RouteOptions {
@@ -35,13 +27,16 @@ const plansMax = 10_000;
 
 export class Routing {
   readonly retained: RetainedStore;
+  readonly #queues: GroupQueues | undefined;
   readonly #tree = new TopicTree<FilterRoutes>();
   readonly #plans = new Map<string, Plan>();
   #lastTopic: string | undefined;
   #lastPlan: Plan | undefined;
 
-  constructor(retained: RetainedStore) {
+  /** `queues`: where shared subscriptions keep messages; without, nobody keeps any. */
+  constructor(retained: RetainedStore, queues?: GroupQueues) {
     this.retained = retained;
+    this.#queues = queues;
   }
 
   /** Adds or replaces. `filter` is valid and without `$share/group/`. */
@@ -52,7 +47,7 @@ export class Routing {
     else {
       routes.shared ??= new Map();
       let members = routes.shared.get(group);
-      if (!members) routes.shared.set(group, (members = new SharedGroup(`$share/${group}/${filter}`)));
+      if (!members) routes.shared.set(group, (members = new SharedGroup(`$share/${group}/${filter}`, this.#queues)));
       members.set(subscriber, options);
     }
     this.#forgetPlans(filter);
@@ -73,7 +68,7 @@ export class Routing {
   }
 
   /** The shared subscription of that name (`$share/group/filter`), as long as it has members. */
-  sharedGroup(filter: string, group: string): SharedOrigin | undefined {
+  sharedGroup(filter: string, group: string): SharedGroup | undefined {
     return this.#tree.get(filter)?.shared?.get(group);
   }
 
@@ -116,18 +111,6 @@ export class Routing {
     if (filter.includes('+') || filter.includes('#')) this.#plans.clear();
     else this.#plans.delete(filter);
   }
-}
-
-function bothReceipts(retained: Receipt, pending: Receipt | undefined): Receipt {
-  if (!pending) return retained;
-  const both = new PendingReceipt();
-  const settle = (): void => {
-    if (retained.reasonCode !== undefined && pending.reasonCode !== undefined)
-      both.settle(Math.max(retained.reasonCode, pending.reasonCode));
-  };
-  retained.whenSettled(settle);
-  pending.whenSettled(settle);
-  return both;
 }
 
 /** [MQTT-3.8.3-3] Not back to the client that published it. */

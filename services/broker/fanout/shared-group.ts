@@ -1,9 +1,11 @@
 /**
- * The members of one shared subscription (`$share/group/filter`) and the choice among them: round robin over the
- * members that can send at once, then over the connected ones, then over sessions that are away and would keep it.
+ * The members of one shared subscription (`$share/group/filter`) and the choice among them: round robin over those that
+ * can send at once, then over the connected ones. While none is connected, a queue of the group keeps QoS 1 and 2
+ * messages, if there are *keepers*: members with QoS 1 or 2 whose sessions outlive their connections.
  */
-import type { DeliveryTerms, Message, QoS, SharedOrigin } from '../message/message.js';
-import type { Subscriber } from './ports.js';
+import type { ClientId } from '../../kernel/kernel.js';
+import type { DeliveryTerms, Message, SharedOrigin } from '../message/message.js';
+import type { GroupQueue, GroupQueues, Subscriber } from './ports.js';
 import type { RouteOptions } from './routing.js';
 
 interface Member {
@@ -11,13 +13,18 @@ interface Member {
   readonly terms: DeliveryTerms;
 }
 
+const isKeeper = ({ subscriber, terms }: Member): boolean => subscriber.isDurable && terms.qos > 0;
+
 export class SharedGroup implements SharedOrigin {
   readonly #members: Member[] = [];
   readonly name: string;
+  readonly #queues: GroupQueues | undefined;
+  #queue: GroupQueue | undefined;
   #next = 0;
 
-  constructor(name: string) {
+  constructor(name: string, queues: GroupQueues | undefined) {
     this.name = name;
+    this.#queues = queues;
   }
 
   get size(): number {
@@ -34,6 +41,8 @@ export class SharedGroup implements SharedOrigin {
     const at = this.#members.findIndex((member) => member.subscriber === subscriber);
     if (at >= 0) this.#members[at] = { subscriber, terms };
     else this.#members.push({ subscriber, terms });
+    this.#openOrClose();
+    this.wake();
   }
 
   delete(subscriber: Subscriber): void {
@@ -41,39 +50,97 @@ export class SharedGroup implements SharedOrigin {
     if (at < 0) return;
     this.#members.splice(at, 1);
     if (at < this.#next) this.#next--;
+    this.#openOrClose();
   }
 
-  /** To one member. [MQTT-4.8.2-3] [MQTT-4.8.2-4] With nobody there who could keep it, it goes nowhere. */
+  #openOrClose(): void {
+    const hasKeepers = this.#members.some(isKeeper);
+    if (hasKeepers === (this.#queue !== undefined)) return;
+    const queue = this.#queue;
+    if (queue === undefined) this.#queue = this.#queues?.open(this);
+    else {
+      this.#queue = undefined;
+      this.#queues!.close(this, queue);
+    }
+  }
+
+  /** A member has connected. */
+  wake(): void {
+    if (this.#queue?.isWaiting) this.#queue.wake();
+  }
+
+  /** To one member. [MQTT-4.8.2-3] [MQTT-4.8.2-4] With nobody there and nobody who keeps it, it goes nowhere. */
   deliver(message: Message, nowMs: number): void {
-    const member = this.#choose(message.qos, true);
-    member?.subscriber.deliver(message, member.terms, nowMs);
+    const queue = this.#queue;
+    if (queue !== undefined && message.qos > 0) {
+      if (message.origin?.again && this.#hasStored(message, queue)) return; // [MQTT-4.3.3-10] Over a crash, too.
+      if (queue.isWaiting && this.isKeeperThere) return queue.accept(message, nowMs);
+    }
+    if (!this.giveToAnyone(message, nowMs) && message.qos > 0) queue?.accept(message, nowMs);
   }
 
-  handOn(message: Message, anyone: boolean, nowMs: number): boolean {
-    const member = this.#choose(message.qos, anyone);
+  handOn(message: Message, from: ClientId, keep: boolean, nowMs: number): boolean {
+    const queue = this.#queue;
+    if (message.origin && queue && this.#hasStored(message, queue, from)) return true; // A crash has interrupted a try.
+    const ready = this.#find(({ subscriber }) => subscriber.readiness === 'now');
+    if (ready) return this.#giveTo(ready, message, nowMs);
+    if (!keep) return false;
+    const isKept = this.#members.some((one) => isKeeper(one) && one.subscriber.clientId !== from);
+    if (!isKept) return this.giveToAnyone(message, nowMs);
+    queue!.accept(message, nowMs);
+    return true;
+  }
+
+  #hasStored(message: Message, queue: GroupQueue, from?: ClientId): boolean {
+    return queue.hasStored(message) || this.isWithMember(message, from);
+  }
+
+  /** Whether a member (another one than `from`) has this QoS 2 message from an earlier broker. */
+  isWithMember(message: Message, from?: ClientId): boolean {
+    return this.#members.some(({ subscriber }) => subscriber.clientId !== from && subscriber.hasStored(message));
+  }
+
+  get isKeeperThere(): boolean {
+    return this.#members.some((one) => isKeeper(one) && one.subscriber.readiness !== 'disconnected');
+  }
+
+  giveToKeeper(message: Message, nowMs: number): boolean {
+    return this.#giveTo(
+      this.#find((one) => isKeeper(one) && one.subscriber.readiness === 'now'),
+      message,
+      nowMs,
+    );
+  }
+
+  giveToAnyone(message: Message, nowMs: number): boolean {
+    return this.#giveTo(this.#choose(), message, nowMs);
+  }
+
+  #giveTo(member: Member | undefined, message: Message, nowMs: number): boolean {
     member?.subscriber.deliver(message, member.terms, nowMs);
     return member !== undefined;
   }
 
-  #choose(qos: QoS, anyone: boolean): Member | undefined {
+  whenKeeperReady(listener: () => void): void {
+    for (const one of this.#members)
+      if (isKeeper(one) && one.subscriber.readiness !== 'disconnected') one.subscriber.whenReady(listener);
+  }
+
+  #choose(): Member | undefined {
+    const ready = this.#find(({ subscriber }) => subscriber.readiness === 'now');
+    return ready ?? this.#find(({ subscriber }) => subscriber.readiness === 'queue');
+  }
+
+  /** The next in turn that fits. */
+  #find(fits: (member: Member) => boolean): Member | undefined {
     const count = this.#members.length;
-    let connected = -1;
-    let away = -1;
     for (let i = 0; i < count; i++) {
       const at = (this.#next + i) % count;
       const member = this.#members[at]!;
-      const { readiness } = member.subscriber;
-      if (readiness === 'now') return this.#take(at);
-      if (readiness === 'queue') {
-        if (connected < 0) connected = at;
-      } else if (away < 0 && qos > 0 && member.terms.qos > 0) away = at;
+      if (!fits(member)) continue;
+      this.#next = (at + 1) % count;
+      return member;
     }
-    if (connected >= 0) return this.#take(connected);
-    return anyone && away >= 0 ? this.#take(away) : undefined;
-  }
-
-  #take(at: number): Member {
-    this.#next = (at + 1) % this.#members.length;
-    return this.#members[at]!;
+    return undefined;
   }
 }

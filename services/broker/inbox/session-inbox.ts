@@ -111,16 +111,12 @@ export class Inbox implements CommitSource {
     }
   }
 
-  /** Whether an earlier owner has stored this message, which its publisher sends again. */
+  /** Whether an earlier owner has stored this QoS 2 message: its publisher sends it again, or another inbox had it, too. */
   hasStored({ publisher, origin }: Message): boolean {
-    const isSettled = origin!.again!;
-    const same = this.#inherited?.get(`${origin!.packetId}/${publisher!}`) ?? [];
-    return same.some((stored) => !isSettled(stored));
-  }
-
-  /** Whether an earlier owner has stored the message of that origin. */
-  holds({ publisher, packetId, epoch, number }: StoredOrigin): boolean {
-    const same = this.#inherited?.get(`${packetId}/${publisher}`) ?? [];
+    if (origin === undefined) return false;
+    const { again: isSettled, packetId, epoch, number } = origin;
+    const same = this.#inherited?.get(`${packetId}/${publisher!}`) ?? [];
+    if (isSettled) return same.some((stored) => !isSettled(stored));
     return same.some((stored) => stored.epoch === epoch && stored.number === number);
   }
 
@@ -173,7 +169,7 @@ export class Inbox implements CommitSource {
   /** The session ends: nobody is owed anything any more. */
   end(): void {
     for (const delivery of [...this.#fresh, ...this.#writing.flatMap(({ deliveries }) => deliveries)])
-      this.done(delivery);
+      if (!delivery.movedOn) this.done(delivery); // Those are done when they are safe where they are now.
   }
 
   #doneInItem({ item, index, message: { origin }, movedOn }: Delivery): void {

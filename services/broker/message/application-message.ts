@@ -153,6 +153,14 @@ export class Message {
     return held.owed > 0 ? held.#receipt : undefined;
   }
 
+  /** The same content with receipts of its own, for whoever moves a held message on; what it holds is shared. */
+  withOrigin(origin: Origin | undefined): Message {
+    const { topic, payload, qos, retain, properties, expiresAtMs, publisher } = this;
+    const other = Message.of({ topic, payload, qos, retain, properties, expiresAtMs, publisher });
+    other.origin = origin;
+    return other;
+  }
+
   /** This message as one that may be held: itself, or one shared copy of a volatile one. */
   keep(): Message {
     if (!this.#volatile) return this;

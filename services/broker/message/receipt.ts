@@ -25,6 +25,19 @@ export const handedOn: Receipt = new Settled(0x00);
 /** 0x10 No matching subscribers. */
 export const noSubscribers: Receipt = new Settled(0x10);
 
+/** Settles when both have, with the worse of their reason codes. */
+export function bothReceipts(one: Receipt, other: Receipt | undefined): Receipt {
+  if (!other) return one;
+  const both = new PendingReceipt();
+  const settle = (): void => {
+    if (one.reasonCode !== undefined && other.reasonCode !== undefined)
+      both.settle(Math.max(one.reasonCode, other.reasonCode));
+  };
+  one.whenSettled(settle);
+  other.whenSettled(settle);
+  return both;
+}
+
 /** A receipt that somebody else settles later, exactly once. */
 export class PendingReceipt implements Receipt {
   #reasonCode: number | undefined;

@@ -1,3 +1,4 @@
+import type { ClientId } from '../../kernel/kernel.js';
 import type { Message, QoS } from './application-message.js';
 
 /** The terms on which one subscriber gets a message: what its matching subscriptions come to. */
@@ -15,9 +16,10 @@ export interface SharedOrigin {
   /** `$share/group/filter`. */
   readonly name: string;
   /**
-   * Gives the message to another member: a connected one, or any when `anyone` is true. False when there is none.
+   * Gives a message of the member `from` to another one that can send it at once. With `keep`, otherwise, it is stored
+   * for those whose sessions outlive their connections, or queued for one that is connected. False when nobody takes it.
    */
-  handOn(message: Message, anyone: boolean, nowMs: number): boolean;
+  handOn(message: Message, from: ClientId, keep: boolean, nowMs: number): boolean;
 }
 
 /** What one tenant has done since the broker started, counted where it happens. Plain fields: the hot path adds to them. */

@@ -115,6 +115,8 @@ export class Session {
     this.#inbound.attach(channel);
     this.#outbound.startResending();
     this.#outbound.pump(nowMs);
+    for (const subscription of this.subscriptions.values())
+      if (subscription.group !== undefined) this.#host.wakeShared(subscription);
   }
 
   /** The connection is gone; the session goes on. */
@@ -122,14 +124,22 @@ export class Session {
     this.channel = undefined;
     this.#inbound.attach(undefined);
     this.#outbound.onDetached();
-    this.#outbound.handOnShared(false, nowMs);
+    this.#outbound.handOnShared(nowMs);
   }
 
-  /** The session ends for good. Its routes must be gone already. */
-  end(nowMs: number): void {
-    this.#outbound.handOnShared(true, nowMs);
+  /**
+   * The session ends for good. Its routes must be gone already. Resolves when messages of shared subscriptions are safe
+   * with other members; `isShared`: it had such subscriptions, and has to look into the table.
+   */
+  end(nowMs: number, isShared: boolean): Promise<void> {
     this.#durable?.routes.end();
     this.#durable?.received.end();
+    return this.#outbound.end(nowMs, isShared);
+  }
+
+  /** Whether it has shared subscriptions. */
+  get isShared(): boolean {
+    return [...this.subscriptions.values()].some(({ group }) => group !== undefined);
   }
 
   /** New access rules: subscriptions and a will that they do not allow any more end. */
@@ -173,6 +183,15 @@ export class Session {
   /** One message for this client; see `Outbound` for what happens to it. */
   deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
     this.#outbound.deliver(message, terms, nowMs);
+  }
+
+  hasStored(message: Message): boolean {
+    return this.#durable?.outbound.hasStored(message) ?? false;
+  }
+
+  /** See `Subscriber.whenReady`; only of sessions that are stored. */
+  whenReady(listener: () => void): void {
+    this.#durable?.outbound.whenReady(listener);
   }
 
   /** Sends what now can be sent: the outbox has drained, or the tenant's rate allows more. */

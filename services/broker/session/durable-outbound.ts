@@ -19,16 +19,19 @@ import {
   type Delivery,
   Inbox,
   type InboxOwner,
+  moveOn,
   newDelivery,
   type StoredMessage,
   type StoredSummary,
 } from '../inbox/inbox.js';
-import type { DeliveryTerms, Message, QoS } from '../message/message.js';
+import type { DeliveryTerms, Message, QoS, Receipt } from '../message/message.js';
 import { packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import type { Session } from './client-session.js';
 import { InFlight } from './in-flight.js';
+import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
+import { deliver0 } from './qos0.js';
 
 /** What of a queue is in memory: some round trips of the largest window. */
 const memoryMessagesMax = 1000;
@@ -60,12 +63,18 @@ export class DurableOutbound implements InboxOwner {
   #resend: number[] = [];
   /** QoS 2 messages of this connection that wait for their items, in order; `dup`: the client may have seen them. */
   #unsent: { readonly delivery: Delivery; readonly dup: boolean }[] = [];
-  #roomListeners: (() => void)[] | undefined;
+  readonly #roomListeners = new Listeners();
+  readonly #readyListeners = new Listeners();
 
   constructor(session: Session, host: SessionHost, partition: string, log: CommitLog) {
     this.#session = session;
     this.#host = host;
     this.inbox = new Inbox(partition, log, this);
+  }
+
+  /** See `Subscriber.hasStored`. */
+  hasStored(message: Message): boolean {
+    return this.inbox.hasStored(message);
   }
 
   /** After a restart: `count` messages wait in the table. */
@@ -101,7 +110,7 @@ export class DurableOutbound implements InboxOwner {
     const channel = this.#session.channel;
     if (qos === 0) {
       if (channel === undefined) meters.droppedOffline++;
-      else this.#deliver0(channel, message, terms, nowMs);
+      else deliver0(this.#host, channel, message, terms, nowMs);
       return;
     }
     if (message.origin?.again && this.inbox.hasStored(message)) return; // [MQTT-4.3.3-10] Over a crash, too.
@@ -123,19 +132,6 @@ export class DurableOutbound implements InboxOwner {
     if (this.#queue.length === 1) this.pump(nowMs);
   }
 
-  #deliver0(channel: Channel, message: Message, terms: DeliveryTerms, nowMs: number): void {
-    const { meters } = this.#host;
-    if (!this.#host.takeDelivery(message.payloadBytes, nowMs)) {
-      meters.droppedOverQuota++;
-      return;
-    }
-    const sent = channel.publish0(message, terms, nowMs);
-    if (sent === 'sent') {
-      meters.messagesSent++;
-      meters.bytesSent += message.payloadEnd - message.payloadStart;
-    } else if (sent === 'too-slow') meters.droppedSlowSubscriber++;
-  }
-
   pump(nowMs: number): void {
     const channel = this.#session.channel;
     if (channel === undefined) return;
@@ -151,7 +147,8 @@ export class DurableOutbound implements InboxOwner {
       if (next.stage !== 'done') this.#start(channel, next, nowMs);
     }
     if (this.#behind && !this.#refilling && this.#isLow) void this.#refill();
-    if (this.hasRoom) this.#callRoomListeners();
+    if (this.hasRoom) this.#roomListeners.call();
+    if (this.windowOpen) this.#readyListeners.call();
   }
 
   /** Takes a place in the window: QoS 1 is sent, QoS 2 when its item says so. */
@@ -335,7 +332,9 @@ export class DurableOutbound implements InboxOwner {
     const delivery = this.#inFlight.get(packetId)!;
     this.#inFlight.delete(packetId);
     this.inbox.done(delivery);
-    if (this.#queue.length > 0 || this.#behind || this.#resend.length > 0 || this.#roomListeners) this.pump(nowMs);
+    const { any: isRoomWanted } = this.#roomListeners;
+    const isMore = this.#queue.length > 0 || this.#behind || this.#resend.length > 0;
+    if (isMore || isRoomWanted || this.#readyListeners.any) this.pump(nowMs);
   }
 
   get hasRoom(): boolean {
@@ -345,36 +344,70 @@ export class DurableOutbound implements InboxOwner {
 
   whenRoom(listener: () => void): void {
     if (this.hasRoom || this.#session.channel === undefined) listener();
-    else (this.#roomListeners ??= []).push(listener);
+    else this.#roomListeners.add(listener);
   }
 
-  #callRoomListeners(): void {
-    const listeners = this.#roomListeners;
-    this.#roomListeners = undefined;
-    for (const listener of listeners ?? []) listener();
+  /** Calls back when a message would be sent at once; not when the client goes before that. */
+  whenReady(listener: () => void): void {
+    this.#readyListeners.add(listener);
   }
 
   /** Nobody acknowledges any more: what is not stored is stored now. */
   onDetached(): void {
     this.#resend = [];
     this.#unsent = [];
-    this.#callRoomListeners();
+    this.#roomListeners.call();
+    this.#readyListeners.forget();
     this.inbox.storeNow();
   }
 
-  /** As in `Outbound`, for what is in memory; QoS 2 messages that have begun stay. [MQTT-4.8.2-5] */
-  handOnShared(sessionEnds: boolean, nowMs: number): void {
-    const handedOn = (delivery: Delivery): boolean =>
-      delivery.stage !== 'done' &&
-      delivery.terms.group !== undefined &&
-      delivery.terms.group.handOn(delivery.message, sessionEnds, nowMs);
-    for (const delivery of this.#inFlight.inOrder())
-      if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) {
-        this.#inFlight.delete(delivery.packetId);
-        this.inbox.done(delivery);
+  /**
+   * The client has gone, the session lives on: members that can send at once get the QoS 1 messages of shared
+   * subscriptions. Those of QoS 2 stay: they are stored for this session, sent or not. [MQTT-4.8.2-5]
+   */
+  handOnShared(nowMs: number): void {
+    const moves = (delivery: Delivery): boolean =>
+      delivery.qos === 1 && this.#moveOn(delivery, false, nowMs) !== undefined;
+    for (const delivery of this.#inFlight.inOrder()) if (moves(delivery)) this.#inFlight.delete(delivery.packetId);
+    this.#queue.extract(moves);
+  }
+
+  /**
+   * The session has ended: its messages of shared subscriptions go to other members, but QoS 2 ones that have been sent.
+   * Resolves when they are safe there; with `isShared` also those that have to be read from the table.
+   */
+  async end(nowMs: number, isShared: boolean): Promise<void> {
+    const moved: Receipt[] = [];
+    const end = (delivery: Delivery): boolean => {
+      const safe = this.#moveOn(delivery, true, nowMs);
+      if (safe) moved.push(safe);
+      else this.inbox.done(delivery);
+      return true;
+    };
+    for (const delivery of this.#inFlight.inOrder()) {
+      this.#inFlight.delete(delivery.packetId);
+      end(delivery);
+    }
+    this.#queue.extract(end);
+    this.inbox.unspill(end);
+    this.inbox.end();
+    while (isShared && this.inbox.hasUnread) for (const delivery of await this.#read(nowMs)) end(delivery);
+    await Promise.all(moved.map((safe) => new Promise<void>((resolve) => safe.whenSettled(resolve))));
+  }
+
+  /** Tried until DynamoDB answers. */
+  async #read(nowMs: number): Promise<readonly Delivery[]> {
+    for (;;)
+      try {
+        return await this.inbox.read(() => nowMs);
+      } catch (error) {
+        await new Promise<void>((resolve) => this.#host.readFailed({ pump: () => resolve() }, error));
       }
-    for (const delivery of this.#queue.extract((waiting) => handedOn(waiting) || sessionEnds))
-      this.inbox.done(delivery);
-    if (sessionEnds) this.inbox.end();
+  }
+
+  #moveOn(delivery: Delivery, keep: boolean, nowMs: number): Receipt | undefined {
+    const { terms, qos, packetId, stage } = delivery;
+    if (!terms.group || stage === 'done' || (qos === 2 && packetId !== 0)) return undefined;
+    return moveOn(this.inbox, delivery, (copy) => terms.group!.handOn(copy, this.#session.clientId, keep, nowMs));
   }
 }

@@ -13,7 +13,9 @@ import type { DeliveryTerms, Message, QoS } from '../message/message.js';
 import { packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import { InFlight } from './in-flight.js';
+import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
+import { deliver0 } from './qos0.js';
 import type { Session } from './client-session.js';
 
 /** Memory one session's queue may take whatever the quota of messages says. */
@@ -43,7 +45,7 @@ export class Outbound {
   #queue: BoundedFifo<Delivery> | undefined;
   /** Packet identifiers that this connection has yet to send again, the next one last. */
   #resend: number[] = none;
-  #roomListeners: (() => void)[] | undefined;
+  readonly #roomListeners = new Listeners();
 
   constructor(session: Session, host: SessionHost) {
     this.#session = session;
@@ -74,7 +76,7 @@ export class Outbound {
     const qos = Math.min(message.qos, terms.qos) as QoS; // [MQTT-3.8.4-8]
     const channel = this.#session.channel;
     if (qos === 0) {
-      if (channel !== undefined) this.#deliver0(channel, message, terms, nowMs);
+      if (channel !== undefined) deliver0(this.#host, channel, message, terms, nowMs);
       return;
     }
     const kept = message.keep();
@@ -89,19 +91,6 @@ export class Outbound {
       this.#enqueue(delivery);
       this.#host.pumpLater(this.#session);
     }
-  }
-
-  #deliver0(channel: Channel, message: Message, terms: DeliveryTerms, nowMs: number): void {
-    const { meters } = this.#host;
-    if (!this.#host.takeDelivery(message.payloadBytes, nowMs)) {
-      meters.droppedOverQuota++;
-      return;
-    }
-    const sent = channel.publish0(message, terms, nowMs);
-    if (sent === 'sent') {
-      meters.messagesSent++;
-      meters.bytesSent += message.payloadEnd - message.payloadStart;
-    } else if (sent === 'too-slow') meters.droppedSlowSubscriber++;
   }
 
   #enqueue(delivery: Delivery): void {
@@ -125,7 +114,7 @@ export class Outbound {
       }
       this.#send(channel, this.#queue!.shift()!, nowMs);
     }
-    if (this.hasRoom) this.#callRoomListeners();
+    if (this.hasRoom) this.#roomListeners.call();
   }
 
   #send(channel: Channel, delivery: Delivery, nowMs: number): void {
@@ -202,7 +191,7 @@ export class Outbound {
 
   #finish(packetId: number, nowMs: number): void {
     this.#forget(packetId, this.#inFlight!.get(packetId)!);
-    if (this.queuedMessages > 0 || this.#resend.length > 0 || this.#roomListeners) this.pump(nowMs);
+    if (this.queuedMessages > 0 || this.#resend.length > 0 || this.#roomListeners.any) this.pump(nowMs);
   }
 
   /** Whether a slow source (retained messages of a large subscription) should go on. */
@@ -218,27 +207,31 @@ export class Outbound {
   /** Calls back once, when there is room or when the session has been disconnected. */
   whenRoom(listener: () => void): void {
     if (this.hasRoom || this.#session.channel === undefined) listener();
-    else (this.#roomListeners ??= []).push(listener);
-  }
-
-  #callRoomListeners(): void {
-    const listeners = this.#roomListeners;
-    this.#roomListeners = undefined;
-    for (const listener of listeners ?? []) listener();
+    else this.#roomListeners.add(listener);
   }
 
   onDetached(): void {
     this.#resend = none;
-    this.#callRoomListeners();
+    this.#roomListeners.call();
   }
 
   /**
-   * Hands messages that came through shared subscriptions on to other members. While the session lives, QoS 2
-   * messages that have been sent stay: they may only be completed here. [MQTT-4.8.2-5]
+   * The client has gone, the session lives on: members that can send at once get the messages of shared subscriptions,
+   * but QoS 2 messages that have been sent: they may only be completed here. [MQTT-4.8.2-5]
    */
-  handOnShared(sessionEnds: boolean, nowMs: number): void {
-    const handedOn = (delivery: Delivery): boolean =>
-      delivery.terms.group !== undefined && delivery.terms.group.handOn(delivery.message, sessionEnds, nowMs);
+  handOnShared(nowMs: number): void {
+    this.#handOn(false, nowMs);
+  }
+
+  /** The session has ended: any other member gets them. Resolves at once: nothing is stored. */
+  end(nowMs: number, _isShared: boolean): Promise<void> {
+    this.#handOn(true, nowMs);
+    return Promise.resolve();
+  }
+
+  #handOn(sessionEnds: boolean, nowMs: number): void {
+    const handedOn = ({ message, terms }: Delivery): boolean =>
+      terms.group !== undefined && terms.group.handOn(message, this.#session.clientId, sessionEnds, nowMs);
     for (const delivery of this.#inFlight?.inOrder() ?? [])
       if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) this.#forget(delivery.packetId, delivery);
     const moved = this.#queue?.extract((delivery) => handedOn(delivery) || sessionEnds) ?? [];

@@ -83,8 +83,10 @@ export interface SessionHost {
   sharedGroup(name: string): SharedOrigin | undefined;
   /** Settles when the stored state of the publisher of a QoS 2 message knows it, or is no more. */
   settlementOf(origin: StoredOrigin): Receipt;
-  /** Stored messages could not be read: `session.pump` is to be called again. */
-  readFailed(session: Session, error: unknown): void;
+  /** A member of the shared subscription has connected. */
+  wakeShared(subscription: Subscription): void;
+  /** Stored messages could not be read: `pump` is to be called a little later. */
+  readFailed(reader: { pump(nowMs: number): void }, error: unknown): void;
   /** Takes one message of `bytes` from the tenant's delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean;
   /** Calls `session.pump` when the delivery rate allows more. */

@@ -19,8 +19,6 @@ const version = 1;
 const headBytes = 1 + 2 + 8 + 2 + 4 + 2 + 2 + 2 + 4;
 /** Sort key of the packet identifiers received; below all messages. */
 export const receivedKey = 'a-received';
-/** Above all keys of messages, which begin with `m`. */
-export const messagesEnd = 'n';
 /** What is left of an item that nobody deleted, after its messages have expired. */
 const ttlGraceSeconds = 86_400;
 

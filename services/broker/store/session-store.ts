@@ -27,16 +27,15 @@ import {
   sessionToItem,
 } from '../../tenancy/tenancy.js';
 import type { Claim, OwnRecord, SessionStore } from '../admission/admission.js';
-import type { StoredOrigin, StoredSummary } from '../inbox/inbox.js';
+import type { StoredSummary } from '../inbox/inbox.js';
 import type { Restored } from '../session/session.js';
-import { messagesEnd, receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
+import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
+import { purgeMessages, readSummary } from './stored-messages.js';
 
 /** What only some records have, and a claim that does not set it takes away. */
 const optionalAttributes = ['disconnectedAtMs', 'ttl', 'will', 'willAtMs'];
 /** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
 const releaseTriesMax = 6;
-/** Newest stored QoS 2 messages of a session that are recognized when their publishers send them again. */
-const originsMax = 10_000;
 /** A client that waits for CONNACK gives up soon after. */
 const claimDeadlineMs = 4000;
 
@@ -202,16 +201,8 @@ export class DynamoSessionStore implements SessionStore {
   }
 
   async #summary(pk: string, born: number): Promise<StoredSummary> {
-    let messages = 0;
-    const origins: StoredOrigin[] = [];
-    const sk = { between: [inboxEpoch(born), messagesEnd] } as const;
-    for await (const page of this.#dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['n', 'from'] }))
-      for (const item of page) {
-        if (typeof item['n'] !== 'number') throw new RecordUnreadable('stored messages: how many is not told');
-        messages += item['n'];
-        if (item['from']) origins.push(item['from'] as StoredOrigin);
-      }
-    return { messages, origins: origins.slice(-originsMax) };
+    const { count, origins } = await readSummary(this.#dynamo, pk, born);
+    return { messages: count, origins: origins.map(({ origin }) => origin) };
   }
 
   async purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void> {
@@ -225,13 +216,7 @@ export class DynamoSessionStore implements SessionStore {
     for await (const page of this.#dynamo.queryAll('routes', { pk, consistent: true }))
       await Promise.all(page.map((item) => remove('routes', item['sk'] as string)));
     await remove('inbox', receivedKey);
-    const sk = { between: ['m', inboxEpoch(bornBelow)] } as const;
-    for await (const page of this.#dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['pk', 'sk'] }))
-      await this.#dynamo.batchWrite(
-        'inbox',
-        [],
-        page.map((item) => ({ pk, sk: item['sk'] as string })),
-      );
+    await purgeMessages(this.#dynamo, pk, bornBelow);
   }
 
   async tenantsOf(owner: BrokerId): Promise<readonly TenantId[]> {
@@ -241,6 +226,3 @@ export class DynamoSessionStore implements SessionStore {
     return [...tenants];
   }
 }
-
-/** Below all keys of messages of that epoch, above those of older ones. */
-const inboxEpoch = (epoch: number): string => `m${epoch.toString(16).padStart(10, '0')}`;

@@ -2,7 +2,6 @@
 import type { Packet } from 'mqtt-packet';
 import {
   Admission,
-  type Accounts,
   type Admitted,
   type Connection,
   type Claim,
@@ -10,7 +9,6 @@ import {
   type LeaseGate,
   type OwnRecord,
 } from '../../../services/broker/admission/admission.js';
-import { handedOn, type Message } from '../../../services/broker/message/message.js';
 import {
   type ConnectPacket,
   PacketReader,
@@ -24,13 +22,15 @@ import {
   type Credential,
   hashSecret,
   type Quotas,
-  RecordUnreadable,
   type SessionRecord,
   type Tenant,
 } from '../../../services/tenancy/tenancy.js';
 import { decodeAll, encode } from '../../fuzz/packets.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import { MemoryAccounts } from '../../support/memory/accounts.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
+import { MemorySharedStore } from '../../support/memory/shared-store.js';
+import { MemoryRetained } from '../../support/memory/retained.js';
 import { MemorySessionStore } from '../../support/memory/session-store.js';
 import { SessionTables } from '../../support/memory/session-tables.js';
 
@@ -153,53 +153,45 @@ export class World {
   readonly records = new HeldRecords(this.tables, this.clock);
   readonly metrics = new Metrics();
   readonly lease = new FakeLease();
-  readonly retained: string[] = [];
-  tenant: Tenant | undefined;
-  credential: Credential | undefined;
-  accountsFail = false;
-  /** Tenants whose records cannot be read now. */
-  readonly unreachable = new Set<TenantId>();
-  credentialUnreadable = false;
+  readonly accounts = new MemoryAccounts();
+  readonly retained = new MemoryRetained({ clock: this.clock });
   readonly admission: Admission;
 
   constructor(quotas: Partial<Quotas> = {}) {
     this.tenant = { id: acme, plan: 'free', status: 'active', quotaOverrides: quotas, createdAtMs: 0 };
     this.credential = { tenant: acme, name: 'device', secretHash, createdAtMs: 0, revision: 1 };
-    const accounts: Accounts = {
-      tenant: async (id) => {
-        await Promise.resolve();
-        if (this.accountsFail || this.unreachable.has(id)) throw new Error('the database is away');
-        return id === acme ? this.tenant : undefined;
-      },
-      credential: async (_tenant, name) => {
-        await Promise.resolve();
-        if (this.credentialUnreadable) throw new RecordUnreadable('stored credential: version is not 1');
-        return name === 'device' ? this.credential : undefined;
-      },
-    };
     this.admission = new Admission({
-      accounts,
+      accounts: this.accounts,
       records: this.records,
+      shared: new MemorySharedStore(this.tables),
       commitLog: new MemoryCommitLog({ tables: this.tables, nowMs: () => this.clock.nowMs(), prompt: true }),
       unsafeBytesMax: 1 << 20,
       inFlightMax: 256,
       lease: this.lease,
       leaseEndedAtMs: () => undefined,
-      makeRetained: () => ({
-        put: (message: Message) => {
-          this.retained.push(`${message.topic.text} ${message.payload.toString()}`);
-          return handedOn;
-        },
-        async *read() {},
-        settled: () => Promise.resolve(),
-        close() {},
-      }),
+      makeRetained: () => this.retained,
       clock: this.clock,
       slab: new Slab(),
       log: silentLog,
       metrics: this.metrics,
       keepAliveSecondsMax: 0,
     });
+  }
+
+  get tenant(): Tenant | undefined {
+    return this.accounts.tenants.get(acme);
+  }
+  set tenant(tenant: Tenant | undefined) {
+    if (tenant) this.accounts.tenants.set(acme, tenant);
+    else this.accounts.tenants.delete(acme);
+  }
+
+  get credential(): Credential | undefined {
+    return this.accounts.credentials.get(acme)?.get('device');
+  }
+  set credential(credential: Credential | undefined) {
+    if (credential) this.accounts.put(credential);
+    else this.accounts.credentials.delete(acme);
   }
 
   /** Starts a CONNECT; `done` settles as admission says. */

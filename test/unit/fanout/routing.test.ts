@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { ClientId } from '../../../services/kernel/kernel.js';
 import { filterMatches } from '../../../services/topic/topic.js';
 import {
+  type GroupQueue,
   type RetainedPage,
   type RetainedStore,
   replayRetained,
@@ -25,6 +26,7 @@ class Sink implements Subscriber {
   readonly clientId: ClientId;
   readonly got: { topic: string; payload: string; terms: DeliveryTerms }[] = [];
   readiness: 'now' | 'queue' | 'disconnected' = 'now';
+  isDurable = true;
   room = Infinity;
   listeners: (() => void)[] = [];
   constructor(id: string) {
@@ -39,6 +41,30 @@ class Sink implements Subscriber {
   }
   whenRoom(listener: () => void): void {
     this.listeners.push(listener);
+  }
+  readonly stored = new Set<string>();
+  ready: (() => void)[] = [];
+  whenReady(listener: () => void): void {
+    this.ready.push(listener);
+  }
+  hasStored({ payload }: Message): boolean {
+    return this.stored.has(payload.toString());
+  }
+}
+
+class Queue implements GroupQueue {
+  isWaiting = false;
+  woken = 0;
+  isClosed = false;
+  readonly kept: string[] = [];
+  accept({ payload }: Message): void {
+    this.kept.push(payload.toString());
+  }
+  hasStored(): boolean {
+    return false;
+  }
+  wake(): void {
+    this.woken++;
   }
 }
 
@@ -155,7 +181,11 @@ it('a retained message is handed on and its receipt is that of the store', () =>
 
 describe('a shared subscription', () => {
   const group = (...ids: string[]) => {
-    const routing = new Routing(nothing);
+    const queues: Queue[] = [];
+    const routing = new Routing(nothing, {
+      open: () => queues[queues.push(new Queue()) - 1]!,
+      close: (_group, queue) => void ((queue as Queue).isClosed = true),
+    });
     const members = ids.map((id) => new Sink(id));
     for (const member of members) routing.subscribe('a', 'g', member, options());
     const publish = (count: number, qos: QoS = 1): number[] => {
@@ -163,13 +193,13 @@ describe('a shared subscription', () => {
       for (let i = 0; i < count; i++) routing.publish(message('a', { qos }), 0);
       return members.map(({ got }, i) => got.length - before[i]!);
     };
-    return { routing, members, publish };
+    return { routing, members, publish, queues, queue: () => queues.at(-1)! };
   };
 
   it('goes round', () => expect(group('a', 'b', 'c').publish(9)).toEqual([3, 3, 3]));
 
-  it('prefers who can send at once, then who is connected, then who would keep it', () => {
-    const { members, publish } = group('a', 'b', 'c');
+  it('prefers who can send at once, then who is connected', () => {
+    const { members, publish, queue } = group('a', 'b', 'c');
     const [a, b, c] = members as [Sink, Sink, Sink];
     a.readiness = 'disconnected';
     b.readiness = 'queue';
@@ -177,8 +207,8 @@ describe('a shared subscription', () => {
     c.readiness = 'disconnected';
     expect(publish(4)).toEqual([0, 4, 0]);
     b.readiness = 'disconnected';
-    expect(publish(3)).toEqual([1, 1, 1]);
-    expect(publish(3, 0)).toEqual([0, 0, 0]); // QoS 0 is not kept for anyone.
+    expect(publish(3)).toEqual([0, 0, 0]);
+    expect(queue().kept).toHaveLength(3);
   });
 
   it('keeps its turn when members come and go', () => {
@@ -192,17 +222,72 @@ describe('a shared subscription', () => {
     expect(routing.publish(message('a'), 0)).toBe(noSubscribers);
   });
 
-  it('hands on to another connected member only, or to anyone when it must', () => {
-    const { routing, members } = group('a', 'b');
-    routing.publish(message('a', { payload: 'x' }), 0);
+  it('hands on to a member that can send at once, and with `keep` to the queue of the group or to one that is connected', () => {
+    const { routing, members, queue } = group('a', 'b');
     const [a, b] = members as [Sink, Sink];
+    routing.publish(message('a', { payload: 'x' }), 0);
     const origin = a.got[0]!.terms.group!;
     a.readiness = 'disconnected';
-    expect(origin.handOn(message('a'), false, 0)).toBe(true);
+    const handOn = (keep: boolean): boolean => origin.handOn(message('a', { payload: 'y' }), a.clientId, keep, 0);
+    expect([handOn(false), b.got.length]).toEqual([true, 1]);
+    b.readiness = 'queue';
+    expect([handOn(false), handOn(true), queue().kept, b.got.length]).toEqual([false, true, ['y'], 1]);
+    b.isDurable = false; // Nobody but `a` keeps anything, and it is what `a` leaves.
+    routing.subscribe('a', 'g', b, options());
+    expect([handOn(true), queue().kept.length, b.got.length]).toEqual([true, 1, 2]);
     b.readiness = 'disconnected';
-    expect(origin.handOn(message('a'), false, 0)).toBe(false);
-    expect(origin.handOn(message('a'), true, 0)).toBe(true);
-    expect(a.got.length + b.got.length).toBe(3);
+    expect([handOn(true), queue().kept.length, b.got.length]).toEqual([false, 1, 2]);
+  });
+
+  it('keeps what comes while nobody is there, and then lets others line up behind it', () => {
+    const { routing, members, queue } = group('a', 'b');
+    const [a, b] = members as [Sink, Sink];
+    a.readiness = b.readiness = 'disconnected';
+    const publish = (payload: string, qos: QoS = 1): void => void routing.publish(message('a', { payload, qos }), 0);
+    publish('1');
+    publish('2', 2);
+    publish('3', 0);
+    expect(queue().kept).toEqual(['1', '2']);
+    queue().isWaiting = true;
+    b.readiness = 'now';
+    publish('4');
+    publish('5', 0); // QoS 0 has nothing to line up behind.
+    expect([queue().kept, b.got.length]).toEqual([['1', '2', '4'], 1]);
+    queue().isWaiting = false;
+    publish('6');
+    expect(b.got.map(({ payload }) => payload)).toEqual(['5', '6']);
+  });
+
+  it('has a queue as long as a member keeps messages', () => {
+    const { routing, members, queues } = group('a', 'b');
+    const [a, b] = members as [Sink, Sink];
+    expect(queues.map(({ isClosed }) => isClosed)).toEqual([false]);
+    routing.subscribe('a', 'g', a, options({ qos: 0 }));
+    expect(queues[0]!.isClosed).toBe(false);
+    routing.unsubscribe('a', 'g', b);
+    expect(queues[0]!.isClosed).toBe(true);
+    a.readiness = 'disconnected';
+    routing.publish(message('a'), 0);
+    routing.subscribe('a', 'g', a, options({ qos: 1 }));
+    expect(queues.map(({ isClosed, kept }) => [isClosed, kept.length])).toEqual([
+      [true, 0],
+      [false, 0],
+    ]);
+  });
+
+  it('does not bring a QoS 2 message again that one of its members has from before a crash', () => {
+    const { routing, members, queue } = group('a', 'b');
+    const [a, b] = members as [Sink, Sink];
+    a.readiness = 'disconnected';
+    a.stored.add('old');
+    const again = (payload: string): Message => {
+      const one = message('a', { qos: 2, payload });
+      one.origin = { epoch: 2, number: 1, packetId: 1, again: () => false, settled: handedOn };
+      return one;
+    };
+    routing.publish(again('old'), 0);
+    routing.publish(again('new'), 0);
+    expect([b.got.map(({ payload }) => payload), queue().kept]).toEqual([['new'], []]);
   });
 });
 

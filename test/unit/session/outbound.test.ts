@@ -192,7 +192,7 @@ describe('overflow', () => {
     for (const x of ['1', '2', '3']) client.session.deliver(message('a', x, 2), terms(2), nowMs);
     expect(client.host.held).toBe(3);
     client.session.detach(nowMs);
-    client.session.end(nowMs);
+    void client.session.end(nowMs, false);
     expect(client.host.held).toBe(0);
   });
 });
@@ -231,12 +231,12 @@ describe('topic aliases', () => {
 });
 
 describe('shared subscriptions', () => {
-  const group = (takes: (message: Message, anyone: boolean) => boolean) => {
+  const group = (takes: (message: Message, keep: boolean) => boolean) => {
     const taken: string[] = [];
     return {
       taken,
-      handOn(one: Message, anyone: boolean): boolean {
-        const yes = takes(one, anyone);
+      handOn(one: Message, _from: string, keep: boolean): boolean {
+        const yes = takes(one, keep);
         if (yes) taken.push(one.payload.toString());
         return yes;
       },
@@ -270,7 +270,7 @@ describe('shared subscriptions', () => {
     for (const x of ['1', '2']) client.session.deliver(message('a', x, 1), terms(1, { group: origin }), nowMs);
     client.session.detach(nowMs);
     expect(origin.taken).toEqual([]);
-    client.session.end(nowMs);
+    void client.session.end(nowMs, false);
     expect([origin.taken, client.host.held]).toEqual([['1', '2'], 0]);
   });
 });

@@ -39,7 +39,7 @@ export class FakeHost implements SessionHost {
   readonly published: { topic: string; payload: string; qos: QoS; publisher: string | undefined }[] = [];
   readonly routes: string[] = [];
   readonly retainedFor: string[] = [];
-  readonly waiting: Session[] = [];
+  readonly waiting: { pump(nowMs: number): void }[] = [];
   /** What `publish` answers; one after the other, then `handedOn`. */
   receipts: Receipt[] = [];
   /** Messages the tenant's rate still lets through. */
@@ -90,9 +90,13 @@ export class FakeHost implements SessionHost {
   sharedGroup(name: string): SharedOrigin | undefined {
     return this.groups.get(name);
   }
-  readFailed(session: Session): void {
+  readonly woken: string[] = [];
+  wakeShared({ filter }: Subscription): void {
+    this.woken.push(filter);
+  }
+  readFailed(reader: { pump(nowMs: number): void }): void {
     this.readFailures++;
-    this.waiting.push(session);
+    this.waiting.push(reader);
   }
   takeDelivery(): boolean {
     return this.deliveries-- > 0;

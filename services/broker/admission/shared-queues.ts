@@ -1,0 +1,101 @@
+/**
+ * The queues of one tenant's shared subscriptions: opened with the first member that keeps messages, closed with the
+ * last, and found again after a restart. What a queue stores carries an epoch, a second of its opening or later, which
+ * is above that of everything stored under its name before: so what a crash has left of a queue that was closed is told
+ * apart, and removed.
+ */
+import type { ClientId, Clock, Log, TenantId } from '../../kernel/kernel.js';
+import { sharedPartition } from '../../tenancy/tenancy.js';
+import type { GroupQueues, SharedGroup } from '../fanout/fanout.js';
+import { type CommitLog, type QueueHost, SharedQueue, type StoredOrigin } from '../inbox/inbox.js';
+import { handedOn, Message } from '../message/message.js';
+import type { SharedStore, StoredShared } from './ports.js';
+
+export interface SharedQueuesOptions {
+  readonly store: SharedStore;
+  readonly commitLog: CommitLog;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class SharedQueues implements GroupQueues {
+  readonly #tenant: TenantId;
+  readonly #host: QueueHost;
+  readonly #options: SharedQueuesOptions;
+  readonly #epochs = new Map<SharedQueue, number>();
+  #lastEpoch = 0;
+  /** Opened by sessions that an earlier broker has left, whose queues are to be read; undefined from then on. */
+  #toRestore: Map<SharedGroup, SharedQueue> | undefined = new Map();
+
+  constructor(tenant: TenantId, host: QueueHost, options: SharedQueuesOptions) {
+    this.#tenant = tenant;
+    this.#host = host;
+    this.#options = options;
+  }
+
+  open(group: SharedGroup): SharedQueue {
+    const partition = sharedPartition(this.#tenant, group.name);
+    const queue = new SharedQueue(partition, this.#options.commitLog, this.#host, group);
+    const epoch = this.#begin(queue, 0);
+    if (this.#toRestore) this.#toRestore.set(group, queue);
+    else void this.#purge(group.name, epoch);
+    return queue;
+  }
+
+  #begin(queue: SharedQueue, above: number): number {
+    const epoch = Math.max(Math.floor(this.#options.clock.nowMs() / 1000), this.#lastEpoch + 1, above + 1);
+    this.#lastEpoch = epoch;
+    this.#epochs.set(queue, epoch);
+    queue.renew(epoch);
+    return epoch;
+  }
+
+  close(group: SharedGroup, queue: SharedQueue): void {
+    const epoch = this.#epochs.get(queue)!;
+    this.#epochs.delete(queue);
+    this.#toRestore?.delete(group);
+    queue.end(() => void this.#purge(group.name, epoch + 1));
+  }
+
+  /** What cannot be removed now is removed when the queue is opened again. */
+  async #purge(name: string, epochBelow: number): Promise<void> {
+    const { store, log } = this.#options;
+    try {
+      await store.purgeShared(this.#tenant, name, epochBelow);
+    } catch (error) {
+      log.warn({ tenant: this.#tenant, name, error }, 'what a shared subscription had stored could not be removed');
+    }
+  }
+
+  /** When all sessions that an earlier broker has left are there: what is stored for their shared subscriptions. */
+  async restore(): Promise<void> {
+    const { store } = this.#options;
+    const opened = this.#toRestore!;
+    this.#toRestore = undefined;
+    for (const [group, queue] of opened) {
+      const stored = await store.loadShared(this.#tenant, group.name);
+      const moved = stored.origins.filter(({ origin }) => group.isWithMember(messageOf(origin)));
+      // Before any of them can be completed there, or a second crash would bring it again.
+      if (moved.length > 0)
+        await store.removeShared(
+          this.#tenant,
+          group.name,
+          moved.map(({ key }) => key),
+        );
+      this.#begin(queue, stored.lastEpoch);
+      queue.restoreInbox(stored.messages - moved.length, without(stored, moved));
+    }
+  }
+}
+
+const without = ({ origins }: StoredShared, moved: StoredShared['origins']): StoredOrigin[] =>
+  origins.filter((one) => !moved.includes(one)).map(({ origin }) => origin);
+
+/** A message of that origin, to ask for it. */
+function messageOf({ publisher, ...origin }: StoredOrigin): Message {
+  const none = Buffer.alloc(0);
+  const message = Message.of({ topic: { text: '', bytes: none }, payload: none, qos: 2, retain: false });
+  message.publisher = publisher as ClientId;
+  message.origin = { ...origin, again: undefined, settled: handedOn };
+  return message;
+}

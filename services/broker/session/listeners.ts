@@ -1,0 +1,22 @@
+/** Who wants to be called once; the same listener twice is one. Nothing is allocated while nobody does. */
+export class Listeners {
+  #waiting: Set<() => void> | undefined;
+
+  get any(): boolean {
+    return this.#waiting !== undefined;
+  }
+
+  add(listener: () => void): void {
+    (this.#waiting ??= new Set()).add(listener);
+  }
+
+  forget(): void {
+    this.#waiting = undefined;
+  }
+
+  call(): void {
+    const listeners = this.#waiting;
+    this.#waiting = undefined;
+    for (const listener of listeners ?? []) listener();
+  }
+}

@@ -1,0 +1,57 @@
+/** The messages of one partition of the table `inbox`: what they come to, and how those of earlier epochs are removed. */
+import type { Dynamo } from '../../dynamo/dynamo.js';
+import { RecordUnreadable } from '../../tenancy/tenancy.js';
+import type { StoredOrigin } from '../inbox/inbox.js';
+
+/** Above all keys of messages, which begin with `m`. */
+const messagesEnd = 'n';
+/** Newest stored QoS 2 messages of a partition that are recognized when they come again. */
+const originsMax = 10_000;
+const epochDigits = 10;
+
+export interface StoredMessages {
+  readonly count: number;
+  /** Of QoS 2 messages, in order. */
+  readonly origins: readonly { readonly key: string; readonly origin: StoredOrigin }[];
+  /** Of the last item; 0 without. */
+  readonly lastEpoch: number;
+}
+
+/** Those of the epoch `from` and later. Throws `RecordUnreadable`. */
+export async function readSummary(dynamo: Dynamo, pk: string, from: number): Promise<StoredMessages> {
+  let count = 0;
+  let lastKey: string | undefined;
+  const origins: { key: string; origin: StoredOrigin }[] = [];
+  const sk = { between: [epochKey(from), messagesEnd] } as const;
+  const attributes = ['sk', 'n', 'from'];
+  for await (const page of dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes }))
+    for (const item of page) {
+      if (typeof item['n'] !== 'number') throw new RecordUnreadable('stored messages: how many is not told');
+      count += item['n'];
+      lastKey = item['sk'] as string;
+      if (item['from']) origins.push({ key: lastKey, origin: item['from'] as StoredOrigin });
+    }
+  const lastEpoch = lastKey === undefined ? 0 : parseInt(lastKey.slice(1, 1 + epochDigits), 16);
+  return { count, origins: origins.slice(-originsMax), lastEpoch };
+}
+
+export async function purgeMessages(dynamo: Dynamo, pk: string, epochBelow: number): Promise<void> {
+  const sk = { between: ['m', epochKey(epochBelow)] } as const;
+  for await (const page of dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['pk', 'sk'] }))
+    await removeMessages(
+      dynamo,
+      pk,
+      page.map((item) => item['sk'] as string),
+    );
+}
+
+export async function removeMessages(dynamo: Dynamo, pk: string, keys: readonly string[]): Promise<void> {
+  await dynamo.batchWrite(
+    'inbox',
+    [],
+    keys.map((sk) => ({ pk, sk })),
+  );
+}
+
+/** Below all keys of messages of that epoch, above those of older ones. */
+const epochKey = (epoch: number): string => `m${epoch.toString(16).padStart(epochDigits, '0')}`;
