@@ -53,7 +53,10 @@ const inMemory: Subject = {
         changeCredential(tenant, name, ({ grants: _, ...old }) => ({ ...old, ...(grants && { grants }) })),
       removeCredential: (tenant, name) => Promise.resolve(accounts.credentials.get(tenant)?.delete(name)),
     };
-    const away = (isAway: boolean) => Promise.resolve(void (accounts.isAway = isAway));
+    const away = (isAway: boolean) => {
+      accounts.fault = () => (isAway ? new Error('out of reach') : undefined);
+      return Promise.resolve();
+    };
     return await Promise.resolve({ accounts, owner, away, stop: () => Promise.resolve() });
   },
 };

@@ -6,16 +6,16 @@ import type { Credential, Tenant } from '../../../services/tenancy/tenancy.js';
 export class MemoryAccounts implements Accounts {
   readonly tenants = new Map<TenantId, Tenant>();
   readonly credentials = new Map<TenantId, Map<string, Credential>>();
-  /** Whether reads fail. */
-  isAway = false;
+  /** What a read fails with, if it does. */
+  fault: ((what: 'tenant' | 'credential', tenant: TenantId) => Error | undefined) | undefined;
 
   async tenant(id: TenantId): Promise<Tenant | undefined> {
-    await this.#wayThereAndBack();
+    await this.#read('tenant', id);
     return this.tenants.get(id);
   }
 
   async credential(tenant: TenantId, name: string): Promise<Credential | undefined> {
-    await this.#wayThereAndBack();
+    await this.#read('credential', tenant);
     return this.credentials.get(tenant)?.get(name);
   }
 
@@ -25,8 +25,9 @@ export class MemoryAccounts implements Accounts {
     this.credentials.set(tenant, known.set(name, credential));
   }
 
-  async #wayThereAndBack(): Promise<void> {
+  async #read(what: 'tenant' | 'credential', tenant: TenantId): Promise<void> {
     await Promise.resolve();
-    if (this.isAway) throw new Error('the accounts are out of reach');
+    const error = this.fault?.(what, tenant);
+    if (error) throw error;
   }
 }

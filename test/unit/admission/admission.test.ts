@@ -31,9 +31,9 @@ describe('the door', () => {
     const world = new World();
     const wish = { clientId: 'c' };
     const active = world.tenant!;
-    world.accountsFail = true;
+    world.accounts.fault = () => new Error('the database is away');
     await expect(world.admit(wish)).rejects.toThrow(reason('serverUnavailable'));
-    world.accountsFail = false;
+    world.accounts.fault = undefined;
     world.tenant = { ...active, status: 'suspended' };
     await expect(world.admit(wish)).rejects.toThrow(reason('notAuthorized'));
     await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'suspended' }, world.clock.nowMs());
@@ -200,7 +200,7 @@ describe('wills', () => {
   ] as const)('after %s', async (_what, end, published) => {
     const world = new World();
     end(await world.admit({ clientId: 'c', will }));
-    expect(world.retained).toEqual(published);
+    expect(world.retained.puts).toEqual(published);
   });
 
   it('wait for their delay, and are cancelled by a client that comes back', async () => {
@@ -208,22 +208,22 @@ describe('wills', () => {
     const delayed = { clientId: 'c', clean: false, expiry: 100, will: { ...will, delay: 10 } };
     lost(await world.admit(delayed));
     world.clock.advance(9_999);
-    expect(world.retained).toEqual([]);
+    expect(world.retained.puts).toEqual([]);
     const again = await world.admit(delayed);
     world.clock.advance(60_000);
-    expect(world.retained).toEqual([]);
+    expect(world.retained.puts).toEqual([]);
     lost(again);
     world.clock.advance(10_000);
-    expect(world.retained).toEqual(['status gone']);
+    expect(world.retained.puts).toEqual(['status gone']);
     world.clock.advance(1_000_000);
-    expect(world.retained).toHaveLength(1);
+    expect(world.retained.puts).toHaveLength(1);
   });
 
   it('are due when the session ends before their delay', async () => {
     const world = new World();
     lost(await world.admit({ clientId: 'c', clean: false, expiry: 5, will: { ...will, delay: 10 } }));
     world.clock.advance(5000);
-    expect(world.retained).toEqual(['status gone']);
+    expect(world.retained.puts).toEqual(['status gone']);
     expect(world.gauge('shoal_sessions')).toBe(0);
   });
 
@@ -231,17 +231,17 @@ describe('wills', () => {
     const world = new World();
     lost(await world.admit({ clientId: 'c', clean: false, expiry: 100, will: { ...will, delay: 10 } }));
     await world.admit({ clientId: 'c', clean: true });
-    expect(world.retained).toEqual(['status gone']);
+    expect(world.retained.puts).toEqual(['status gone']);
   });
 
   it('of a client that is taken over are published, with delay only when nobody continues the session', async () => {
     const world = new World();
     await world.admit({ clientId: 'c', clean: false, expiry: 100, will });
     await world.admit({ clientId: 'c', clean: false, expiry: 100, will: { ...will, delay: 10 } });
-    expect(world.retained).toEqual(['status gone']);
+    expect(world.retained.puts).toEqual(['status gone']);
     await world.admit({ clientId: 'c', clean: false, expiry: 100 });
     world.clock.advance(100_000);
-    expect(world.retained).toHaveLength(1);
+    expect(world.retained.puts).toHaveLength(1);
   });
 });
 
@@ -346,7 +346,7 @@ describe('the control log', () => {
     await world.admission.apply({ type: 'tenant-changed', tenant: acme, change: 'deleted' }, world.clock.nowMs());
     expect(connection.closedBy).toBe('administrative-action');
     world.clock.advance(100_000);
-    expect([world.retained, world.gauge('shoal_sessions')]).toEqual([[], 0]);
+    expect([world.retained.puts, world.gauge('shoal_sessions')]).toEqual([[], 0]);
     await world.admit({ clientId: 'c' });
   });
 
@@ -430,7 +430,7 @@ it('a stop tells every client, keeps wills to itself and writes the records', as
   const connection = await world.admit({ clientId: 'c', clean: false, expiry: 60, will: { topic: 't', payload: 'x' } });
   await world.admission.stop();
   expect(connection.closedBy).toBe('server-shutting-down');
-  expect([world.retained, world.records.stored.get('c')?.connected]).toEqual([[], false]);
+  expect([world.retained.puts, world.records.stored.get('c')?.connected]).toEqual([[], false]);
   await expect(world.admit({ clientId: 'd' })).rejects.toThrow(reason('serverShuttingDown'));
 });
 

@@ -68,20 +68,21 @@ describe('taking over', () => {
 
   it('keeps sessions whose credential cannot be read, and lets nobody in with it', async () => {
     const world = await worldWith([acme, 'a'], [acme, 'b']);
-    world.credentialUnreadable = true;
+    world.accounts.fault = (what) =>
+      what === 'credential' ? new RecordUnreadable('stored credential: version is not 1') : undefined;
     await world.admission.adopt(gone);
     expect([world.gauge('shoal_sessions'), world.gauge('shoal_records_unreadable_total')]).toEqual([2, 1]);
     await expect(world.admit({ clientId: 'a' })).rejects.toMatchObject({ reason: reasons.serverUnavailable });
-    world.credentialUnreadable = false;
+    world.accounts.fault = undefined;
     expect(await isPresent(world, 'a')).toBe(true);
   });
 
   it('goes on with the next tenant after one that cannot be opened', async () => {
     const world = await worldWith([other, 'x'], [acme, 'a']);
-    world.unreachable.add(other);
+    world.accounts.fault = (_, tenant) => (tenant === other ? new Error('the database is away') : undefined);
     await expect(world.admission.adopt(gone)).rejects.toThrow('tenant other');
     expect(world.gauge('shoal_sessions')).toBe(1);
-    world.unreachable.delete(other);
+    world.accounts.fault = undefined;
     await world.admission.adopt(gone);
   });
 });
