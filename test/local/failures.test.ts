@@ -1,8 +1,10 @@
 /** Whatever keeps Shoal from starting: one line on stderr that names it, an exit code, no stack trace, nothing left. */
-import { spawnSync } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { afterEach, expect, test } from 'vitest';
 import { freePorts, Workshop, type Shoal } from './shoal.js';
 
@@ -70,6 +72,41 @@ test('a file where the tables should be', async () => {
   writeFileSync(join(folder, 'dynamodb'), '');
   await expectOneLine(workshop.start([...freePorts, '--data', folder]), join(folder, 'dynamodb'));
 });
+
+test('tables of something else in the data folder', async () => {
+  const folder = workshop.folder();
+  await otherTable(join(folder, 'dynamodb'), 'shoal-routes');
+  const shoal = workshop.start([...freePorts, '--data', folder]);
+  expect(await shoal.exited).toBe(1);
+  expect(shoal.stdout).toBe('');
+  expect(shoal.stderr).toBe(
+    'broker: DynamoDB DescribeTable on table shoal-routes shows other keys than pk (S), sk (S); create it anew\n',
+  );
+});
+
+/** A table whose keys are not ours, in a database of its own. */
+async function otherTable(path: string, name: string): Promise<void> {
+  const database = fork(join(root, 'dist/dynamodb.js'), [path, '0'], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const [{ port }] = (await once(database, 'message')) as [{ port: number }];
+  const client = new DynamoDBClient({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: 'local',
+    credentials: { accessKeyId: 'embedded', secretAccessKey: 'embedded' },
+  });
+  await client.send(
+    new CreateTableCommand({
+      TableName: name,
+      BillingMode: 'PAY_PER_REQUEST',
+      AttributeDefinitions: [{ AttributeName: 'id', AttributeType: 'S' }],
+      KeySchema: [{ AttributeName: 'id', KeyType: 'HASH' }],
+    }),
+  );
+  client.destroy();
+  database.send('stop');
+  await once(database, 'exit');
+}
 
 test('a data folder in use by a running instance', async () => {
   const folder = workshop.folder();
