@@ -1,6 +1,6 @@
 /**
  * Queue depths and drops for the API, which reads them in the session's record. Each note costs a write of that record, so
- * only what has changed is written, for a client that is away at most every 5 s, for one that is connected at most every
+ * only what has changed is written, for a client that is away in each sweep, for one that is connected at most every
  * 60 s, and of those that are due the ones that have waited longest, 500 in a sweep. A clean stop notes all.
  *
  * A note touches nothing else in the record, and only if its session is still this broker's and of the same epoch: it
@@ -12,9 +12,9 @@ import type { SessionStore } from './ports.js';
 import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 
-/** How often sessions are looked at. */
+/** How often sessions are looked at: so old may a depth be that the API shows. */
 export const sweepQueuesEveryMs = 5_000;
-const everyMs = { away: 5_000, connected: 60_000 } as const;
+const connectedEveryMs = 60_000;
 /** 100 writes a second at most. */
 const notesPerSweepMax = 500;
 
@@ -35,10 +35,8 @@ export class QueueNotes {
   }
 
   sweep(): void {
-    const due = this.#changed(({ connection, noted }) => {
-      const ageMs = this.#clock.nowMs() - noted.atMs;
-      return ageMs >= (connection ? everyMs.connected : everyMs.away);
-    });
+    const nowMs = this.#clock.nowMs();
+    const due = this.#changed(({ connection, noted }) => !connection || nowMs - noted.atMs >= connectedEveryMs);
     due.sort((a, b) => a.residence.noted.atMs - b.residence.noted.atMs);
     for (const one of due.slice(0, notesPerSweepMax)) void this.#note(one);
   }
