@@ -29,9 +29,9 @@ const sessionView = z
     since: timestamp.openapi({ description: 'Since when it is connected, or is not' }),
     keepAliveSeconds: z.int(),
     sessionExpirySeconds: z.int().nullable().openapi({ description: 'null: the session never expires' }),
-    queuedMessages: z
-      .int()
-      .openapi({ description: 'QoS 1 and 2 messages that wait for the client; up to some seconds old' }),
+    queuedMessages: z.int().openapi({
+      description: 'QoS 1 and 2 messages that wait for the client; seconds old, or a minute while it is connected',
+    }),
     droppedMessages: z.int().openapi({
       description: 'Messages that its full queue (`queuedMessagesPerSession`) has refused since the session began',
     }),
@@ -64,8 +64,13 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
   app.openapi(readAll, async (c) => {
     const leases = await findLeases(dynamo);
     const nowMs = clock.nowMs();
-    const page = await listSessions(dynamo, c.get('tenant').id, c.req.valid('query'), (session) =>
-      viewSession(session, leases.get(session.owner), nowMs),
+    const tenant = c.get('tenant').id;
+    const page = await listSessions(
+      dynamo,
+      tenant,
+      c.req.valid('query'),
+      (session) => viewSession(session, leases.get(session.owner), nowMs),
+      (clientId, { message }) => deps.log.error({ tenant, clientId, reason: message }, 'a session cannot be read'),
     );
     return c.json(page, 200);
   });

@@ -1,11 +1,12 @@
 /** Sessions as brokers record them, and the leases that tell whether a record's owner still lives. Read only. */
-import type { Dynamo } from '../../services/dynamo/dynamo.js';
+import type { Dynamo, Item } from '../../services/dynamo/dynamo.js';
 import type { BrokerId, ClientId, TenantId } from '../../services/kernel/kernel.js';
 import {
   type BrokerLease,
   brokerLeaseFromItem,
   brokerLeaseKey,
   brokersPartition,
+  RecordUnreadable,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
@@ -39,12 +40,16 @@ export async function findLeases(dynamo: Dynamo): Promise<ReadonlyMap<BrokerId, 
 
 const list = 'sessions';
 
-/** Bucket by bucket, by client id inside a bucket. `view` answers undefined for a session that is over. */
+/**
+ * Bucket by bucket, by client id inside a bucket. `view` answers undefined for a session that is over. A record that cannot
+ * be read is left out and told: it hides none of the others.
+ */
 export async function listSessions<T>(
   dynamo: Dynamo,
   tenant: TenantId,
   { limit, cursor }: PageRequest,
   view: (session: SessionRecord) => T | undefined,
+  onUnreadable: (clientId: string, error: RecordUnreadable) => void,
 ): Promise<ListPage<T>> {
   const [firstBucket, after] = cursor === undefined ? [0, undefined] : decodeCursor(list, cursor);
   const found: { bucket: number; clientId: string; session: T }[] = [];
@@ -54,8 +59,10 @@ export async function listSessions<T>(
     const query = { pk, limit: limit + 1 - found.length, consistent: true, ...(from && { from }) };
     for await (const items of dynamo.queryAll('sessions', query)) {
       for (const item of items) {
-        const session = view(sessionFromItem(item));
-        if (session !== undefined) found.push({ bucket, clientId: item['sk'] as string, session });
+        const clientId = item['sk'] as string;
+        const record = readable(item, (error) => onUnreadable(clientId, error));
+        const session = record && view(record);
+        if (session !== undefined) found.push({ bucket, clientId, session });
       }
       if (found.length > limit) break;
     }
@@ -67,4 +74,14 @@ export async function listSessions<T>(
     ({ bucket, clientId }) => [bucket, clientId],
     ({ session }) => session,
   );
+}
+
+function readable(item: Item, onUnreadable: (error: RecordUnreadable) => void): SessionRecord | undefined {
+  try {
+    return sessionFromItem(item);
+  } catch (error) {
+    if (!(error instanceof RecordUnreadable)) throw error;
+    onUnreadable(error);
+    return undefined;
+  }
 }
