@@ -140,6 +140,23 @@ function qosAt({ subscriptions }: Facts, client: string, message: Message): numb
   return Math.min(message.qos, Math.max(0, ...own.map(({ qos }) => qos)));
 }
 
+/** One member gets it, once. Of members that have no other subscription to the topic. */
+function repetitionsInGroup({ messages, arrivals }: Facts, members: readonly string[]): Violation[] {
+  const found: Violation[] = [];
+  for (const { key, qos } of messages.values()) {
+    const times = members.map((member) => arrivals.get(member)?.get(key) ?? 0);
+    const all = times.reduce((sum, n) => sum + n, 0);
+    if (qos === 2 && all > 1)
+      found.push({
+        broken: 'twice',
+        client: members.join(', '),
+        key,
+        detail: `QoS 2, arrived ${times.join(' + ')} times`,
+      });
+  }
+  return found;
+}
+
 function repetitions(facts: Facts): Violation[] {
   const found: Violation[] = [];
   for (const [client, ofClient] of facts.arrivals)
@@ -148,6 +165,8 @@ function repetitions(facts: Facts): Violation[] {
       if (times > 1 && message && qosAt(facts, client, message) === 2)
         found.push({ broken: 'twice', client, key, detail: `QoS 2, arrived ${times} times` });
     }
+  for (const { clients, qos, group } of facts.subscriptions)
+    if (group !== undefined && qos === 2) found.push(...repetitionsInGroup(facts, [...clients]));
   return found;
 }
 

@@ -29,6 +29,8 @@ export interface DeviceOptions {
   readonly receiveMaximum?: number;
   /** 0: the session ends with its connection. Default: an hour, of MQTT 3.1.1 as long as the tenant may. */
   readonly expirySeconds?: number;
+  /** Discards its session whenever it connects. */
+  readonly startsClean?: boolean;
 }
 
 /** A broker that restarts or waits for DynamoDB may take a while to answer a CONNECT. */
@@ -130,7 +132,7 @@ export abstract class Device {
         present: connack.sessionPresent === true,
         ...expected,
       });
-      this.#isKnown = this.#options.expirySeconds !== 0;
+      this.#isKnown = this.#options.expirySeconds !== 0 && !this.#options.startsClean;
       packets.boundMs = foreverMs;
       this.packets = packets;
       this.by = broker.name;
@@ -147,13 +149,13 @@ export abstract class Device {
   }
 
   #connectFields(): Parameters<PacketClient['sendConnect']>[0] {
-    const { clientId, receiveMaximum, expirySeconds = 3600 } = this.#options;
+    const { clientId, receiveMaximum, expirySeconds = 3600, startsClean = false } = this.#options;
     const will = this.will();
     const properties = { sessionExpiryInterval: expirySeconds, ...(receiveMaximum && { receiveMaximum }) };
     return {
       version: this.#level,
       clientId,
-      clean: expirySeconds === 0,
+      clean: startsClean || expirySeconds === 0,
       ...this.world.account,
       ...(will && { will }),
       ...(this.#level === 5 && { properties }),

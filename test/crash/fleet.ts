@@ -123,6 +123,7 @@ function makeSubscribers(site: Site): Subscriber[] {
     { filter: 'load/q2/#', qos: 2 },
   ] as const;
   const visits = { messagesMax: 60, awayMsMax: 700 };
+  const rareVisits = { messagesMax: 150, awayMsMax: 2000 };
   return [
     new Subscriber(site, { clientId: 's-fast', subscriptions: all }),
     new Subscriber(site, { clientId: 's-fast-v3', level: 4, subscriptions: all, arrivesWith: 'pubrel' }),
@@ -138,6 +139,23 @@ function makeSubscribers(site: Site): Subscriber[] {
     }),
     new Subscriber(site, { clientId: 's-lower', subscriptions: [{ filter: 'load/q2/+/a', qos: 1 }], ackMsMax: 100 }),
     new Subscriber(site, { clientId: 's-will', subscriptions: [{ filter: 'will/#', qos: 1 }] }),
+    // Mostly nobody of it is there.
+    ...['w1', 'w2'].map(
+      (clientId) =>
+        new Subscriber(site, {
+          clientId,
+          subscriptions: [{ filter: '$share/pool/load/#', qos: 2 }],
+          visits: rareVisits,
+        }),
+    ),
+    new Subscriber(site, { clientId: 'c1', subscriptions: [{ filter: '$share/crew/load/#', qos: 1 }], visits }),
+    new Subscriber(site, {
+      clientId: 'c2',
+      subscriptions: [{ filter: '$share/crew/load/#', qos: 1 }],
+      ackMsMax: 50,
+      visits,
+      startsClean: true,
+    }),
     ...['m1', 'm2', 'm3'].map(
       (clientId, i) =>
         new Subscriber(site, {

@@ -59,7 +59,8 @@ export class Subscriber extends Device {
     this.#dueMs = 0;
     const { visits, subscriptions } = this.#options;
     this.#left = this.#staysOnline || !visits ? Infinity : this.world.chance.between(1, visits.messagesMax);
-    if (!this.#subscribed) packets.sendSubscribe(subscriptions.map(({ filter, qos }) => ({ filter, qos })));
+    if (!this.#subscribed || this.#options.startsClean)
+      packets.sendSubscribe(subscriptions.map(({ filter, qos }) => ({ filter, qos })));
   }
 
   protected onPacket(packets: PacketClient, packet: Packet): void {
@@ -123,7 +124,8 @@ export class Subscriber extends Device {
   #leave(packets: PacketClient): void {
     if (++this.#visits % 2 === 0) this.drop();
     else {
-      packets.sendDisconnect();
+      // One that starts clean ends its session by turns when it goes, and when it comes back.
+      packets.sendDisconnect(0, this.#options.startsClean ? { sessionExpiryInterval: 0 } : undefined);
       packets.hangUp();
     }
   }

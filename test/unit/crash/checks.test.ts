@@ -88,6 +88,10 @@ const broken: Record<string, readonly [Broken, Entry[]]> = {
     history(subscribed('a'), published(1), killed, sent(2), acknowledged(2), arrived('a', 2)),
   ],
   'QoS 2 twice': ['twice', history(subscribed('a'), published(1), arrived('a', 1), killed, arrived('a', 1))],
+  'QoS 2 at two members of a group': [
+    'twice',
+    history([subscribed('a', 2, 'g'), subscribed('b', 2, 'g')], published(1), arrived('a', 1), killed, arrived('b', 1)),
+  ],
   'a newer one first': [
     'out of order',
     history(subscribed('a'), published(1), published(2), arrived('a', 2), arrived('a', 1)),
