@@ -8,6 +8,8 @@ export interface StoredMessage {
   readonly qos: 1 | 2;
   /** QoS 2: the packet identifier under which it is sent; 0 while it is not. */
   readonly packetId: number;
+  /** QoS 1: it had been sent when it was written. */
+  readonly sent?: boolean | undefined;
   /** QoS 2: PUBREC has come, only PUBREL may follow. The payload is not stored any more. */
   readonly released: boolean;
   /** `$share/group/filter` when it came through a shared subscription. */

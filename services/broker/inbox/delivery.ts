@@ -8,6 +8,8 @@ export interface Delivery {
   readonly arrivedAtMs: number;
   /** PUBREC has come: PUBREL is repeated, not PUBLISH. */
   released: boolean;
+  /** An earlier owner has sent it, or may have. */
+  dup: boolean;
   /** 0 until one is chosen for it. */
   packetId: number;
   /** Its place in the order of sending. */
@@ -48,6 +50,7 @@ export function newDelivery(message: Message, terms: DeliveryTerms, qos: 1 | 2, 
     qos,
     arrivedAtMs,
     released: false,
+    dup: false,
     packetId: 0,
     sequence: 0,
     stage: 'fresh',

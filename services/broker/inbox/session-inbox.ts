@@ -246,6 +246,7 @@ export class Inbox implements CommitSource {
       terms,
       qos,
       packetId: qos === 2 ? packetId : 0, // That of QoS 1 is given anew after a crash.
+      sent: qos === 1 && packetId !== 0,
       released,
       shared: terms.group?.name,
     }));
@@ -360,10 +361,11 @@ export class Inbox implements CommitSource {
     messages.forEach((stored, index) => {
       if (item.done.has(index) || item.held.has(index)) return;
       item.held.add(index);
-      const { message, terms, qos, packetId, released } = this.#owner.restore(stored);
+      const { message, terms, qos, packetId, released, sent } = this.#owner.restore(stored);
       found.push({
         ...newDelivery(message, terms, qos, nowMs),
         released,
+        dup: sent === true || packetId !== 0,
         packetId,
         stage: 'stored',
         item,

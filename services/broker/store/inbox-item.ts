@@ -6,7 +6,7 @@
  *
  *      flags u8 | packet identifier u16 | expires at f64 (ms since the epoch) | 6 lengths | topic | properties |
  *      subscription identifiers, u32 each | shared subscription | publisher | payload
- *      flags: QoS 0x03, retain 0x04, retain as published 0x08, released 0x10
+ *      flags: QoS 0x03, retain 0x04, retain as published 0x08, released 0x10, sent 0x20
  *      lengths: topic u16, properties u32, identifiers u16 (how many), shared u16, publisher u16, payload u32
  */
 import type { ClientId } from '../../kernel/kernel.js';
@@ -72,7 +72,7 @@ function messagesToItem(partition: string, key: string, messages: readonly Store
   };
 }
 
-function pack({ message, terms, qos, packetId, released, shared = '' }: StoredMessage): Buffer {
+function pack({ message, terms, qos, packetId, released, sent, shared = '' }: StoredMessage): Buffer {
   const ids = terms.subscriptionIds;
   const publisher = Buffer.from(message.publisher ?? '');
   const sharedBytes = Buffer.from(shared);
@@ -81,7 +81,8 @@ function pack({ message, terms, qos, packetId, released, shared = '' }: StoredMe
   const properties = released ? Buffer.alloc(0) : message.properties;
   const payload = released ? Buffer.alloc(0) : message.payload;
   const head = Buffer.allocUnsafe(headBytes);
-  head[0] = qos | (message.retain ? 0x04 : 0) | (terms.retainAsPublished ? 0x08 : 0) | (released ? 0x10 : 0);
+  const state = (released ? 0x10 : 0) | (sent ? 0x20 : 0);
+  head[0] = qos | (message.retain ? 0x04 : 0) | (terms.retainAsPublished ? 0x08 : 0) | state;
   head.writeUInt16BE(packetId, 1);
   head.writeDoubleBE(message.expiresAtMs, 3);
   head.writeUInt16BE(topic.length, 11);
@@ -134,6 +135,7 @@ export function messagesFromItem(item: Item): StoredMessage[] {
       qos: (flags & 0x03) as 1 | 2,
       packetId,
       released: (flags & 0x10) !== 0,
+      sent: (flags & 0x20) !== 0,
       shared: shared.length > 0 ? shared.toString() : undefined,
       origin: item['from'] as StoredOrigin | undefined,
     });

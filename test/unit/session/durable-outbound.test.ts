@@ -103,6 +103,18 @@ describe('QoS 1 to a client that is there', () => {
   });
 });
 
+it('after a restart QoS 1 is marked as sent again if it was, as far as its item knows [MQTT-3.3.1-1]', async () => {
+  const { client, deliver, log, leave } = world({}, { receiveMaximum: 1 });
+  for (const payload of ['sent', 'waiting']) deliver(payload);
+  leave();
+  deliver('later');
+  log.commit();
+  const next = nextLife(log);
+  await until(() => next.session.readiness === 'now');
+  // What shares an item is told apart.
+  expect(next.outbox.said()).toEqual(['publish 1 q1d a sent', 'publish 2 q1 a waiting', 'publish 3 q1 a later']);
+});
+
 describe('QoS 2', () => {
   it('is sent when its item says its identifier, released when the item says PUBREC, gone after PUBCOMP', () => {
     const { client, deliver, log, stored } = world();

@@ -43,6 +43,13 @@ const released = '12' + 'c350' + '7ff0000000000000' + '0000' + '00000000' + '000
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
 
 describe('stored items of version 1', () => {
+  it('say of a QoS 1 message that it had been sent', () => {
+    const item = { pk, sk: key, v: 1, n: 1, m: bytes(`21${packed.slice(2, 60)}`) };
+    const messages = messagesFromItem(item);
+    expect(messages).toMatchObject([{ qos: 1, packetId: 0, released: false, sent: true }]);
+    expect(itemOf(pk, { kind: 'messages', key, messages })).toEqual({ table: 'inbox', put: item });
+  });
+
   it('are messages that share an item, and are written as ever', () => {
     const item = { pk, sk: key, v: 1, n: 2, m: bytes(packed) };
     const messages = messagesFromItem(item);
