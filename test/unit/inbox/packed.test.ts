@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { type CommitLog, type Delivery, Inbox, newDelivery, type Write } from '../../../services/broker/inbox/inbox.js';
+import { type Delivery, Inbox, newDelivery, type Write } from '../../../services/broker/inbox/inbox.js';
 import { Message } from '../../../services/broker/message/message.js';
+import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 
 function qos1(text: string): Delivery {
   const topic = { text: 't', bytes: Buffer.from('t') };
@@ -9,12 +10,7 @@ function qos1(text: string): Delivery {
 }
 
 test('an item of several messages stays whole when one of them is sent while it is being written', () => {
-  const log: CommitLog = {
-    persistDelayMs: 50,
-    request: () => undefined,
-    requestLater: () => undefined,
-    read: () => Promise.reject(new Error('nothing is read here')),
-  };
+  const log = new MemoryCommitLog({ nowMs: () => 1000 }); // The test takes what there is itself.
   const owner = {
     onStored: () => undefined,
     onSafe: () => undefined,
