@@ -23,8 +23,8 @@ export type Action = 'GetItem' | 'BatchGetItem' | 'Query' | 'PutItem' | 'UpdateI
 /** What a program does with which table. */
 export type Access = Readonly<Partial<Record<TableName, readonly Action[]>>>;
 
-/** Whoever starts a program waits for it; DynamoDB answers in 10 ms. */
-const checkWithinMs = 4000;
+/** Whoever starts a program waits for it; DynamoDB answers in 10 ms, and three attempts take no longer. */
+const checkWithinMs = 6000;
 /** No item has it: partitions begin with the id of a tenant or are the words of `cluster`. */
 const noKey: TableKey = { pk: '#check', sk: '#check' };
 const never = { condition: 'attribute_exists(pk) AND attribute_not_exists(pk)' };

@@ -17,8 +17,8 @@ import { FaultProxy } from '../support/fault-proxy.js';
 import { until } from '../support/until.js';
 import { BrokerProcess, endBrokers } from './broker-process.js';
 
-/** Starting Node and the bundle, and four seconds of patience with a DynamoDB that does not answer. */
-const endsWithinMs = 10_000;
+/** Starting Node and the bundle, and six seconds of patience with a DynamoDB that does not answer. */
+const endsWithinMs = 12_000;
 
 let dynalite: Dynalite;
 const servers: Server[] = [];
@@ -283,6 +283,16 @@ describe('region and endpoint', () => {
     const line = await refusal({ endpoint });
     expect(line).toContain('no answer in time');
     expect(line).toContain(`at ${endpoint}; check SHOAL_DYNAMODB_ENDPOINT and AWS_REGION`);
+  });
+
+  test.each([
+    ['500, in words of DynamoDB', 500, 'application/x-amz-json-1.0', '{"__type":"x#InternalServerError"}', 'Internal'],
+    ['502, from a proxy', 502, 'text/html', '<html>bad gateway</html>', 'HTTP 502'],
+  ])('one that only answers %s', async (_, status, contentType, body, code) => {
+    const endpoint = await answering(status, contentType, body);
+    const line = await refusal({ endpoint });
+    expect(line).toContain(` failed: ${code}`);
+    expect(line).toContain(` at ${endpoint}; try again later`);
   });
 
   test('an endpoint that is no URL', async () => {

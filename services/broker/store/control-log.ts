@@ -6,7 +6,7 @@
  * What cannot be obeyed because DynamoDB does not answer is tried again, and holds up no entry about anything else.
  */
 import { type Cancel, type Clock, type Log } from '../../kernel/kernel.js';
-import { type Dynamo, DynamoUnavailable } from '../../dynamo/dynamo.js';
+import { type Dynamo, mayPass } from '../../dynamo/dynamo.js';
 import {
   controlCursorAt,
   type ControlEntry,
@@ -143,7 +143,7 @@ export class ControlLog {
       try {
         return await this.#apply(entry, atMs);
       } catch (error) {
-        const isAway = error instanceof DynamoUnavailable;
+        const isAway = mayPass(error);
         if (tries === 1 || !isAway) this.#log.error({ entry, error }, 'a control entry could not be obeyed');
         if (!isAway) return;
         await this.#wait(pollMs);

@@ -3,7 +3,7 @@
  * and which of a page's messages are overwritten while a slow subscriber takes them.
  */
 import type { Clock, TenantId } from '../../kernel/kernel.js';
-import { type Dynamo, DynamoUnavailable, type Item } from '../../dynamo/dynamo.js';
+import { type Dynamo, type Item, mayPass } from '../../dynamo/dynamo.js';
 import type { RetainedPage } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
 
@@ -55,7 +55,7 @@ export class RetainedReader {
       try {
         return await read();
       } catch (error) {
-        if (!(error instanceof DynamoUnavailable) || tries === triesMax) throw error;
+        if (!mayPass(error) || tries === triesMax) throw error;
         await new Promise<void>((resolve) => this.#clock.after(retryMs * 2 ** tries, resolve));
       }
   }

@@ -18,7 +18,20 @@ function dynamoContract({ name, start }: DynamoServer): void {
     }, 90_000);
     afterAll(async () => await server?.stop());
 
-    it('checks the tables that it creates', async () => await dynamo.check());
+    it('checks the tables that it creates, and leaves nothing behind by trying what it may do', async () => {
+      const actions = [
+        'GetItem',
+        'BatchGetItem',
+        'Query',
+        'PutItem',
+        'UpdateItem',
+        'DeleteItem',
+        'BatchWriteItem',
+      ] as const;
+      await dynamo.check({ sessions: actions, inbox: actions });
+      for (const table of ['sessions', 'inbox'] as const)
+        expect(await dynamo.get(table, { pk: '#check', sk: '#check' }, { consistent: true })).toBeUndefined();
+    });
 
     it('keeps every kind of value, and removes what is undefined', async () => {
       const item = {
