@@ -96,9 +96,12 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     const clientId = c.req.valid('param').clientId as ClientId;
     const isId = clientId !== '' && Buffer.byteLength(clientId) <= clientIdBytesMax;
     const session = isId ? await findSession(dynamo, tenant, clientId) : undefined;
-    const view = session && viewSession(session, await findLease(dynamo, session.owner), clock.nowMs());
-    if (session === undefined || view === undefined) throw new Problem('session-not-found');
-    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId, born: session.born });
+    if (session === undefined) throw new Problem('session-not-found');
+    // What cannot be read can be removed nevertheless.
+    const known = session === 'unreadable' ? undefined : session;
+    if (known && viewSession(known, await findLease(dynamo, known.owner), clock.nowMs()) === undefined)
+      throw new Problem('session-not-found');
+    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId, ...(known && { born: known.born }) });
     return c.body(null, 202);
   });
 }

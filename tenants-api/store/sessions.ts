@@ -18,9 +18,9 @@ export async function findSession(
   dynamo: Dynamo,
   tenant: TenantId,
   clientId: ClientId,
-): Promise<SessionRecord | undefined> {
+): Promise<SessionRecord | 'unreadable' | undefined> {
   const item = await dynamo.get('sessions', sessionKey(tenant, clientId), { consistent: true });
-  return item && sessionFromItem(item);
+  return item && (readable(item, () => {}) ?? 'unreadable');
 }
 
 export async function findLease(dynamo: Dynamo, brokerId: BrokerId): Promise<BrokerLease | undefined> {

@@ -142,7 +142,7 @@ test('what cannot be read costs its own session, and its tenant nothing', async 
   const account = await tenant.credential('device');
   const forgotten = await tenant.credential('forgotten');
   const first = new BrokerProcess('first', endpoint);
-  const accounts = { good: account, record: account, route: account, credential: forgotten };
+  const accounts = { good: account, record: account, route: account, unwanted: account, credential: forgotten };
   for (const [clientId, credential] of Object.entries(accounts)) {
     const device = await client(first, { ...credential, ...durable(clientId) });
     await device.subscribe({ filter: 't', qos: 1 });
@@ -155,7 +155,7 @@ test('what cannot be read costs its own session, and its tenant nothing', async 
   const id = tenant.id as TenantId;
   const spoil = (table: 'sessions' | 'routes' | 'tenants', key: { pk: string; sk: string }): Promise<unknown> =>
     dynamo.update(table, key, { update: 'SET v = :later', values: { ':later': 99 } });
-  await spoil('sessions', sessionKey(id, 'record' as ClientId));
+  for (const clientId of ['record', 'unwanted']) await spoil('sessions', sessionKey(id, clientId as ClientId));
   await spoil('routes', { pk: clientPartition(id, 'route' as ClientId), sk: 't' });
   await spoil('tenants', credentialKey(id, 'forgotten'));
   expect(await tenant.session('record')).toBeUndefined();
@@ -163,6 +163,8 @@ test('what cannot be read costs its own session, and its tenant nothing', async 
 
   const second = new BrokerProcess('second', endpoint);
   const publisher = await client(second, account);
+  await tenant.call('DELETE', `/${tenant.id}/sessions/unwanted`);
+  await until(async () => (await rows(tenant, 'unwanted')) === 0, 'the end of a session that cannot be read', 2000);
   await publisher.publish({ topic: 't', payload: 'x', qos: 1 });
   const good = await client(second, { ...account, ...durable('good') });
   expect(good.connack?.sessionPresent).toBe(true);
@@ -186,11 +188,16 @@ test('what cannot be read costs its own session, and its tenant nothing', async 
   await freed.receivedCount(3);
 
   const told = second.lines.filter((line) => line.includes('cannot be read'));
-  expect(told.map((line) => (JSON.parse(line) as Json)['clientId']).sort()).toEqual(['credential', 'record', 'route']);
+  expect(told.map((line) => (JSON.parse(line) as Json)['clientId']).sort()).toEqual([
+    'credential',
+    'record',
+    'route',
+    'unwanted',
+  ]);
   expect(told.every((line) => line.includes(tenant.id))).toBe(true);
   const counted = (await second.metrics()).split('\n').filter((line) => line.startsWith('shoal_records_unreadable'));
   expect(counted).toEqual([
-    'shoal_records_unreadable_total{record="session"} 2',
+    'shoal_records_unreadable_total{record="session"} 3',
     'shoal_records_unreadable_total{record="credential"} 1',
   ]);
   await second.stop();

@@ -95,7 +95,7 @@ export class Admission {
       departure: this.#departure,
       isStopping: () => this.#stopping,
     });
-    this.#control = new Control(accounts, this.#tenants, this.#departure, clock);
+    this.#control = new Control(accounts, this.#tenants, this.#departure, options.records, clock);
     this.#refusals = ({ name }) =>
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');

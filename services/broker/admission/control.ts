@@ -10,6 +10,7 @@ import { compileAccess, type ControlEntry } from '../../tenancy/tenancy.js';
 import { reasons } from '../wire/wire.js';
 import type { CachedAccounts } from './accounts.js';
 import type { Departure } from './departure.js';
+import type { SessionStore } from './ports.js';
 import type { Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 import type { Tenants } from './tenants.js';
@@ -23,9 +24,11 @@ export class Control {
   readonly #accounts: CachedAccounts;
   readonly #tenants: Tenants;
   readonly #departure: Departure;
+  readonly #records: SessionStore;
   readonly #clock: Clock;
 
-  constructor(accounts: CachedAccounts, tenants: Tenants, departure: Departure, clock: Clock) {
+  constructor(accounts: CachedAccounts, tenants: Tenants, departure: Departure, records: SessionStore, clock: Clock) {
+    this.#records = records;
     this.#accounts = accounts;
     this.#tenants = tenants;
     this.#departure = departure;
@@ -52,8 +55,12 @@ export class Control {
   async #kick({ tenant: id, clientId, born }: SessionKick, atMs: number): Promise<void> {
     const record = this.#tenants.get(id) ? undefined : await this.#accounts.tenant(id);
     const tenant = record && record.status !== 'deleting' ? await this.#tenants.open(record) : this.#tenants.get(id);
-    const residence = tenant?.residences.get(clientId);
-    if (!tenant || !residence) return;
+    if (!tenant) return;
+    const residence = tenant.residences.get(clientId);
+    if (!residence)
+      return tenant.inTurn(clientId, async () => {
+        if (!tenant.residences.has(clientId)) await this.#records.discard(id, clientId, born);
+      });
     const isMeant = born === undefined ? isOlder(residence, atMs) : residence.record.born <= born;
     if (!isMeant) return;
     residence.session.expirySeconds = 0;

@@ -44,6 +44,8 @@ export interface SessionStore {
   load(record: OwnRecord): Promise<Restored>;
   /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
   purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void>;
+  /** Removes a session, with all of it, that is in no broker's memory: it could not be read. Not one that began after `born`. */
+  discard(tenant: TenantId, clientId: ClientId, born: number | undefined): Promise<void>;
   /** Tenants of which a broker owns sessions. */
   tenantsOf(owner: BrokerId): Promise<readonly TenantId[]>;
 }

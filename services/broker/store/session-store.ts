@@ -96,7 +96,7 @@ export class DynamoSessionStore implements SessionStore {
   }
 
   /** The owner of a record that is not ours, if its broker is not alive any more. */
-  async #deadOwner({ tenant, clientId }: Claim): Promise<BrokerId> {
+  async #deadOwner({ tenant, clientId }: Pick<Claim, 'tenant' | 'clientId'>): Promise<BrokerId> {
     const item = await this.#dynamo.get('sessions', sessionKey(tenant, clientId), { consistent: true });
     const owner = (item?.['owner'] as BrokerId | undefined) ?? this.#owner;
     const lease = await this.#dynamo.get('cluster', brokerLeaseKey(owner), { consistent: true });
@@ -217,6 +217,30 @@ export class DynamoSessionStore implements SessionStore {
       await Promise.all(page.map((item) => remove('routes', item['sk'] as string)));
     await remove('inbox', receivedKey);
     await purgeMessages(this.#dynamo, pk, bornBelow);
+  }
+
+  async discard(tenant: TenantId, clientId: ClientId, born: number | undefined): Promise<void> {
+    const key = sessionKey(tenant, clientId);
+    const item = await this.#dynamo.get('sessions', key, { consistent: true });
+    if (!item) return;
+    const { owner, epoch, born: itsBorn } = item;
+    if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return;
+    if (owner !== this.#owner) await this.#deadOwner({ tenant, clientId });
+    await this.purge(
+      tenant,
+      clientId,
+      (typeof epoch === 'number' ? epoch : Math.floor(this.#clock.nowMs() / 1000)) + 1,
+    );
+    const isAsRead = (name: string, value: unknown): string =>
+      value === undefined ? `attribute_not_exists(#${name})` : `#${name} = :${name}`;
+    const unchanged = {
+      condition: `${isAsRead('owner', owner)} AND ${isAsRead('epoch', epoch)}`,
+      names: { '#owner': 'owner', '#epoch': 'epoch' },
+      values: { ...(owner !== undefined && { ':owner': owner }), ...(epoch !== undefined && { ':epoch': epoch }) },
+    };
+    await this.#dynamo.delete('sessions', key, unchanged).catch((error: unknown) => {
+      if (!(error instanceof ConditionFailed)) throw error; // A later owner has it.
+    });
   }
 
   async tenantsOf(owner: BrokerId): Promise<readonly TenantId[]> {

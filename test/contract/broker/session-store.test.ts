@@ -228,6 +228,26 @@ function sessionStoreContract({ name, start }: Subject): void {
       expect([routes, received.packetIds, left.messages]).toEqual([[], [], 0]);
     });
 
+    it('are discarded with all that is stored of them, unless they began later or belong to a broker that is alive', async () => {
+      const { store, log } = await server.open();
+      const mine = store(one);
+      const first = await store(two).claim(claim, undefined);
+      await commit(log, [
+        { kind: 'route', route: route('a'), epoch: first.epoch },
+        { kind: 'messages', key: keyAt(first.epoch, 1), messages: [stored('1')] },
+        { kind: 'received', packetIds: [4], epoch: first.epoch, settled },
+      ]);
+      await mine.discard(acme, claim.clientId, first.born - 1);
+      expect(await recordOf(mine)).toMatchObject(first);
+      await mine.discard(acme, claim.clientId, first.born);
+      expect(await recordOf(mine)).toBeUndefined();
+      const { routes, received, stored: left } = await mine.load({ ...claim, epoch: 1, born: 0 });
+      expect([routes, received.packetIds, left.messages]).toEqual([[], [], 0]);
+      await mine.discard(acme, claim.clientId, first.born);
+      await store(alive).claim(claim, undefined);
+      await expect(mine.discard(acme, claim.clientId, undefined)).rejects.toThrow('alive');
+    });
+
     it('give messages back in order and page by page, as they were written last', async () => {
       const { log } = await server.open();
       const keys = Array.from({ length: 40 }, (_, i) => keyAt(300, i + 1));

@@ -108,6 +108,16 @@ export class MemorySessionStore implements SessionStore {
       if (key < keyFrom(bornBelow)) this.#tables.write(partition, { kind: 'delete', key });
   }
 
+  async discard(tenant: TenantId, clientId: ClientId, born: number | undefined): Promise<void> {
+    const partition = clientPartition(tenant, clientId);
+    const stored = this.#tables.records.get(partition);
+    if (!stored || (born !== undefined && stored.born > born)) return;
+    if (stored.owner !== this.#owner && this.#isAlive(stored.owner))
+      throw new Error('another broker that is alive owns the session');
+    await this.purge(tenant, clientId, stored.epoch + 1);
+    if (this.#tables.records.get(partition)?.epoch === stored.epoch) this.#tables.records.delete(partition);
+  }
+
   async tenantsOf(owner: BrokerId): Promise<readonly TenantId[]> {
     await Promise.resolve();
     const owned = [...this.#tables.records.values()].filter((record) => record.owner === owner);
