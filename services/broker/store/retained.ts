@@ -10,14 +10,7 @@
  * does one that was given up for lost and is carried out late: a removal is written as well, and kept for a while.
  */
 import type { Clock, Log, TenantId } from '../../kernel/kernel.js';
-import {
-  ConditionFailed,
-  type Dynamo,
-  DynamoMisconfigured,
-  DynamoUnavailable,
-  type Item,
-  type TableKey,
-} from '../../dynamo/dynamo.js';
+import { ConditionFailed, type Dynamo, type Item, mayPass, type TableKey } from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
 import type { RetainedPage, RetainedStore } from '../fanout/fanout.js';
 import { handedOn, type Message, PendingReceipt, type Receipt } from '../message/message.js';
@@ -64,8 +57,6 @@ export class DynamoRetained implements RetainedStore {
   readonly #reads = new Set<PageUnderWay>();
   readonly #settledListeners: (() => void)[] = [];
   #lastPublishedAtMs = 0;
-  /** The cause that was logged last, until a write succeeds. */
-  #failing: string | undefined;
   #closed = false;
 
   constructor(dynamo: Dynamo, tenant: TenantId, limits: RetainedLimits, clock: Clock, log: Log) {
@@ -126,10 +117,9 @@ export class DynamoRetained implements RetainedStore {
     while (reasonCode === undefined && !this.#closed)
       try {
         reasonCode = await this.#writeOnce(write);
-        this.#failing = undefined;
       } catch (error) {
-        if (error instanceof DynamoUnavailable || error instanceof DynamoMisconfigured) {
-          this.#tellOnce(error);
+        if (mayPass(error)) {
+          this.#log.error({ tenant: this.#tenant, error }, 'retained messages cannot be stored, trying again');
           await new Promise<void>((resolve) => this.#clock.after(retryMs, resolve));
           this.#takeNewer(topic, write);
         } else {
@@ -142,13 +132,6 @@ export class DynamoRetained implements RetainedStore {
     this.#writeSome();
     if (this.#writing.size > 0) return;
     for (const listener of this.#settledListeners.splice(0)) listener();
-  }
-
-  /** Outages end by themselves and are counted; a wrong set-up needs somebody who reads of it. */
-  #tellOnce(error: DynamoUnavailable | DynamoMisconfigured): void {
-    if (error instanceof DynamoUnavailable || this.#failing === error.message) return;
-    this.#failing = error.message;
-    this.#log.error({ tenant: this.#tenant, error }, 'retained messages cannot be stored, trying again');
   }
 
   settled(): Promise<void> {

@@ -1,7 +1,7 @@
 /** What the store of retained messages in DynamoDB adds to its contract: few writes, and nothing wrong in any trouble. */
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DynamoRetained } from '../../../services/broker/store/store.js';
-import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
+import { type Dynamo, DynamoUnavailable, oncePerCause } from '../../../services/dynamo/dynamo.js';
 import { silentLog, systemClock, type TenantId } from '../../../services/kernel/kernel.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
 import { FaultProxy } from '../../support/fault-proxy.js';
@@ -89,7 +89,9 @@ function retainedInTrouble({ name, start }: DynamoServer): void {
 
     it('say once what is wrong with the set-up, and wait until it is right', async () => {
       const errors: string[] = [];
-      const { put, save } = open({ log: { ...silentLog, error: (_: object, text: string) => void errors.push(text) } });
+      const { put, save } = open({
+        log: oncePerCause({ ...silentLog, error: (_: object, text: string) => void errors.push(text) }),
+      });
       const before = puts();
       proxy.choose = () => ({ kind: 'accessDenied' });
       const receipt = put('a', '1');
