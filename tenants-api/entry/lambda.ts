@@ -18,13 +18,26 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0
   return {
     dynamo,
     clock: systemClock,
-    endpoints: JSON.parse(needed(env, 'SHOAL_ENDPOINTS')) as Endpoints,
+    endpoints: endpointsOf(needed(env, 'SHOAL_ENDPOINTS')),
     operatorKey: needed(env, 'SHOAL_OPERATOR_KEY'),
-    ...(perMinute !== undefined && { signUp: { perMinute: Number(perMinute) } }),
+    ...(perMinute !== undefined && { signUp: { perMinute: countOf('SHOAL_SIGN_UPS_PER_MINUTE', perMinute) } }),
     health: () => health(dynamo),
     log: jsonLog,
     sourceAddress,
   };
+}
+
+function endpointsOf(text: string): Endpoints {
+  try {
+    return JSON.parse(text) as Endpoints;
+  } catch {
+    throw new Error('environment variable SHOAL_ENDPOINTS is not JSON; use {"api":"https://…","mqtts":"mqtts://…"}');
+  }
+}
+
+function countOf(name: string, text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new Error(`environment variable ${name} is ${text}, not a number`);
 }
 
 /** What the gateway saw; headers such as X-Forwarded-For are the client's to write. */

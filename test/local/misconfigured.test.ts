@@ -212,8 +212,11 @@ describe('credentials', () => {
     expect(line).toContain(remedy);
   });
 
-  test('none at all', async () => {
-    const line = await refusal({});
+  test.each([
+    ['', undefined],
+    [' for the endpoint of a VPC', 'https://vpce-1-a.dynamodb.eu-central-1.vpce.amazonaws.com'],
+  ])('none at all%s', async (_, endpoint) => {
+    const line = await refusal(endpoint === undefined ? {} : { endpoint });
     expect(line).toContain('DescribeTable on tables shoal-tenants');
     expect(line).toContain('(CredentialsProviderError): provide AWS credentials');
   });

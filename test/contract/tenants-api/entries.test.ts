@@ -160,7 +160,12 @@ describe('the Lambda', () => {
     quiet.mockRestore();
   });
 
-  it('does not start without what it needs, and says what', async () => {
-    await expect(load({ SHOAL_OPERATOR_KEY: '' })).rejects.toThrow('SHOAL_OPERATOR_KEY is not set');
+  it.each([
+    [{ SHOAL_OPERATOR_KEY: '' }, 'SHOAL_OPERATOR_KEY is not set'],
+    [{ SHOAL_ENDPOINTS: 'mqtts://here' }, 'SHOAL_ENDPOINTS is not JSON'],
+    [{ SHOAL_SIGN_UPS_PER_MINUTE: 'few' }, 'SHOAL_SIGN_UPS_PER_MINUTE is few, not a number'],
+    [{ SHOAL_DYNAMODB_ENDPOINT: 'localhost:8000' }, 'localhost:8000 is not a URL'],
+  ])('does not start without what it needs, and says what: %j', async (env, words) => {
+    await expect(load(env)).rejects.toThrow(words);
   });
 });
