@@ -151,7 +151,6 @@ function commandLine(): Command {
     .description('Shoal on this machine: embedded DynamoDB, one broker and the tenant API.')
     .version(npmPackage.version)
     .exitOverride()
-    .showSuggestionAfterError(false)
     .configureOutput({ writeOut: () => {}, writeErr: () => {} });
   for (const { flag, value, fallback, words } of rows) {
     const shown = fallback === undefined ? '' : `, default ${fallback}`;

@@ -65,7 +65,7 @@ test.each([
 });
 
 test.each<[args: string[], env: Record<string, string>, named: string]>([
-  [['--mqt-port', '1'], {}, '--mqt-port'],
+  [['--mqt-port', '1'], {}, "'--mqt-port' (Did you mean --mqtt-port?)"],
   [['--mqtt-port'], {}, '--mqtt-port'],
   [['--mqtt-port', 'abc'], {}, '--mqtt-port abc'],
   [['--mqtt-port', '65536'], {}, '--mqtt-port 65536'],
