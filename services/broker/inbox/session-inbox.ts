@@ -23,7 +23,7 @@
  *  - an item of an earlier life of the client id has an epoch below `born` and is not read.
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
-import type { Message, PendingReceipt } from '../message/message.js';
+import type { Message, PendingReceipt, Receipt } from '../message/message.js';
 import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
 import { type Delivery, newDelivery, newStoredItem, type StoredItem } from './delivery.js';
 
@@ -80,6 +80,8 @@ export class Inbox implements CommitSource {
   #reading = false;
   /** Deletes under way: a page read meanwhile may still hold them. */
   readonly #deletedWhileReading = new Set<string>();
+  /** Of stored QoS 2 messages that memory has let go, by item: what their deletes have to wait for. */
+  readonly #unsettled = new Map<string, Receipt>();
   /** QoS 2 messages that an earlier owner had stored, by publisher and packet identifier. */
   #inherited: Map<string, StoredOrigin[]> | undefined;
 
@@ -284,7 +286,7 @@ export class Inbox implements CommitSource {
         delivery.stage = 'stored';
         this.#owner.onSafe(delivery, 0);
       } else if (stage === 'done') return this.#doneInItem(delivery);
-      if (delivery.spilled) return this.#spilled(item.key);
+      if (delivery.spilled) return this.#letGo(delivery);
       item.held.add(delivery.index);
       if (delivery.qos === 1) return; // It shares its item with others, which is never written again.
       if (delivery.packetId !== packetId || delivery.released !== released) this.#rewrites.add(delivery);
@@ -293,7 +295,12 @@ export class Inbox implements CommitSource {
   }
 
   /** Something of this item is in the table and not in memory. */
-  #spilled(key: string): void {
+  #letGo({ item, message: { origin } }: Delivery): void {
+    const { key } = item!;
+    if (origin && origin.settled.reasonCode === undefined && !this.#unsettled.has(key)) {
+      this.#unsettled.set(key, origin.settled);
+      origin.settled.whenSettled(() => this.#unsettled.delete(key));
+    }
     const before = `${key.slice(0, -10)}${(parseInt(key.slice(-10), 16) - 1).toString(16).padStart(10, '0')}`;
     if (this.#unreadAfter === undefined || before < this.#unreadAfter) this.#unreadAfter = before;
   }
@@ -314,7 +321,7 @@ export class Inbox implements CommitSource {
     this.#rewrites.delete(delivery);
     if (delivery.stage !== 'stored') return;
     delivery.item!.held.delete(delivery.index);
-    this.#spilled(delivery.item!.key);
+    this.#letGo(delivery);
   }
 
   /** Those accepted that are not stored yet and that nobody but the inbox holds come back, in order, as far as `fits`. */
@@ -362,6 +369,8 @@ export class Inbox implements CommitSource {
       if (item.done.has(index) || item.held.has(index)) return;
       item.held.add(index);
       const { message, terms, qos, packetId, released, sent } = this.#owner.restore(stored);
+      const settled = this.#unsettled.get(key);
+      if (message.origin && settled) message.origin = { ...message.origin, settled };
       found.push({
         ...newDelivery(message, terms, qos, nowMs),
         released,

@@ -1,6 +1,7 @@
 /** Delivery to a session that outlives its connection, over a commit log that goes as far as the test says. */
 import { describe, expect, it } from 'vitest';
-import type { QoS } from '../../../services/broker/message/message.js';
+import type { ClientId } from '../../../services/kernel/kernel.js';
+import { PendingReceipt, type QoS } from '../../../services/broker/message/message.js';
 import type { Restored } from '../../../services/broker/session/session.js';
 import { MemoryCommitLog, type MemoryCommitLogOptions } from '../../support/memory/commit-log.js';
 import { until } from '../../support/until.js';
@@ -104,7 +105,7 @@ describe('QoS 1 to a client that is there', () => {
 });
 
 it('after a restart QoS 1 is marked as sent again if it was, as far as its item knows [MQTT-3.3.1-1]', async () => {
-  const { client, deliver, log, leave } = world({}, { receiveMaximum: 1 });
+  const { deliver, log, leave } = world({}, { receiveMaximum: 1 });
   for (const payload of ['sent', 'waiting']) deliver(payload);
   leave();
   deliver('later');
@@ -155,6 +156,33 @@ describe('QoS 2', () => {
       `publish ${upper + 2} q2d a 3`,
     ]);
   });
+
+  it.each(['after the client has gone', 'before'])(
+    'leaves its item until its origin is settled, also if memory let it go meanwhile: it came %s',
+    async (when) => {
+      const { client, log, leave, stored } = world();
+      const settled = new PendingReceipt();
+      const one = message('a', 'x', 2);
+      one.publisher = 'p' as ClientId;
+      one.origin = { epoch: 1, number: 1, packetId: 1, again: undefined, settled };
+      if (when === 'before') client.session.deliver(one, terms(2), nowMs);
+      log.commit();
+      leave();
+      if (when !== 'before') client.session.deliver(one, terms(2), nowMs);
+      log.commit();
+      client.reconnect();
+      await until(() => client.session.readiness === 'now');
+      log.commit();
+      for (const what of ['pubrec', 'pubcomp'] as const) {
+        client.send(ack(what, upper));
+        log.commit();
+      }
+      expect([stored(), client.session.queuedMessages]).toEqual([['released'], 0]);
+      settled.settle(0);
+      log.commit();
+      expect(stored()).toEqual([]);
+    },
+  );
 
   it('keeps its identifier when memory lets it go, and PUBREC is not forgotten', async () => {
     const { client, deliver, log, leave } = world();
