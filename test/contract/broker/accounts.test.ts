@@ -6,9 +6,8 @@ import type { TenantId } from '../../../services/kernel/kernel.js';
 import type { ApiKey, Credential, Grant, SecretHash, Tenant } from '../../../services/tenancy/tenancy.js';
 import { createCredential, removeCredential, setGrants, setSecret } from '../../../tenants-api/store/credentials.js';
 import { createTenant, markDeleting, removeTenant, setQuotas } from '../../../tenants-api/store/tenants.js';
-import { FaultProxy } from '../../support/fault-proxy.js';
 import { MemoryAccounts } from '../../support/memory/accounts.js';
-import { dynamoServers } from './servers.js';
+import { dynamoServers, startFaulty } from './servers.js';
 
 /** The same accounts, from the side of whoever changes them. */
 interface Owner {
@@ -62,12 +61,10 @@ const inMemory: Subject = {
 };
 
 /** As the tenant API writes them. */
-const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
-  name,
+const overDynamo: Subject[] = dynamoServers.map((server) => ({
+  name: server.name,
   start: async () => {
-    const server = await start();
-    const proxy = await FaultProxy.start(server.endpoint);
-    const dynamo = await server.open({ endpoint: proxy.endpoint });
+    const { proxy, dynamo, stop } = await startFaulty(server);
     const key = (tenant: TenantId): ApiKey => ({ tenant, id: 'k', secretHash: hash('key'), createdAtMs: 1 });
     return {
       accounts: new DynamoAccounts(dynamo),
@@ -82,10 +79,7 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
         removeCredential: (...which) => removeCredential(dynamo, ...which),
       },
       away: (isAway) => (isAway ? proxy.beginOutage('reset') : proxy.endOutage()),
-      stop: async () => {
-        await proxy.close();
-        await server.stop();
-      },
+      stop,
     };
   },
 }));

@@ -1,12 +1,10 @@
 /** What every commit log does for its sources: in memory, as tests of other rooms use it, and in DynamoDB. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CommitLog, Write } from '../../../services/broker/inbox/inbox.js';
-import { GroupCommit } from '../../../services/broker/store/store.js';
-import { Metrics, silentLog } from '../../../services/kernel/kernel.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { until } from '../../support/until.js';
-import { keyAt, messagesAt, payloads, Source, tooLarge } from './commits.js';
+import { groupCommitOver, keyAt, messagesAt, payloads, Source, tooLarge } from './commits.js';
 import { dynamoServers } from './servers.js';
 
 interface Opened {
@@ -39,11 +37,10 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
   start: async () => {
     const server = await start();
     const dynamo = await server.open();
-    const options = { dynamo, log: silentLog, metrics: new Metrics(), persistDelayMs, isHeld: () => true };
     return {
       open: () => {
         const clock = new ManualClock();
-        return { log: new GroupCommit({ ...options, clock }), pass: (ms) => clock.advance(ms) };
+        return { log: groupCommitOver(dynamo, { clock, persistDelayMs }), pass: (ms) => clock.advance(ms) };
       },
       stop: () => server.stop(),
     };

@@ -2,6 +2,23 @@
 import { expect } from 'vitest';
 import type { CommitLog, CommitSource, StoredMessage, Write } from '../../../services/broker/inbox/inbox.js';
 import { Message } from '../../../services/broker/message/message.js';
+import { GroupCommit } from '../../../services/broker/store/store.js';
+import type { Dynamo } from '../../../services/dynamo/dynamo.js';
+import { Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
+
+type GroupCommitOptions = ConstructorParameters<typeof GroupCommit>[0];
+
+/** Over real time, if nothing else is asked for. */
+export function groupCommitOver(dynamo: Dynamo, options: Partial<GroupCommitOptions> = {}): GroupCommit {
+  const defaults = {
+    clock: systemClock,
+    log: silentLog,
+    metrics: new Metrics(),
+    persistDelayMs: 50,
+    isHeld: () => true,
+  };
+  return new GroupCommit({ dynamo, ...defaults, ...options });
+}
 
 export const keyAt = (n: number): string => `m0000000001${n.toString(16).padStart(10, '0')}`;
 

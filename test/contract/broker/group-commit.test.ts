@@ -1,16 +1,14 @@
 /** What the group commit in DynamoDB adds to the contract of a commit log: few calls, and all of it made in any trouble. */
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Write } from '../../../services/broker/inbox/inbox.js';
-import { GroupCommit } from '../../../services/broker/store/store.js';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 import { type Clock, type Log, Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
-import type { EmbeddedDynamo } from '../../support/embedded.js';
-import { FaultProxy } from '../../support/fault-proxy.js';
+import type { FaultProxy } from '../../support/fault-proxy.js';
 import { type Fault, type FaultKind, faultOn, noFaults, randomFaults } from '../../support/faults.js';
 import { seed } from '../../support/seed.js';
 import { until } from '../../support/until.js';
-import { messagesAt, payloads, Source, tooLarge } from './commits.js';
-import { type DynamoServer, dynamoServers } from './servers.js';
+import { groupCommitOver, messagesAt, payloads, Source, tooLarge } from './commits.js';
+import { type DynamoServer, dynamoServers, type FaultyServer, startFaulty } from './servers.js';
 
 interface Wish {
   clock?: Clock;
@@ -18,29 +16,25 @@ interface Wish {
   isHeld?: () => boolean;
 }
 
-function groupCommitInTrouble({ name, start }: DynamoServer): void {
-  describe(`the group commit in ${name}`, () => {
-    let server: EmbeddedDynamo;
+function groupCommitInTrouble(behind: DynamoServer): void {
+  describe(`the group commit in ${behind.name}`, () => {
+    let server: FaultyServer;
     let proxy: FaultProxy;
     let dynamo: Dynamo;
     let partitions = 0;
     beforeAll(async () => {
-      server = await start();
-      proxy = await FaultProxy.start(server.endpoint);
-      dynamo = await server.open({ endpoint: proxy.endpoint });
+      server = await startFaulty(behind);
+      ({ proxy, dynamo } = server);
     }, 90_000);
     afterEach(() => {
       proxy.choose = noFaults;
       vi.restoreAllMocks();
     });
-    afterAll(async () => {
-      await proxy?.close();
-      await server?.stop();
-    });
+    afterAll(async () => await server?.stop());
 
-    function open({ clock = systemClock, log: to = silentLog, isHeld = () => true }: Wish = {}) {
+    function open(wish: Wish = {}) {
       const metrics = new Metrics();
-      const log = new GroupCommit({ dynamo, clock, log: to, metrics, persistDelayMs: 50, isHeld });
+      const log = groupCommitOver(dynamo, { ...wish, metrics });
       const lanes = new Set<string>();
       const sourceOf = (...writes: Write[]) => new Source(log, lanes, `acme#${++partitions}`, writes);
       const sources = (count: number) => Array.from({ length: count }, (_, i) => sourceOf(messagesAt(1, String(i))));

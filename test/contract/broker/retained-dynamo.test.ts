@@ -3,34 +3,29 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { DynamoRetained } from '../../../services/broker/store/store.js';
 import { type Dynamo, DynamoUnavailable, oncePerCause } from '../../../services/dynamo/dynamo.js';
 import { silentLog, systemClock, type TenantId } from '../../../services/kernel/kernel.js';
-import type { EmbeddedDynamo } from '../../support/embedded.js';
-import { FaultProxy } from '../../support/fault-proxy.js';
+import type { FaultProxy } from '../../support/fault-proxy.js';
 import { type Fault, faultOn, noFaults } from '../../support/faults.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { until } from '../../support/until.js';
 import { message, read, settled, unlimited } from './retained.js';
-import { type DynamoServer, dynamoServers } from './servers.js';
+import { type DynamoServer, dynamoServers, type FaultyServer, startFaulty } from './servers.js';
 
-function retainedInTrouble({ name, start }: DynamoServer): void {
-  describe(`retained messages in ${name}`, () => {
-    let server: EmbeddedDynamo;
+function retainedInTrouble(behind: DynamoServer): void {
+  describe(`retained messages in ${behind.name}`, () => {
+    let server: FaultyServer;
     let proxy: FaultProxy;
     /** Without repetitions of its own: each fault reaches the store. */
     let dynamo: Dynamo;
     let tenants = 0;
     beforeAll(async () => {
-      server = await start();
-      proxy = await FaultProxy.start(server.endpoint);
-      dynamo = await server.open({ endpoint: proxy.endpoint, maxAttempts: 1, requestTimeoutMs: 3000 });
+      server = await startFaulty(behind, { maxAttempts: 1, requestTimeoutMs: 3000 });
+      ({ proxy, dynamo } = server);
     }, 90_000);
     afterEach(() => {
       proxy.choose = noFaults;
       vi.restoreAllMocks();
     });
-    afterAll(async () => {
-      await proxy?.close();
-      await server?.stop();
-    });
+    afterAll(async () => await server?.stop());
 
     function open({ clock = systemClock, log = silentLog, limits = unlimited, tenant = `t${++tenants}` } = {}) {
       const store = new DynamoRetained(dynamo, tenant as TenantId, limits, clock, log);

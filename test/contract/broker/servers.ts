@@ -4,7 +4,9 @@
  */
 import { startDynalite } from '../../support/dynalite.js';
 import { startDynamodbLocal } from '../../support/dynamodb-local.js';
+import type { Dynamo, DynamoOptions } from '../../../services/dynamo/dynamo.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
+import { FaultProxy } from '../../support/fault-proxy.js';
 
 export interface DynamoServer {
   readonly name: 'dynalite' | 'DynamoDB Local';
@@ -16,3 +18,23 @@ const dynamodbLocal: DynamoServer = { name: 'DynamoDB Local', start: () => start
 
 export const dynamoServers: readonly DynamoServer[] =
   process.env['SHOAL_TEST_DYNAMODB'] === 'local' ? [dynamodbLocal] : [dynalite];
+
+export interface FaultyServer {
+  readonly proxy: FaultProxy;
+  readonly dynamo: Dynamo;
+  stop(): Promise<void>;
+}
+
+/** A server behind a proxy that passes everything until a test says otherwise. */
+export async function startFaulty(server: DynamoServer, options: Partial<DynamoOptions> = {}): Promise<FaultyServer> {
+  const { endpoint, open, stop } = await server.start();
+  const proxy = await FaultProxy.start(endpoint);
+  return {
+    proxy,
+    dynamo: await open({ ...options, endpoint: proxy.endpoint }),
+    stop: async () => {
+      await proxy.close();
+      await stop();
+    },
+  };
+}

@@ -1,16 +1,17 @@
 /** What every store of sessions does: in memory, as tests of other rooms use it, and in DynamoDB. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Claim, SessionStore } from '../../../services/broker/admission/admission.js';
-import type { CommitLog, CommitSource, StoredMessage, Write } from '../../../services/broker/inbox/inbox.js';
+import type { CommitLog, StoredMessage, Write } from '../../../services/broker/inbox/inbox.js';
 import { Message } from '../../../services/broker/message/message.js';
-import { DynamoSessionStore, GroupCommit } from '../../../services/broker/store/store.js';
-import { type BrokerId, type ClientId, Metrics, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import { DynamoSessionStore } from '../../../services/broker/store/store.js';
+import { type BrokerId, type ClientId, type TenantId } from '../../../services/kernel/kernel.js';
 import { brokerLeaseToItem } from '../../../services/tenancy/tenancy.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { MemorySessionStore } from '../../support/memory/session-store.js';
 import { SessionTables } from '../../support/memory/session-tables.js';
 import { until } from '../../support/until.js';
+import { groupCommitOver, Source } from './commits.js';
 import { dynamoServers } from './servers.js';
 
 interface Opened {
@@ -75,13 +76,7 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
         const [dynamo, clock] = [await server.open(), new ManualClock()];
         const lease = { brokerId: alive, leaseUntilMs: clock.nowMs() + 60_000, startedAtMs: 0 };
         await dynamo.put('cluster', brokerLeaseToItem(lease));
-        const options = { dynamo, log: silentLog, metrics: new Metrics(), persistDelayMs: 50, isHeld: () => true };
-        const real = { nowMs: () => clock.nowMs(), monotonicMs: () => clock.monotonicMs() };
-        const after = (ms: number, run: () => void) => {
-          const timer = setTimeout(run, ms);
-          return () => clearTimeout(timer);
-        };
-        const log = new GroupCommit({ ...options, clock: { ...real, after } });
+        const log = groupCommitOver(dynamo);
         return { store: (owner: BrokerId) => new DynamoSessionStore(dynamo, owner, clock), log, clock };
       },
     };
@@ -90,20 +85,9 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
 
 /** Writes all of it, in one commit, and waits for that. */
 async function commit(log: CommitLog, writes: readonly Write[]): Promise<void> {
-  let left = writes;
-  let isDone = false;
-  const source: CommitSource = {
-    partition,
-    lane: partition,
-    take: () => {
-      const taken = left;
-      left = [];
-      return taken;
-    },
-    committed: () => (isDone = true),
-  };
+  const source = new Source(log, new Set(), partition, writes);
   log.request(source);
-  await until(() => isDone, 'the commit');
+  await until(() => source.isDone, 'the commit');
 }
 
 const stored = (payload: string, qos: 1 | 2 = 1): StoredMessage => ({

@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SharedStore } from '../../../services/broker/admission/admission.js';
 import type { CommitLog, Write } from '../../../services/broker/inbox/inbox.js';
 import { handedOn, Message } from '../../../services/broker/message/message.js';
-import { DynamoSharedStore, GroupCommit } from '../../../services/broker/store/store.js';
-import { type ClientId, Metrics, silentLog, systemClock, type TenantId } from '../../../services/kernel/kernel.js';
+import { DynamoSharedStore } from '../../../services/broker/store/store.js';
+import type { ClientId, TenantId } from '../../../services/kernel/kernel.js';
 import { clientPartition, sharedPartition } from '../../../services/tenancy/tenancy.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { SessionTables } from '../../support/memory/session-tables.js';
 import { MemorySharedStore } from '../../support/memory/shared-store.js';
 import { until } from '../../support/until.js';
-import { Source } from './commits.js';
+import { groupCommitOver, Source } from './commits.js';
 import { dynamoServers } from './servers.js';
 
 interface Subject {
@@ -38,8 +38,7 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
     return {
       open: async () => {
         const dynamo = await server.open();
-        const options = { dynamo, log: silentLog, metrics: new Metrics(), persistDelayMs: 50, isHeld: () => true };
-        return { store: new DynamoSharedStore(dynamo), log: new GroupCommit({ ...options, clock: systemClock }) };
+        return { store: new DynamoSharedStore(dynamo), log: groupCommitOver(dynamo) };
       },
       stop: () => server.stop(),
     };
