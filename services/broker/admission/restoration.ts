@@ -65,7 +65,7 @@ export class Restoration {
       };
       await Promise.all(Array.from({ length: atOnceMax }, take));
     }
-    await tenant.queues.restore();
+    await tenant.queues.restore((name, error) => unreadable.shared(tenant.id, name, error));
     const { departure, clock } = this.#options;
     for (const residence of restored) {
       const { session, record } = residence;

@@ -5,11 +5,14 @@
  * apart, and removed.
  */
 import type { ClientId, Clock, Log, TenantId } from '../../kernel/kernel.js';
-import { sharedPartition } from '../../tenancy/tenancy.js';
+import { RecordUnreadable, sharedPartition } from '../../tenancy/tenancy.js';
 import type { GroupQueues, SharedGroup } from '../fanout/fanout.js';
 import { type CommitLog, type QueueHost, SharedQueue, type StoredOrigin } from '../inbox/inbox.js';
 import { handedOn, Message } from '../message/message.js';
 import type { SharedStore, StoredShared } from './ports.js';
+
+/** Queues that are read at the same time. */
+const atOnceMax = 32;
 
 export interface SharedQueuesOptions {
   readonly store: SharedStore;
@@ -67,24 +70,34 @@ export class SharedQueues implements GroupQueues {
     }
   }
 
-  /** When all sessions that an earlier broker has left are there: what is stored for their shared subscriptions. */
-  async restore(): Promise<void> {
-    const { store } = this.#options;
-    const opened = this.#toRestore!;
+  /**
+   * When all sessions that an earlier broker has left are there: what is stored for their shared subscriptions. Rejects
+   * when the store is out of reach; what cannot be read is left out and told.
+   */
+  async restore(onUnreadable: (name: string, error: RecordUnreadable) => void): Promise<void> {
+    const left = [...this.#toRestore!];
     this.#toRestore = undefined;
-    for (const [group, queue] of opened) {
-      const stored = await store.loadShared(this.#tenant, group.name);
-      const moved = stored.origins.filter(({ origin }) => group.isWithMember(messageOf(origin)));
-      // Before any of them can be completed there, or a second crash would bring it again.
-      if (moved.length > 0)
-        await store.removeShared(
-          this.#tenant,
-          group.name,
-          moved.map(({ key }) => key),
-        );
-      this.#begin(queue, stored.lastEpoch);
-      queue.restoreInbox(stored.messages - moved.length, without(stored, moved));
-    }
+    const take = async (): Promise<void> => {
+      for (let next = left.pop(); next; next = left.pop())
+        try {
+          await this.#restoreOne(...next);
+        } catch (error) {
+          if (!(error instanceof RecordUnreadable)) throw error;
+          onUnreadable(next[0].name, error);
+        }
+    };
+    await Promise.all(Array.from({ length: atOnceMax }, take));
+  }
+
+  async #restoreOne(group: SharedGroup, queue: SharedQueue): Promise<void> {
+    const { store } = this.#options;
+    const stored = await store.loadShared(this.#tenant, group.name);
+    const moved = stored.origins.filter(({ origin }) => group.isWithMember(messageOf(origin)));
+    const keys = moved.map(({ key }) => key);
+    // Before any of them can be completed there, or a second crash would bring it again.
+    if (keys.length > 0) await store.removeShared(this.#tenant, group.name, keys);
+    this.#begin(queue, stored.lastEpoch);
+    queue.restoreInbox(stored.messages - moved.length, without(stored, moved));
   }
 }
 

@@ -9,7 +9,7 @@ const toldMax = 10_000;
 
 export class Unreadable {
   readonly #log: Log;
-  readonly #counters: Readonly<Record<'session' | 'credential', Counter>>;
+  readonly #counters: Readonly<Record<'session' | 'credential' | 'shared', Counter>>;
   readonly #told = new Set<string>();
 
   constructor(log: Log, metrics: Metrics) {
@@ -18,7 +18,7 @@ export class Unreadable {
         record,
       });
     this.#log = log;
-    this.#counters = { session: counter('session'), credential: counter('credential') };
+    this.#counters = { session: counter('session'), credential: counter('credential'), shared: counter('shared') };
   }
 
   /** Its client begins a new session when it comes. */
@@ -33,7 +33,13 @@ export class Unreadable {
       this.#log.error({ tenant, credential: name, clientId, error }, 'the credential of a session cannot be read');
   }
 
-  #isNew(record: 'session' | 'credential', key: string): boolean {
+  /** Its queue begins empty. */
+  shared(tenant: TenantId, name: string, error: Error): void {
+    if (this.#isNew('shared', `${tenant}${name}`))
+      this.#log.error({ tenant, name, error }, 'the queue of a shared subscription cannot be read and is left out');
+  }
+
+  #isNew(record: 'session' | 'credential' | 'shared', key: string): boolean {
     const mark = `${record} ${key}`;
     if (this.#told.has(mark)) return false;
     if (this.#told.size >= toldMax) this.#told.clear();

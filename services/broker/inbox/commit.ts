@@ -84,6 +84,8 @@ export interface CommitSource {
 export interface StoredPage {
   readonly items: readonly { readonly key: string; readonly messages: readonly StoredMessage[] }[];
   readonly more: boolean;
+  /** How many messages are in items that cannot be read: here without messages, and left where they are. */
+  readonly unreadable: number;
 }
 
 /** The store, as inboxes see it. */

@@ -349,6 +349,7 @@ export class Inbox implements CommitSource {
       const page = await this.#log.read(this.partition, after, upTo);
       const found: Delivery[] = [];
       for (const { key, messages } of page.items) found.push(...this.#readItem(key, messages, nowMs()));
+      this.unfinished -= page.unreadable;
       const last = page.items.at(-1)?.key;
       if (page.more) this.#unreadAfter = last ?? after;
       else if (this.#confirmedKey > upTo) this.#unreadAfter = upTo;
@@ -361,7 +362,7 @@ export class Inbox implements CommitSource {
   }
 
   #readItem(key: string, messages: readonly StoredMessage[], nowMs: number): Delivery[] {
-    if (this.#deletes.has(key) || this.#deletedWhileReading.has(key)) return [];
+    if (messages.length === 0 || this.#deletes.has(key) || this.#deletedWhileReading.has(key)) return [];
     let item = this.#items.get(key);
     if (!item) this.#items.set(key, (item = newStoredItem(key, messages.length)));
     const found: Delivery[] = [];

@@ -160,7 +160,8 @@ export class DurableOutbound implements InboxOwner {
     }
     if (!known) delivery.packetId = this.#inFlight.nextPacketId(delivery.qos === 2 ? 'upper' : 'lower');
     this.#inFlight.add(delivery);
-    if (delivery.qos === 1) this.#send(channel, delivery, known || delivery.dup, nowMs); // [MQTT-3.3.1-1]
+    if (delivery.qos === 1)
+      this.#send(channel, delivery, known || delivery.dup, nowMs); // [MQTT-3.3.1-1]
     else {
       // Stored as far as memory knew before it let the message go, or `onStored` goes on when it is.
       const isStored = delivery.storedPacketId === delivery.packetId && delivery.storedReleased === delivery.released;

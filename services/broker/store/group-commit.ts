@@ -62,6 +62,7 @@ export class GroupCommit implements CommitLog {
   readonly #calls: Counter;
   readonly #writes: Counter;
   readonly #failures: Counter;
+  readonly #unreadable: Counter;
   #failing: string | undefined;
   #closed = false;
   #idle: (() => void)[] = [];
@@ -73,6 +74,11 @@ export class GroupCommit implements CommitLog {
     this.#calls = metrics.counter('shoal_commits_total', 'Calls that stored messages, subscriptions and states');
     this.#writes = metrics.counter('shoal_commit_writes_total', 'Items written or deleted by them');
     this.#failures = metrics.counter('shoal_commit_failures_total', 'Calls of these that failed and were repeated');
+    this.#unreadable = metrics.counter(
+      'shoal_records_unreadable_total',
+      'Stored records that cannot be read, each counted once',
+      { record: 'messages' },
+    );
     metrics.gauge('shoal_commits_waiting', 'Sessions that wait for something to be stored', () => this.#waiting);
   }
 
@@ -228,9 +234,18 @@ export class GroupCommit implements CommitLog {
       consistent: true,
       limit: readItemsMax,
     });
-    return {
-      items: page.items.map((item) => ({ key: item['sk'] as string, messages: messagesFromItem(item) })),
-      more: page.next !== undefined,
-    };
+    let unreadable = 0;
+    const items = page.items.map((item) => {
+      const key = item['sk'] as string;
+      try {
+        return { key, messages: messagesFromItem(item) };
+      } catch (error) {
+        unreadable += typeof item['n'] === 'number' ? item['n'] : 0;
+        this.#unreadable.add();
+        this.#options.log.error({ partition, key, error }, 'a stored item cannot be read and is left out');
+        return { key, messages: [] };
+      }
+    });
+    return { items, more: page.next !== undefined, unreadable };
   }
 }

@@ -58,6 +58,25 @@ function groupCommitInTrouble(behind: DynamoServer): void {
       expect(calls() - before).toBe(4);
     });
 
+    it('leaves out what it cannot read, and says how many messages that is', async () => {
+      const { log, metrics, sourceOf, request, done } = open();
+      const source = sourceOf(messagesAt(1, 'x'), messagesAt(3, 'z'));
+      request(source);
+      await done(source);
+      const [key] = (await log.read(source.partition, 'm', 'n')).items.map((item) => item.key);
+      const later = `${key!.slice(0, -1)}2`;
+      await dynamo.put('inbox', { pk: source.partition, sk: later, v: 99, n: 7, other: 'of a later release' });
+      const page = await log.read(source.partition, 'm', 'n');
+      expect(page.items.map(({ messages }) => messages.map(({ message }) => String(message.payload)))).toEqual([
+        ['x'],
+        [],
+        ['z'],
+      ]);
+      expect(page.unreadable).toBe(7);
+      const counted = [...metrics.samples()].find(({ name }) => name === 'shoal_records_unreadable_total');
+      expect(counted?.value).toBe(1);
+    });
+
     it('has several calls under way, and not more than eight', async () => {
       const { sources, request, done } = open();
       let [underWay, most] = [0, 0];

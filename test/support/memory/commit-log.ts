@@ -109,7 +109,7 @@ export class MemoryCommitLog implements CommitLog {
     if (this.readError) throw this.readError;
     const { readItemsMax = 16 } = this.#options;
     const items = this.tables.items(partition).filter(({ key }) => key > after && key <= upTo);
-    return { items: items.slice(0, readItemsMax), more: items.length > readItemsMax };
+    return { items: items.slice(0, readItemsMax), more: items.length > readItemsMax, unreadable: 0 };
   }
 }
 
