@@ -56,6 +56,25 @@ describe('taking over', () => {
     expect(world.gauge('shoal_records_unreadable_total')).toBe(1);
   });
 
+  it('leaves out the queue of a shared subscription that cannot be read', async () => {
+    const world = await worldWith([acme, 'member']);
+    const route = {
+      filter: '$share/g/a',
+      qos: 1,
+      noLocal: false,
+      retainAsPublished: false,
+      retainHandling: 0,
+      id: 0,
+    } as const;
+    const { epoch } = world.tables.records.get(`${acme}#member`)!;
+    world.tables.write(`${acme}#member`, { kind: 'route', route, epoch });
+    const load = vi.spyOn(world.shared, 'loadShared');
+    load.mockRejectedValueOnce(new RecordUnreadable('stored messages: how many is not told'));
+    await world.admission.adopt(gone);
+    expect(await isPresent(world, 'member')).toBe(true);
+    expect([load.mock.calls.length, world.gauge('shoal_records_unreadable_total')]).toEqual([1, 1]);
+  });
+
   it('fails when the store is out of reach, and succeeds when it is asked again', async () => {
     const world = await worldWith([acme, 'a'], [acme, 'b']);
     const failing = loadFails(world, 'a', () => new Error('out of reach'));

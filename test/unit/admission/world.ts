@@ -150,6 +150,7 @@ export interface ConnectWish {
 export class World {
   readonly clock = new ManualClock();
   readonly tables = new SessionTables();
+  readonly shared = new MemorySharedStore(this.tables);
   readonly records = new HeldRecords(this.tables, this.clock);
   readonly metrics = new Metrics();
   readonly lease = new FakeLease();
@@ -163,7 +164,7 @@ export class World {
     this.admission = new Admission({
       accounts: this.accounts,
       records: this.records,
-      shared: new MemorySharedStore(this.tables),
+      shared: this.shared,
       commitLog: new MemoryCommitLog({ tables: this.tables, nowMs: () => this.clock.nowMs(), prompt: true }),
       unsafeBytesMax: 1 << 20,
       inFlightMax: 256,
