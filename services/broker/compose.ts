@@ -1,12 +1,11 @@
 /** Puts the rooms of one broker together. With `main.ts` the only file that knows them all. */
 import { randomBytes } from 'node:crypto';
 import { type BrokerId, type Clock, type Log, Metrics } from '../kernel/kernel.js';
-import { Dynamo } from '../dynamo/dynamo.js';
+import { brokerAccess, Dynamo } from '../dynamo/dynamo.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
 import { processMetrics, serveHealth } from './ops/ops.js';
 import {
-  brokerAccess,
   ControlLog,
   DynamoAccounts,
   DynamoRetained,

@@ -10,6 +10,7 @@ export {
 } from './tables.js';
 export { ConditionFailed, DynamoMisconfigured, DynamoRejected, DynamoUnavailable, mayPass } from './errors.js';
 export type { TableWrite } from './batch.js';
+export { brokerAccess, tenantsApiAccess } from './access.js';
 export type { Access } from './check.js';
 export type { CallOptions, DynamoOptions } from './calls.js';
 export { Dynamo, type SortKeyRange } from './client.js';

@@ -4,8 +4,7 @@
  */
 import { DeleteTableCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { createTables, type TableName } from '../../services/dynamo/dynamo.js';
-import { brokerAccess } from '../../services/broker/store/store.js';
+import { brokerAccess, createTables, type TableName } from '../../services/dynamo/dynamo.js';
 import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
 import { sessionKey } from '../../services/tenancy/tenancy.js';
 import { seed } from '../crash/settings.js';

@@ -1,5 +1,4 @@
 /** The door of the store: what brokers keep in DynamoDB, behind the ports of admission and fan-out. */
-export { brokerAccess } from './access.js';
 export { DynamoAccounts } from './accounts.js';
 export { ControlLog } from './control-log.js';
 export { Lease, leaseDynamoOptions } from './lease.js';
