@@ -116,6 +116,23 @@ function retainedInTrouble(behind: DynamoServer): void {
       expect(await read(other().store, '#')).toEqual({ a: 'during 2', b: 'during' });
     });
 
+    it('are read as they will be, however long their writes take', async () => {
+      const { store, put, save } = open();
+      for (const topic of ['a', 'gone', 'b']) await save(topic, 'old');
+      proxy.choose = (action) => (action === 'PutItem' ? { kind: 'lateWrite', delayMs: 200 } : undefined);
+      const receipts = [put('a', 'new'), put('gone', '')];
+      for (const expected of [
+        { a: 'new', b: 'old' },
+        { a: 'newer', b: 'old' },
+      ]) {
+        expect(await read(store, '#')).toEqual(expected);
+        expect(receipts.map(({ reasonCode }) => reasonCode)).toContain(undefined);
+        receipts.push(put('a', 'newer'));
+      }
+      await Promise.all(receipts.map(settled));
+      expect(await read(store, '#')).toEqual({ a: 'newer', b: 'old' });
+    });
+
     /** The next put is not carried out before the test says so; the store has long given it up for lost. */
     function holdUpNextPut(): () => Promise<unknown> {
       const real = dynamo.put.bind(dynamo);
