@@ -175,8 +175,8 @@ function commitLogContract({ name, start }: Subject): void {
       const page = await log.read(one!.partition, keyAt(1), keyAt(3));
       expect(page.items.map(({ key }) => key)).toEqual([keyAt(2), keyAt(3)]);
       expect(page.more).toBe(false);
-      expect(await log.read(one!.partition, keyAt(4), keyAt(9))).toEqual({ items: [], more: false });
-      expect(await log.read('acme#nobody', keyAt(0), keyAt(9))).toEqual({ items: [], more: false });
+      expect(await log.read(one!.partition, keyAt(4), keyAt(9))).toMatchObject({ items: [], more: false });
+      expect(await log.read('acme#nobody', keyAt(0), keyAt(9))).toMatchObject({ items: [], more: false });
     });
   });
 }
