@@ -46,7 +46,7 @@ export function createApp(deps: ApiDeps): Api {
   credentialRoutes(app, deps);
   quotaRoutes(app, deps);
   sessionRoutes(app, deps);
-  docsRoutes(app);
+  docsRoutes(app, deps);
   app.notFound(() => problemResponse(new Problem('path-not-found')));
   app.onError((error, c) => problemResponse(toProblem(error, deps.log, `${c.req.method} ${c.req.path}`)));
   return app;

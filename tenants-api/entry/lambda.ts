@@ -1,11 +1,12 @@
 /** The API in a Lambda behind an HTTP API (payload 2.0). The only file here that reads the environment. */
-import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import { fileURLToPath } from 'node:url';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import type { Context as HonoContext } from 'hono';
-import { handle } from 'hono/aws-lambda';
 import { Dynamo, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
-import { type Log, systemClock } from '../../services/kernel/kernel.js';
+import { type Clock, type Log, systemClock } from '../../services/kernel/kernel.js';
 import { createApp } from '../app.js';
 import type { Endpoints, Health } from '../deps.js';
+import { requestOf, resultOf } from './payload.js';
 
 function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0] {
   const endpoint = env['SHOAL_DYNAMODB_ENDPOINT'];
@@ -17,15 +18,28 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0
   const perMinute = env['SHOAL_SIGN_UPS_PER_MINUTE'];
   return {
     dynamo,
-    clock: systemClock,
+    clock: waitingClock,
     endpoints: endpointsOf(needed(env, 'SHOAL_ENDPOINTS')),
     operatorKey: needed(env, 'SHOAL_OPERATOR_KEY'),
     ...(perMinute !== undefined && { signUp: { perMinute: countOf('SHOAL_SIGN_UPS_PER_MINUTE', perMinute) } }),
     health: () => health(dynamo),
     log: jsonLog,
     sourceAddress,
+    docsFolder: fileURLToPath(new URL('./docs', import.meta.url)),
   };
 }
+
+/**
+ * Its timers keep the process alive: between calls of the database nothing else does, and a Lambda whose event loop is
+ * empty ends without an answer.
+ */
+const waitingClock: Clock = {
+  ...systemClock,
+  after(delayMs, run) {
+    const timer = setTimeout(run, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
 
 function endpointsOf(text: string): Endpoints {
   try {
@@ -40,11 +54,12 @@ function countOf(name: string, text: string): number {
   throw new Error(`environment variable ${name} is ${text}, not a number`);
 }
 
-/** What the gateway saw; headers such as X-Forwarded-For are the client's to write. */
-function sourceAddress(c: HonoContext): string {
-  const { event } = c.env as { event: Partial<APIGatewayProxyEventV2> };
-  return event.requestContext?.http.sourceIp ?? 'unknown';
+interface Invocation {
+  /** What the gateway saw; headers such as X-Forwarded-For are the client's to write. */
+  readonly sourceIp: string;
 }
+
+const sourceAddress = (c: HonoContext): string => (c.env as Invocation).sourceIp;
 
 async function health(dynamo: Dynamo): Promise<Health> {
   try {
@@ -69,5 +84,9 @@ function needed(env: NodeJS.ProcessEnv, name: string): string {
   return value;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-deprecated -- the package that is to replace it is not published yet
-export const handler = handle(createApp(fromEnvironment(process.env)));
+const app = createApp(fromEnvironment(process.env));
+
+export async function handler(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
+  const invocation: Invocation = { sourceIp: event.requestContext.http.sourceIp };
+  return await resultOf(await app.fetch(requestOf(event), invocation));
+}

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import type { Api } from '../deps.js';
+import type { Api, ApiDeps } from '../deps.js';
 import { Problem } from '../problems.js';
 
 const page = `<!doctype html>
@@ -44,7 +44,7 @@ const assets: ReadonlyMap<string, string> = new Map([
 
 const cachedFor = { 'cache-control': 'public, max-age=3600' };
 
-export function docsRoutes(app: Api): void {
+export function docsRoutes(app: Api, { docsFolder }: ApiDeps): void {
   app.openAPIRegistry.registerComponent('securitySchemes', 'apiKey', {
     type: 'http',
     scheme: 'bearer',
@@ -73,13 +73,15 @@ export function docsRoutes(app: Api): void {
     const asset = c.req.param('asset');
     const contentType = assets.get(asset);
     if (contentType === undefined) throw new Problem('path-not-found');
-    if (!read.has(asset)) read.set(asset, readAsset(asset));
+    if (!read.has(asset)) read.set(asset, readAsset(docsFolder ?? packageFolder(), asset));
     return c.body(await read.get(asset)!, 200, { 'content-type': contentType, ...cachedFor });
   });
 }
 
-async function readAsset(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const require = createRequire(import.meta.url);
-  const folder = dirname(require.resolve('swagger-ui-dist/package.json'));
+function packageFolder(): string {
+  return dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+}
+
+async function readAsset(folder: string, name: string): Promise<Uint8Array<ArrayBuffer>> {
   return Uint8Array.from(await readFile(join(folder, name)));
 }

@@ -1,6 +1,6 @@
 /** Sessions: who is connected, and a way to disconnect one. Brokers write the records, the API reads them. */
 import { createRoute, z } from '@hono/zod-openapi';
-import type { ClientId } from '../../services/kernel/kernel.js';
+import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
 import { clientIdBytesMax } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import { viewSession } from '../domain/sessions.js';
@@ -40,6 +40,11 @@ const sessionView = z
 
 const sessionPath = tenantPath.extend({ clientId: z.string().openapi({ param: { name: 'clientId', in: 'path' } }) });
 
+const clientIdQuery = z.strictObject({ clientId: z.string().min(1) });
+
+const endingDescription =
+  'Within two seconds. Its subscriptions and the messages that wait for it are removed with it. The client may connect again, to a new session: delete its credential to keep it out.';
+
 const tags = ['Sessions'];
 const path = '/v1/tenants/{id}/sessions';
 
@@ -75,13 +80,44 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     return c.json(page, 200);
   });
 
-  const disconnect = createRoute({
+  const end = async (tenant: TenantId, id: string): Promise<void> => {
+    const clientId = id as ClientId;
+    const isId = clientId !== '' && Buffer.byteLength(clientId) <= clientIdBytesMax;
+    const session = isId ? await findSession(dynamo, tenant, clientId) : undefined;
+    if (session === undefined) throw new Problem('session-not-found');
+    // What cannot be read can be removed nevertheless.
+    const known = session === 'unreadable' ? undefined : session;
+    if (known && viewSession(known, await findLease(dynamo, known.owner), clock.nowMs()) === undefined)
+      throw new Problem('session-not-found');
+    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId, ...(known && { born: known.born }) });
+  };
+
+  const byId = createRoute({
     method: 'delete',
-    path: `${path}/{clientId}`,
+    path,
     operationId: 'endSession',
     summary: 'Disconnect a client and end its session',
-    description:
-      'Within two seconds. Its subscriptions and the messages that wait for it are removed with it. The client may connect again, to a new session: delete its credential to keep it out.',
+    description: `${endingDescription} This form takes any client id.`,
+    tags,
+    security: bearer,
+    middleware: [guard(deps, { allow: 'both' })],
+    request: { params: tenantPath, query: clientIdQuery },
+    responses: {
+      202: { description: 'The brokers are told' },
+      ...problemResponses('session-not-found', 'invalid-request', ...guardProblems),
+    },
+  });
+  app.openapi(byId, async (c) => {
+    await end(c.get('tenant').id, c.req.valid('query').clientId);
+    return c.body(null, 202);
+  });
+
+  const byPath = createRoute({
+    method: 'delete',
+    path: `${path}/{clientId}`,
+    operationId: 'endSessionByPath',
+    summary: 'Disconnect a client and end its session, named in the path',
+    description: `${endingDescription} Not for client ids with \`?\`, or with \`.\` or \`..\` between slashes: gateways change such paths.`,
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
@@ -91,17 +127,13 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
       ...problemResponses('session-not-found', ...guardProblems),
     },
   });
-  app.openapi(disconnect, async (c) => {
-    const tenant = c.get('tenant').id;
-    const clientId = c.req.valid('param').clientId as ClientId;
-    const isId = clientId !== '' && Buffer.byteLength(clientId) <= clientIdBytesMax;
-    const session = isId ? await findSession(dynamo, tenant, clientId) : undefined;
-    if (session === undefined) throw new Problem('session-not-found');
-    // What cannot be read can be removed nevertheless.
-    const known = session === 'unreadable' ? undefined : session;
-    if (known && viewSession(known, await findLease(dynamo, known.owner), clock.nowMs()) === undefined)
-      throw new Problem('session-not-found');
-    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId, ...(known && { born: known.born }) });
+  app.openapi(byPath, async (c) => {
+    await end(c.get('tenant').id, c.req.valid('param').clientId);
+    return c.body(null, 202);
+  });
+  // API Gateway decodes the path, so that a slash of a client id arrives as it is; and so it may with any server.
+  app.delete(`${byPath.getRoutingPath()}{.+}`, guard(deps, { allow: 'both' }), async (c) => {
+    await end(c.get('tenant').id, c.req.param('clientId') ?? '');
     return c.body(null, 202);
   });
 }
