@@ -160,11 +160,20 @@ export class GroupCommit implements CommitLog {
   async #call(all: readonly TableWrite[], parts: Parts): Promise<void> {
     this.#callsInFlight++;
     let left = all;
-    for (let tries = 0; left.length > 0; tries++) {
+    let size = all.length;
+    for (let tries = 0; left.length > 0;) {
       if (tries > 0) await this.#pause(tries);
       if (this.#closed) return;
-      if (!this.#options.isHeld()) continue;
-      left = await this.#attempt(left, parts);
+      if (!this.#options.isHeld()) {
+        tries++;
+        continue;
+      }
+      const undone = await this.#attempt(left.slice(0, size), parts);
+      const isNothingDone = undone.length === Math.min(size, left.length);
+      left = [...undone, ...left.slice(size)];
+      tries = undone.length === 0 ? 0 : tries + 1;
+      // Too much to arrive in time would be too much for ever: the next attempt is half as large.
+      size = isNothingDone ? Math.max(1, size >> 1) : Math.min(all.length, size * 2);
     }
     this.#callsInFlight--;
     this.#send();

@@ -1,7 +1,7 @@
 /** What the group commit in DynamoDB adds to the contract of a commit log: few calls, and all of it made in any trouble. */
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Write } from '../../../services/broker/inbox/inbox.js';
-import type { Dynamo } from '../../../services/dynamo/dynamo.js';
+import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
 import { type Clock, type Log, Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
 import type { FaultProxy } from '../../support/fault-proxy.js';
 import { type Fault, type FaultKind, faultOn, noFaults, randomFaults } from '../../support/faults.js';
@@ -126,6 +126,18 @@ function groupCommitInTrouble(behind: DynamoServer): void {
       expect(await payloads(log, source.partition)).toEqual(['x']);
       expect(source.refused).toEqual([]);
       expect(told).toHaveLength(1);
+    });
+
+    it('makes smaller calls when one is too much to be made in time', async () => {
+      const { sources, request, done } = open();
+      const real = dynamo.batchWriteOnce.bind(dynamo);
+      vi.spyOn(dynamo, 'batchWriteOnce').mockImplementation(async (writes, options) => {
+        if (writes.length > 3) throw new DynamoUnavailable('timed out');
+        return await real(writes, options);
+      });
+      const many = sources(60);
+      request(...many);
+      await done(...many);
     });
 
     it('waits longer from attempt to attempt, by chance, and a second at most', async () => {
