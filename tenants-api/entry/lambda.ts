@@ -6,9 +6,10 @@ import { Dynamo, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
 import { type Clock, type Log, systemClock } from '../../services/kernel/kernel.js';
 import { createApp } from '../app.js';
 import type { Endpoints, Health } from '../deps.js';
+import { operatorKeyOf } from './operator-key.js';
 import { requestOf, resultOf } from './payload.js';
 
-function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0] {
+async function fromEnvironment(env: NodeJS.ProcessEnv): Promise<Parameters<typeof createApp>[0]> {
   const endpoint = env['SHOAL_DYNAMODB_ENDPOINT'];
   const dynamo = new Dynamo({
     region: needed(env, 'AWS_REGION'),
@@ -20,7 +21,7 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Parameters<typeof createApp>[0
     dynamo,
     clock: waitingClock,
     endpoints: endpointsOf(needed(env, 'SHOAL_ENDPOINTS')),
-    operatorKey: needed(env, 'SHOAL_OPERATOR_KEY'),
+    operatorKey: await operatorKeyOf(env),
     ...(perMinute !== undefined && { signUp: { perMinute: countOf('SHOAL_SIGN_UPS_PER_MINUTE', perMinute) } }),
     health: () => health(dynamo),
     log: jsonLog,
@@ -84,7 +85,7 @@ function needed(env: NodeJS.ProcessEnv, name: string): string {
   return value;
 }
 
-const app = createApp(fromEnvironment(process.env));
+const app = createApp(await fromEnvironment(process.env));
 
 export async function handler(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   const invocation: Invocation = { sourceIp: event.requestContext.http.sourceIp };

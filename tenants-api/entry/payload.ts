@@ -1,6 +1,7 @@
 /**
  * An event of an HTTP API (payload format 2.0) as a request, and a response as the result that the gateway wants.
  * Shapes: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html.
+ * What may be missing may also be null, as captured events show.
  * Called by `lambda.ts`; it knows no route.
  */
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
@@ -8,11 +9,11 @@ import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from '
 export function requestOf(event: APIGatewayProxyEventV2): Request {
   const { requestContext, rawQueryString, body } = event;
   const { method } = requestContext.http;
-  const query = rawQueryString === '' ? '' : `?${rawQueryString}`;
+  const query = rawQueryString ? `?${rawQueryString}` : '';
   const headers = headersOf(event);
   const url = `https://${requestContext.domainName}${pathOf(event)}${query}`;
   // A request that Fetch knows has no body with these methods; HTTP servers ignore one, too.
-  if (body === undefined || method === 'GET' || method === 'HEAD') return new Request(url, { method, headers });
+  if (body == null || method === 'GET' || method === 'HEAD') return new Request(url, { method, headers });
   const bytes = Buffer.from(body, event.isBase64Encoded ? 'base64' : 'utf8');
   headers.set('content-length', String(bytes.length));
   return new Request(url, { method, headers, body: bytes });
@@ -41,8 +42,8 @@ function segmentOf(segment: string): string {
 
 function headersOf({ headers, cookies }: APIGatewayProxyEventV2): Headers {
   const all = new Headers();
-  for (const [name, value] of Object.entries(headers)) if (value !== undefined) all.set(name, bytesAsText(value));
-  if (cookies !== undefined) all.set('cookie', bytesAsText(cookies.join('; ')));
+  for (const [name, value] of Object.entries(headers)) if (value != null) all.set(name, bytesAsText(value));
+  if (cookies != null) all.set('cookie', bytesAsText(cookies.join('; ')));
   return all;
 }
 

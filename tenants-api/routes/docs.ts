@@ -79,7 +79,8 @@ export function docsRoutes(app: Api, { docsFolder }: ApiDeps): void {
 }
 
 function packageFolder(): string {
-  return dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  const require = createRequire(import.meta.url);
+  return dirname(require.resolve('swagger-ui-dist/package.json'));
 }
 
 async function readAsset(folder: string, name: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -101,7 +101,9 @@ export const outside: readonly string[] = ['test', 'bench'];
 
 /** npm packages that belong to some rooms alone; what is not listed here may be used by any room. */
 export const packageRooms: Readonly<Record<string, readonly string[]>> = {
-  '@aws-sdk/': ['dynamo'],
+  '@aws-sdk/client-dynamodb': ['dynamo'],
+  '@aws-sdk/util-dynamodb': ['dynamo'],
+  '@aws-sdk/client-secrets-manager': ['tenants-api'],
   '@smithy/': ['dynamo'],
   ws: ['transport'],
   hono: ['tenants-api'],
