@@ -1,8 +1,14 @@
 /** The CDK app: `npx cdk synth -c stage=prod`. */
 import { App } from 'aws-cdk-lib';
-import { DataStack } from './stacks/data.js';
-import { stageOf } from './stages.js';
+import { SettingError } from './setting-error.js';
+import { readStage } from './settings.js';
+import { addShoal } from './shoal.js';
 
-const app = new App();
-const stage = stageOf(app.node.tryGetContext('stage') ?? 'dev');
-new DataStack(app, `shoal-${stage.name}-data`, { stage, description: `Shoal (${stage.name}): tables` });
+try {
+  const app = new App();
+  addShoal(app, readStage(app.node.getAllContext() as Record<string, unknown>));
+} catch (error) {
+  if (!(error instanceof SettingError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,21 +1,137 @@
-/** The settings of each stage, typed: `cdk deploy -c stage=prod`. What is not here is the same everywhere. */
+/**
+ * What may differ between installations of Shoal, typed, with the values of each stage. `npx cdk deploy -c stage=prod`
+ * takes a column of the table below; `-c <setting>=<value>` or a stage file change some of it (`settings.ts`, which also
+ * says which values fit together). What is not here is the same everywhere.
+ */
+
+/** Who ends TLS on port 8883: the load balancer, or the broker behind a listener that passes bytes through. */
+export type MqttTls = 'nlb' | 'broker';
+/** How tasks without a public address reach AWS: through interface endpoints, or through NAT gateways to the internet. */
+export type Egress = 'endpoints' | 'nat';
+/** Whose key encrypts tables and secrets at rest; they are encrypted in any case. */
+export type Encryption = 'aws-owned' | 'customer-managed';
 
 export interface Stage {
+  /** Part of every stack's name: lower case letters, digits and `-`. */
   readonly name: string;
   /** Before the name of every table, so that stages can share an account. */
   readonly tablePrefix: string;
-  /** Data survives a deleted stack, and tables refuse to be deleted. */
+  /** Data survives a deleted stack, and tables, stacks and load balancer refuse to be deleted. */
   readonly keepsData: boolean;
+  /** Undefined: those of the credentials that deploy. */
+  readonly account: string | undefined;
+  readonly region: string | undefined;
+
+  /** Two or three. */
+  readonly availabilityZones: number;
+  readonly egress: Egress;
+  /** NAT gateways, if there are any: one is cheap, one for each zone survives the loss of a zone. */
+  readonly natGateways: number;
+  /** From where clients may connect. */
+  readonly clientCidrs: readonly string[];
+
+  /** The name that devices connect to; undefined: the load balancer's own. */
+  readonly domainName: string | undefined;
+  /** The name of the tenant API; undefined: the gateway's own. */
+  readonly apiDomainName: string | undefined;
+  /** The Route 53 zone of these names: records and certificates are made in it. Undefined: you make them. */
+  readonly hostedZoneId: string | undefined;
+  readonly hostedZoneName: string | undefined;
+  /** An ACM certificate for `domainName`; without it, and without a zone, the broker stack asks for one when it is deployed. */
+  readonly certificateArn: string | undefined;
+  /** The same for `apiDomainName`. */
+  readonly apiCertificateArn: string | undefined;
+
+  readonly mqttTls: MqttTls;
+  /** With `mqttTls: broker`: a secret whose JSON has `cert` and `key`, both PEM. */
+  readonly tlsSecretArn: string | undefined;
+  /** After how long a silent connection to 8883 is cut by the load balancer. 350 cannot be changed while it ends TLS. */
+  readonly mqttIdleSeconds: number;
+  /** Server Keep Alive: the longest keep alive an MQTT 5 client is granted. Below the idle time-outs, or idle clients are cut. */
+  readonly keepAliveSecondsMax: number;
+
+  /** `<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>`; undefined: built from the Dockerfile at deployment. */
+  readonly brokerImage: string | undefined;
+  /** Whether several brokers may serve at once. Until they form a cluster: no, and exactly one task runs. */
+  readonly clustered: boolean;
+  readonly brokersMin: number;
+  readonly brokersMax: number;
+  /** CPU units (1024 are one processor) and MiB of a task; Fargate takes certain pairs only. */
+  readonly brokerCpu: number;
+  readonly brokerMemoryMiB: number;
+  /** Connections that a task accepts. */
+  readonly connectionsMax: number;
+  /** A shell in a running task. Needs a root file system that can be written to, so never where data is kept. */
+  readonly executeCommand: boolean;
+  readonly containerInsights: boolean;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+
+  /** Requests that the tenant API takes: a second on average, and at once. */
+  readonly apiRatePerSecond: number;
+  readonly apiBurst: number;
+  readonly signUpsPerMinute: number;
+
+  readonly encryption: Encryption;
+  readonly logRetentionDays: number;
+  /** Who is told of alarms; undefined: subscribe to the topic yourself. */
+  readonly alarmEmail: string | undefined;
 }
+
+const everywhere = {
+  account: undefined,
+  region: undefined,
+  availabilityZones: 2,
+  natGateways: 1,
+  clientCidrs: ['0.0.0.0/0'],
+  domainName: undefined,
+  apiDomainName: undefined,
+  hostedZoneId: undefined,
+  hostedZoneName: undefined,
+  certificateArn: undefined,
+  apiCertificateArn: undefined,
+  mqttTls: 'nlb',
+  tlsSecretArn: undefined,
+  mqttIdleSeconds: 350,
+  keepAliveSecondsMax: 300,
+  brokerImage: undefined,
+  clustered: false,
+  brokersMin: 1,
+  brokersMax: 1,
+  executeCommand: false,
+  logLevel: 'info',
+  signUpsPerMinute: 60,
+  encryption: 'aws-owned',
+  alarmEmail: undefined,
+} as const satisfies Partial<Stage>;
 
 export const stages = {
-  dev: { name: 'dev', tablePrefix: 'shoal-dev-', keepsData: false },
-  prod: { name: 'prod', tablePrefix: 'shoal-', keepsData: true },
+  /** Small, cheap and gone without a trace when its stacks are deleted. */
+  dev: {
+    ...everywhere,
+    name: 'dev',
+    tablePrefix: 'shoal-dev-',
+    keepsData: false,
+    egress: 'nat', // one gateway costs as much as one and a half endpoints in two zones, and four are needed
+    brokerCpu: 256,
+    brokerMemoryMiB: 512,
+    connectionsMax: 5_000,
+    containerInsights: false,
+    apiRatePerSecond: 20,
+    apiBurst: 40,
+    logRetentionDays: 7,
+  },
+  prod: {
+    ...everywhere,
+    name: 'prod',
+    tablePrefix: 'shoal-',
+    keepsData: true,
+    egress: 'endpoints', // no way to the internet at all, and cheaper than a NAT gateway in each zone
+    brokerCpu: 1024, // one thread does the work; more only helps the garbage collector
+    brokerMemoryMiB: 2048,
+    connectionsMax: 50_000,
+    containerInsights: true,
+    apiRatePerSecond: 100,
+    apiBurst: 200,
+    logRetentionDays: 90,
+  },
 } as const satisfies Record<string, Stage>;
-
-/** Throws for a stage that is not in the table, naming those that are. */
-export function stageOf(name: unknown): Stage {
-  const stage = Object.values(stages).find((one) => one.name === name);
-  if (stage === undefined) throw new Error(`stage ${String(name)} is not one of ${Object.keys(stages).join(', ')}`);
-  return stage;
-}
