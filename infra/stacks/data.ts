@@ -5,32 +5,44 @@ import {
   AttributeType,
   Billing,
   type GlobalSecondaryIndexPropsV2,
+  type ITableV2,
   ProjectionType,
   TableEncryptionV2,
   TableV2,
 } from 'aws-cdk-lib/aws-dynamodb';
+import { Key } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import {
   type IndexDefinition,
   type KeyAttribute,
   type TableDefinition,
   tableDefinitions,
-  type TableName,
 } from '../../services/dynamo/dynamo.js';
+import type { Tables } from '../constructs/table-access.js';
 import type { Stage } from '../stages.js';
 
 export interface DataStackProps extends StackProps {
   readonly stage: Stage;
 }
 
-export class DataStack extends Stack {
-  readonly tables: Readonly<Record<TableName, TableV2>>;
+export class DataStack extends Stack implements Tables {
+  readonly tables: Tables['tables'];
+  readonly key: Key | undefined;
 
-  constructor(scope: Construct, id: string, props: DataStackProps) {
-    super(scope, id, { terminationProtection: props.stage.keepsData, ...props });
+  constructor(scope: Construct, id: string, { stage, ...props }: DataStackProps) {
+    super(scope, id, { terminationProtection: stage.keepsData, ...props });
+    this.key = stage.encryption === 'customer-managed' ? this.#key(stage) : undefined;
     this.tables = Object.fromEntries(
-      tableDefinitions.map((definition) => [definition.name, this.#table(definition, props.stage)]),
-    ) as Record<TableName, TableV2>;
+      tableDefinitions.map((definition) => [definition.name, this.#table(definition, stage) as ITableV2]),
+    ) as Tables['tables'];
+  }
+
+  #key(stage: Stage): Key {
+    return new Key(this, 'key', {
+      description: `Shoal (${stage.name}): what is stored`,
+      enableKeyRotation: true,
+      removalPolicy: removalPolicy(stage),
+    });
   }
 
   #table(definition: TableDefinition, stage: Stage): TableV2 {
@@ -41,13 +53,15 @@ export class DataStack extends Stack {
       globalSecondaryIndexes: definition.indexes.map(toIndex),
       timeToLiveAttribute: definition.ttlAttribute,
       billing: Billing.onDemand(),
-      encryption: TableEncryptionV2.dynamoOwnedKey(),
+      encryption: this.key ? TableEncryptionV2.customerManagedKey(this.key) : TableEncryptionV2.dynamoOwnedKey(),
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       deletionProtection: stage.keepsData,
-      removalPolicy: stage.keepsData ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
+      removalPolicy: removalPolicy(stage),
     });
   }
 }
+
+const removalPolicy = (stage: Stage): RemovalPolicy => (stage.keepsData ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY);
 
 function toAttribute({ name, type }: KeyAttribute): Attribute {
   const types = { S: AttributeType.STRING, N: AttributeType.NUMBER, B: AttributeType.BINARY };

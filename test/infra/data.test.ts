@@ -1,23 +1,17 @@
-import { App } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
-import { DataStack } from '../../infra/stacks/data.js';
-import { type Stage, stageOf, stages } from '../../infra/stages.js';
 import { tableDefinitions } from '../../services/dynamo/dynamo.js';
+import { only, resources, stageNames, synthesise } from './synthesis.js';
 
 const globalTable = 'AWS::DynamoDB::GlobalTable';
 
-function synthesise(stage: Stage): { template: Template; stack: DataStack } {
-  const stack = new DataStack(new App(), 'data', { stage });
-  return { template: Template.fromStack(stack), stack };
-}
-
-describe.each(Object.values(stages))('the tables of $name', (stage) => {
-  const { template, stack } = synthesise(stage);
+describe.each(stageNames)('the tables of %s', (name) => {
+  const { templates, stage, stacks } = synthesise({ stage: name });
+  const template = templates.data;
 
   it('are those of the definitions and no more', () => {
     template.resourceCountIs(globalTable, tableDefinitions.length);
-    expect(Object.keys(stack.tables)).toEqual(tableDefinitions.map(({ name }) => name));
+    expect(Object.keys(stacks.data.tables)).toEqual(tableDefinitions.map(({ name }) => name));
   });
 
   it.each(tableDefinitions)('$name has its keys, TTL, on-demand capacity and recovery', (definition) => {
@@ -59,16 +53,46 @@ describe.each(Object.values(stages))('the tables of $name', (stage) => {
       ],
     });
   });
+
+  it('are encrypted, by the key of DynamoDB unless the stage says otherwise', () => {
+    for (const { Properties } of resources(template, globalTable))
+      expect(Properties['SSESpecification']).toEqual({ SSEEnabled: false }); // false: the key of DynamoDB
+  });
 });
 
 describe('stages', () => {
-  it('keep the data of production, whose stack refuses to be deleted', () => {
-    expect(synthesise(stages.prod).stack.terminationProtection).toBe(true);
-    expect(synthesise(stages.dev).stack.terminationProtection).toBe(false);
+  it.each(['broker', 'data', 'tenantsApi'] as const)(
+    'keep the %s of production, which refuses to be deleted',
+    (stack) => {
+      expect(synthesise({ stage: 'prod' }).stacks[stack].terminationProtection).toBe(true);
+      expect(synthesise({ stage: 'dev' }).stacks[stack].terminationProtection).toBe(false);
+    },
+  );
+});
+
+describe('a key of the customer', () => {
+  const { templates } = synthesise({ stage: 'prod', encryption: 'customer-managed', region: 'eu-central-1' });
+
+  it('encrypts every table, is rotated and is kept as long as they are', () => {
+    const key = only(templates.data, 'AWS::KMS::Key');
+    expect(key).toMatchObject({ Properties: { EnableKeyRotation: true }, DeletionPolicy: 'Retain' });
+    const tables = resources(templates.data, globalTable);
+    expect(tables).toHaveLength(tableDefinitions.length);
+    for (const { Properties } of tables) {
+      expect(Properties['SSESpecification']).toEqual({ SSEEnabled: true, SSEType: 'KMS' });
+      expect(JSON.stringify(Properties['Replicas'])).toContain('KMSMasterKeyId');
+    }
   });
 
-  it('are found by name, and a wrong name says which there are', () => {
-    expect(stageOf('prod')).toBe(stages.prod);
-    expect(() => stageOf('production')).toThrow('stage production is not one of dev, prod');
+  it('encrypts the key of the operators', () => {
+    templates.tenantsApi.hasResourceProperties('AWS::SecretsManager::Secret', { KmsKeyId: Match.anyValue() });
+  });
+
+  it.each([
+    ['broker', /definitionTaskRoleDefaultPolicy/],
+    ['tenantsApi', /roleDefaultPolicy/],
+  ] as const)('may be used by the %s', (stack, policy) => {
+    const found = Object.entries(templates[stack].findResources('AWS::IAM::Policy')).filter(([id]) => policy.test(id));
+    expect(JSON.stringify(found)).toContain('kms:Decrypt');
   });
 });

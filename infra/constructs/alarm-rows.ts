@@ -1,0 +1,140 @@
+/**
+ * The alarms as data: one row each, and one section in docs/runbook.md under the same name, which says what to do. A row
+ * is there because somebody should act; what is only good to know is on the dashboard.
+ */
+import { Duration } from 'aws-cdk-lib';
+import { ComparisonOperator, type IMetric, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import type { BrokerStack } from '../stacks/broker.js';
+import type { TenantsApiStack } from '../stacks/tenants-api.js';
+import type { Stage } from '../stages.js';
+import { type BrokerMetric, brokerMetric, type Statistic } from './broker-metrics.js';
+
+export interface AlarmRow {
+  /** The heading in the runbook. */
+  readonly name: string;
+  readonly meaning: string;
+  readonly metric: IMetric;
+  readonly comparison: ComparisonOperator;
+  readonly threshold: number;
+  /** How many periods of the metric in a row. */
+  readonly periods: number;
+  readonly missing: TreatMissingData;
+}
+
+export interface Watched {
+  readonly stage: Stage;
+  readonly broker: BrokerStack;
+  readonly tenantsApi: TenantsApiStack;
+}
+
+const fiveMinutes = Duration.minutes(5);
+/** Longer than a deployment, in which nobody serves for four minutes at worst. */
+const withoutBrokerMinutes = 6;
+/** ACM renews its own certificates 60 days before their end; one that is still there at 30 has a problem. */
+const certificateDays = 30;
+
+export function alarmRows(watched: Watched): readonly AlarmRow[] {
+  return [...serviceRows(watched), ...brokerRows(watched.stage), ...storeRows(watched.stage), ...apiRows(watched)];
+}
+
+/** Seen from outside the process. */
+function serviceRows({ broker: { service, targetGroups, loadBalancer, certificate } }: Watched): AlarmRow[] {
+  const balancer = (name: string): Metric =>
+    loadBalancer.metrics.custom(name, { statistic: 'Sum', period: fiveMinutes });
+  const daysLeft = new Metric({
+    namespace: 'AWS/CertificateManager',
+    metricName: 'DaysToExpiry',
+    dimensionsMap: { CertificateArn: certificate.certificateArn },
+    statistic: 'Minimum',
+    period: Duration.days(1),
+  });
+  const healthy = targetGroups[0]!.metrics.healthyHostCount({ statistic: 'Maximum', period: Duration.minutes(1) });
+  return [
+    {
+      ...below('no-broker', 'No broker is healthy: devices cannot connect', healthy, 1, withoutBrokerMinutes),
+      missing: TreatMissingData.BREACHING,
+    },
+    above('cpu-high', 'Brokers use most of their CPU', service.metricCpuUtilization({ period: fiveMinutes }), 85, 3),
+    above(
+      'memory-high',
+      'A broker may run out of memory',
+      service.metricMemoryUtilization({ period: fiveMinutes }),
+      85,
+    ),
+    above(
+      'ports-exhausted',
+      'Too many connections to a task for its load balancer',
+      balancer('PortAllocationErrorCount'),
+      1,
+    ),
+    above('tls-failures', 'Many clients fail at TLS', balancer('ClientTLSNegotiationErrorCount'), 100, 2),
+    {
+      ...below('certificate-expires', `The certificate ends within ${certificateDays} days`, daysLeft, certificateDays),
+      missing: TreatMissingData.IGNORE, // told once a day
+    },
+  ];
+}
+
+/** What brokers tell of themselves. */
+function brokerRows(stage: Stage): AlarmRow[] {
+  const minute = (name: BrokerMetric, statistic: Statistic): Metric => brokerMetric(stage, name, statistic);
+  const sum = (name: BrokerMetric): Metric => brokerMetric(stage, name, 'Sum').with({ period: fiveMinutes });
+  return [
+    below('lease-not-held', 'No broker holds a lease: none serves', minute('LeaseHeld', 'Maximum'), 1, 5),
+    above(
+      'connections-near-limit',
+      'A broker is near its limit of connections',
+      minute('ConnectionsUsed', 'Maximum'),
+      80,
+      5,
+    ),
+    above('sockets-refused', 'Brokers close new connections unseen', sum('SocketsRefused'), 100),
+    above(
+      'event-loop-slow',
+      'A broker is late in everything that it does',
+      minute('EventLoopDelay', 'Maximum'),
+      250,
+      5,
+    ),
+    above('connects-failed', 'Brokers or DynamoDB fail clients that connect', sum('ConnectsFailed'), 10, 2),
+    above('connections-failed', 'A fault of the broker has ended connections', sum('ConnectionsFailed'), 1),
+  ];
+}
+
+/** What DynamoDB makes brokers wait for. */
+function storeRows(stage: Stage): AlarmRow[] {
+  const sum = (name: BrokerMetric): Metric => brokerMetric(stage, name, 'Sum').with({ period: fiveMinutes });
+  const waiting = brokerMetric(stage, 'CommitsWaiting', 'Maximum');
+  return [
+    above('commits-failing', 'Messages are stored only at a further attempt', sum('CommitFailures'), 10, 2),
+    above('commits-waiting', 'Many sessions wait for their messages to be stored', waiting, 1000, 5),
+    above('dynamodb-throttled', 'DynamoDB throttles brokers', sum('DynamoThrottles'), 10, 2),
+    above('dynamodb-errors', 'Calls of DynamoDB fail', sum('DynamoErrors'), 10, 2),
+    above('records-unreadable', 'Stored sessions cannot be read', sum('RecordsUnreadable'), 1),
+  ];
+}
+
+function apiRows({ tenantsApi: { api, function: handler } }: Watched): AlarmRow[] {
+  const slowest = api.metricIntegrationLatency({ statistic: 'p99', period: fiveMinutes });
+  return [
+    above('api-errors', 'The tenant API fails', api.metricServerError({ statistic: 'Sum', period: fiveMinutes }), 5),
+    above('api-slow', 'The tenant API takes more than 3 s', slowest, 3000, 3),
+    above(
+      'api-throttled',
+      'The account has no room for the Lambda',
+      handler.metricThrottles({ period: fiveMinutes }),
+      1,
+    ),
+  ];
+}
+
+/** At or above. */
+function above(name: string, meaning: string, metric: IMetric, threshold: number, periods = 1): AlarmRow {
+  const comparison = ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD;
+  return { name, meaning, metric, comparison, threshold, periods, missing: TreatMissingData.NOT_BREACHING };
+}
+
+function below(name: string, meaning: string, metric: IMetric, threshold: number, periods = 1): AlarmRow {
+  const comparison = ComparisonOperator.LESS_THAN_THRESHOLD;
+  return { name, meaning, metric, comparison, threshold, periods, missing: TreatMissingData.NOT_BREACHING };
+}

@@ -1,0 +1,9 @@
+/** Ports of a broker's container, and those that clients see at the load balancer. */
+export const brokerPorts = { mqtt: 1883, mqtts: 8883, ws: 8080, health: 9090 } as const;
+export const clientPorts = { mqtts: 8883, wss: 443 } as const;
+export const webSocketPath = '/mqtt';
+export const healthPath = '/healthz';
+
+/** From SIGTERM: how long a broker may take to send its clients away, and when it is killed. Fargate waits no longer. */
+export const drainSeconds = 100;
+export const stopTimeoutSeconds = 120;

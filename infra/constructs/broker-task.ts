@@ -1,0 +1,120 @@
+/** One broker as a task: its image, size, settings, limits and rights. */
+import { Duration, Stack } from 'aws-cdk-lib';
+import type { IVpc } from 'aws-cdk-lib/aws-ec2';
+import {
+  AwsLogDriverMode,
+  Capability,
+  type ContainerDefinition,
+  CpuArchitecture,
+  FargateTaskDefinition,
+  LinuxParameters,
+  LogDriver,
+  OperatingSystemFamily,
+  Secret as TaskSecret,
+  UlimitName,
+} from 'aws-cdk-lib/aws-ecs';
+import type { LogGroup } from 'aws-cdk-lib/aws-logs';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { Construct } from 'constructs';
+import { brokerAccess } from '../../services/dynamo/dynamo.js';
+import type { Stage } from '../stages.js';
+import { acknowledge } from './acknowledge.js';
+import { brokerImage } from './broker-image.js';
+import { brokerPorts, drainSeconds, stopTimeoutSeconds } from './broker-ports.js';
+import { grantAccess, type Tables, tablesKeyReasons } from './table-access.js';
+
+/** A socket is a descriptor; the default of 65 535 would be too near to 50 000 connections. */
+const openFilesMax = 1_048_576;
+/** The rest is for buffers outside V8's heap, of which each connection has some. */
+const heapShare = 0.6;
+
+export interface BrokerTaskProps {
+  readonly stage: Stage;
+  readonly vpc: IVpc;
+  readonly data: Tables;
+  readonly logGroup: LogGroup;
+}
+
+export class BrokerTask extends Construct {
+  readonly definition: FargateTaskDefinition;
+  readonly container: ContainerDefinition;
+
+  constructor(scope: Construct, id: string, { stage, vpc, data, logGroup }: BrokerTaskProps) {
+    super(scope, id);
+    this.definition = new FargateTaskDefinition(this, 'definition', {
+      cpu: stage.brokerCpu,
+      memoryLimitMiB: stage.brokerMemoryMiB,
+      runtimePlatform: {
+        cpuArchitecture: CpuArchitecture.ARM64,
+        operatingSystemFamily: OperatingSystemFamily.LINUX,
+      },
+    });
+    this.container = this.definition.addContainer('broker', {
+      image: brokerImage(this, stage),
+      environment: brokerEnvironment(this, stage, vpc),
+      secrets: this.#certificate(stage),
+      logging: LogDriver.awsLogs({
+        logGroup,
+        streamPrefix: 'broker',
+        // A broker never waits for its log: what does not fit into the buffer is lost before a client is.
+        mode: AwsLogDriverMode.NON_BLOCKING,
+      }),
+      portMappings: portsOf(stage).map((containerPort) => ({ containerPort })),
+      readonlyRootFilesystem: !stage.executeCommand, // the shell's agent writes to it
+      linuxParameters: this.#noCapabilities(),
+      privileged: false,
+      stopTimeout: Duration.seconds(stopTimeoutSeconds),
+      ulimits: [{ name: UlimitName.NOFILE, softLimit: openFilesMax, hardLimit: openFilesMax }],
+    });
+    grantAccess(this.definition.taskRole, data, brokerAccess, { describes: true });
+    acknowledge(this.definition, {
+      'AwsSolutions-ECS2':
+        'Ports, limits and names are not secret; the certificate of the broker is in Secrets Manager',
+      'AwsSolutions-IAM5[Resource::*]': 'ecr:GetAuthorizationToken has no resource; a shell in dev has none either',
+      ...(data.key && tablesKeyReasons),
+    });
+  }
+
+  #noCapabilities(): LinuxParameters {
+    const parameters = new LinuxParameters(this, 'linux');
+    parameters.dropCapabilities(Capability.ALL); // all its ports are above 1024
+    return parameters;
+  }
+
+  #certificate(stage: Stage): Record<string, TaskSecret> {
+    if (stage.tlsSecretArn === undefined) return {};
+    const secret = Secret.fromSecretCompleteArn(this, 'certificate', stage.tlsSecretArn);
+    return {
+      SHOAL_TLS_CERT: TaskSecret.fromSecretsManager(secret, 'cert'),
+      SHOAL_TLS_KEY: TaskSecret.fromSecretsManager(secret, 'key'),
+    };
+  }
+}
+
+/** What `services/broker/config.ts` reads. */
+function brokerEnvironment(scope: Construct, stage: Stage, vpc: IVpc): Record<string, string> {
+  const { mqtt, mqtts, ws, health } = brokerPorts;
+  return {
+    AWS_REGION: Stack.of(scope).region,
+    NODE_ENV: 'production',
+    NODE_OPTIONS: `--max-old-space-size=${Math.floor(stage.brokerMemoryMiB * heapShare)}`,
+    SHOAL_STAGE: stage.name,
+    SHOAL_TABLE_PREFIX: stage.tablePrefix,
+    SHOAL_HOST: '0.0.0.0',
+    ...(stage.mqttTls === 'nlb' ? { SHOAL_MQTT_PORT: String(mqtt) } : { SHOAL_MQTTS_PORT: String(mqtts) }),
+    SHOAL_WS_PORT: String(ws),
+    SHOAL_HEALTH_PORT: String(health),
+    // The load balancer is in the public subnets, and nobody else gets through the security group.
+    SHOAL_TRUST_PROXY: vpc.publicSubnets.map(({ ipv4CidrBlock }) => ipv4CidrBlock).join(','),
+    SHOAL_KEEP_ALIVE_SECONDS_MAX: String(stage.keepAliveSecondsMax),
+    SHOAL_CONNECTIONS_MAX: String(stage.connectionsMax),
+    SHOAL_DRAIN_SECONDS: String(drainSeconds),
+    SHOAL_METRICS_EMF: '1',
+    SHOAL_LOG_LEVEL: stage.logLevel,
+  };
+}
+
+/** Those of the listeners that the load balancer sends clients to, and the health port. */
+function portsOf(stage: Stage): readonly number[] {
+  return [stage.mqttTls === 'nlb' ? brokerPorts.mqtt : brokerPorts.mqtts, brokerPorts.ws, brokerPorts.health];
+}
