@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { checkRooms } from './rules.js';
 
 const root = process.cwd();
-const scanned = ['services', 'tenants-api', 'infra', 'test', 'bench'].filter((folder) => existsSync(folder));
+const scanned = ['services', 'tenants-api', 'infra', 'test', 'bench', 'smoke'].filter((folder) => existsSync(folder));
 const { files, violations } = await checkRooms(root, scanned);
 for (const violation of violations) console.error(violation);
 console.log(`rooms: ${files.length} files, ${violations.length} broken rules`);
