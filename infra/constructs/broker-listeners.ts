@@ -64,8 +64,8 @@ export class BrokerListeners extends Construct {
     });
     this.certificate = this.#certificate(stage, zone);
     const isPassing = stage.mqttTls === 'broker';
-    const mqtt = this.#target('mqtt', vpc, isPassing ? brokerPorts.mqtts : brokerPorts.mqtt, isPassing);
-    const ws = this.#target('ws', vpc, brokerPorts.ws, false);
+    const mqtt = this.#target('mqtt', vpc, isPassing ? brokerPorts.mqtts : brokerPorts.mqtt);
+    const ws = this.#target('ws', vpc, brokerPorts.ws);
     this.#targets = [mqtt, ws];
     this.loadBalancer.addListener('mqtts', {
       port: clientPorts.mqtts,
@@ -128,15 +128,15 @@ export class BrokerListeners extends Construct {
     return Certificate.fromCertificateArn(this, 'certificate', parameter.valueAsString);
   }
 
-  #target(what: string, vpc: IVpc, port: number, isPassing: boolean): Target {
+  #target(what: string, vpc: IVpc, port: number): Target {
     const group = new NetworkTargetGroup(this, `${what}-targets`, {
       vpc,
       port,
       protocol: Protocol.TCP,
       targetType: TargetType.IP,
-      // Whose connection it is comes in a header before the first byte, or, where TLS begins with that, as its source.
-      proxyProtocolV2: !isPassing,
-      preserveClientIp: isPassing,
+      // Whose connection it is comes in a header before the first byte, that of TLS included.
+      proxyProtocolV2: true,
+      preserveClientIp: false,
       deregistrationDelay: Duration.seconds(deregistrationSeconds),
       connectionTermination: false, // the broker sends its clients away itself, paced, once it is told to stop
       healthCheck: {

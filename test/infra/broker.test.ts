@@ -1,5 +1,6 @@
 import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
+import { readConfig } from '../../services/broker/config.js';
 import { only, type Resource, resources, stageNames, synthesise } from './synthesis.js';
 
 const taskDefinition = 'AWS::ECS::TaskDefinition';
@@ -25,6 +26,16 @@ function containerOf(task: Resource): Container {
 
 function environmentOf(task: Resource): Record<string, unknown> {
   return Object.fromEntries(containerOf(task).Environment.map(({ Name, Value }) => [Name, Value]));
+}
+
+/** As the process would find them: what only AWS knows is a word here. */
+function settingsOf(task: Resource): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environmentOf(task)).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value : 'eu-central-1',
+    ]),
+  );
 }
 
 function attributesOf({ Properties }: Resource, list: string): Record<string, string> {
@@ -115,6 +126,15 @@ describe.each(stageNames)('the brokers of %s', (name) => {
       .map(({ Properties }) => Properties['CidrBlock']);
     expect(subnets).toHaveLength(2);
     expect(environmentOf(task)['SHOAL_TRUST_PROXY']).toBe(subnets.join(','));
+  });
+
+  it('have settings that they take', () => {
+    const config = readConfig(settingsOf(task));
+    expect(config.ports).toEqual({ mqtt: 1883, mqtts: undefined, ws: 8080, wss: undefined });
+    expect(config).toMatchObject({ emfStage: name, keepAliveSecondsMax: 300, connectionsMax: stage.connectionsMax });
+    expect(config.dynamo.tablePrefix).toBe(stage.tablePrefix);
+    expect(config.health).toEqual({ host: '0.0.0.0', port: 9090 });
+    expect(config.drainMsMax + 15_000).toBeLessThan(120_000);
   });
 
   it('keep no secret in their settings', () => {
@@ -215,7 +235,7 @@ describe('TLS in the broker', () => {
   const { templates } = synthesise({ stage: 'prod', ...passing });
   const template = templates.broker;
 
-  it('gets the bytes of clients as they are, with their addresses', () => {
+  it('gets the bytes of clients as they are, behind a header with their addresses', () => {
     template.hasResourceProperties(listener, {
       Port: 8883,
       Protocol: 'TCP',
@@ -224,8 +244,8 @@ describe('TLS in the broker', () => {
     });
     const group = resources(template, targetGroup).find(({ Properties }) => Properties['Port'] === 8883)!;
     expect(attributesOf(group, 'TargetGroupAttributes')).toMatchObject({
-      'proxy_protocol_v2.enabled': 'false',
-      'preserve_client_ip.enabled': 'true',
+      'proxy_protocol_v2.enabled': 'true',
+      'preserve_client_ip.enabled': 'false',
     });
   });
 
@@ -241,8 +261,11 @@ describe('TLS in the broker', () => {
       { Name: 'SHOAL_TLS_CERT', ValueFrom: `${secret}:cert::` },
       { Name: 'SHOAL_TLS_KEY', ValueFrom: `${secret}:key::` },
     ]);
-    expect(environmentOf(task)).toMatchObject({ SHOAL_MQTTS_PORT: '8883' });
-    expect(environmentOf(task)).not.toHaveProperty('SHOAL_MQTT_PORT');
+    const certificate = { SHOAL_TLS_CERT: 'PEM of the certificate', SHOAL_TLS_KEY: 'PEM of the key' };
+    const config = readConfig({ ...settingsOf(task), ...certificate });
+    expect(config.ports).toEqual({ mqtt: undefined, mqtts: 8883, ws: 8080, wss: undefined });
+    expect(config.tls?.cert.toString()).toBe(certificate.SHOAL_TLS_CERT);
+    expect(config.tls?.key.toString()).toBe(certificate.SHOAL_TLS_KEY);
   });
 });
 
