@@ -46,9 +46,11 @@ export class Metrics {
     this.#family(name, 'counter', help).members.set(JSON.stringify(labels), { labels, read });
   }
 
-  *samples(): Iterable<MetricSample> {
+  /** All, or those of some families: the others are then not even read. */
+  *samples(families?: ReadonlySet<string>): Iterable<MetricSample> {
     for (const [name, { kind, help, members }] of this.#families)
-      for (const { labels, read } of members.values()) yield { name, kind, help, labels, value: read() };
+      for (const { labels, read } of families?.has(name) === false ? [] : members.values())
+        yield { name, kind, help, labels, value: read() };
   }
 
   #family(name: string, kind: Family['kind'], help: string): Family {

@@ -5,8 +5,15 @@ import type { Metrics, MetricSample } from '../../kernel/kernel.js';
 /** Undefined: serving. Otherwise why not. */
 export type Health = () => string | undefined;
 
+export interface HealthOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Called before it listens. */
+  readonly prepare?: (server: Server) => void;
+}
+
 export async function serveHealth(
-  options: { readonly host: string; readonly port: number },
+  options: HealthOptions,
   health: Health,
   metrics: Metrics,
 ): Promise<{ readonly port: number; close(): void }> {
@@ -20,6 +27,7 @@ export async function serveHealth(
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(prometheusText(metrics.samples()));
     else response.writeHead(404).end();
   });
+  options.prepare?.(server);
   await listen(server, options);
   const address = server.address();
   return {
@@ -31,10 +39,10 @@ export async function serveHealth(
   };
 }
 
-function listen(server: Server, options: { host: string; port: number }): Promise<void> {
+function listen(server: Server, { host, port }: HealthOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options, () => {
+    server.listen({ host, port }, () => {
       server.off('error', reject);
       resolve();
     });
