@@ -1,6 +1,9 @@
 /** Bytes to and from one peer; TCP, TLS and WebSocket look alike from here on. */
 export interface ByteStream {
+  /** Of the client: `ip:port`. */
   readonly remoteAddress: string;
+  /** The VPC endpoint that the client came through, as far as a load balancer has said so. */
+  readonly endpointId?: string | undefined;
   /** Bytes written that the network has not taken yet. */
   readonly unsentBytes: number;
   write(bytes: Buffer): void;

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { ByteSink, ByteStream } from './ports.js';
+import type { Origin } from './proxy-header.js';
 
 /**
  * A plain or TLS socket. Sends small packets at once: the outbox has already put together what belongs together.
@@ -9,9 +10,12 @@ import type { ByteSink, ByteStream } from './ports.js';
  */
 export class SocketStream implements ByteStream {
   readonly #socket: SinkSocket;
+  readonly #origin: Origin | undefined;
 
-  constructor(socket: Socket, sink: ByteSink) {
+  /** `origin`: who the client is, when a load balancer has said so. */
+  constructor(socket: Socket, sink: ByteSink, origin?: Origin) {
     this.#socket = socket as SinkSocket;
+    this.#origin = origin;
     this.#socket[sinkOf] = sink;
     socket.setNoDelay(true);
     socket.on('data', onData);
@@ -21,7 +25,11 @@ export class SocketStream implements ByteStream {
   }
 
   get remoteAddress(): string {
-    return `${this.#socket.remoteAddress ?? 'unknown'}:${this.#socket.remotePort ?? 0}`;
+    return this.#origin?.address ?? addressOf(this.#socket);
+  }
+
+  get endpointId(): string | undefined {
+    return this.#origin?.endpointId;
   }
 
   get unsentBytes(): number {
@@ -64,8 +72,10 @@ function onClose(this: SinkSocket): void {
   this[sinkOf].onClosed();
 }
 
-/** [MQTT-6.0.0-1] … [MQTT-6.0.0-3] Binary frames, packets cut as they may be. */
-export function webSocketStream(socket: WebSocket, remoteAddress: string, sink: ByteSink): ByteStream {
+const addressOf = (socket: Socket): string => `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+
+/** [MQTT-6.0.0-1] … [MQTT-6.0.0-3] Binary frames, packets cut as they may be. `below`: what carries the WebSocket. */
+export function webSocketStream(socket: WebSocket, below: Socket, sink: ByteSink, origin?: Origin): ByteStream {
   let wasFull = false;
   socket.on('message', (data: Buffer, isBinary: boolean) => {
     if (isBinary) sink.onBytes(data);
@@ -79,7 +89,8 @@ export function webSocketStream(socket: WebSocket, remoteAddress: string, sink: 
     sink.onDrain();
   };
   return {
-    remoteAddress,
+    remoteAddress: origin?.address ?? addressOf(below),
+    endpointId: origin?.endpointId,
     get unsentBytes() {
       return socket.bufferedAmount;
     },

@@ -1,0 +1,271 @@
+/**
+ * Connections that begin with a PROXY protocol header, through real sockets: servers of all four kinds get what follows
+ * the header as if there had been none, however the bytes are cut; whoever breaks the rules is closed and counted.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttpServer, get as httpGet, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer, get as httpsGet } from 'node:https';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect as tlsConnect, createServer as createTlsServer } from 'node:tls';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { silentLog } from '../../../services/kernel/kernel.js';
+import { headerTimeoutMs, Proxied, stripOptionalHeader } from '../../../services/broker/transport/proxied.js';
+import type { Origin } from '../../../services/broker/transport/proxy-header.js';
+import { trustedProxies } from '../../../services/broker/transport/trusted.js';
+import { DeadlineWheel, wheelTickMs } from '../../../services/broker/transport/wheel.js';
+import { ensureCertificates } from '../../../services/local/certificates.js';
+import { ManualClock } from '../../support/manual-clock.js';
+import { header, local, proxied, tlv } from '../../support/proxy-header.js';
+import { until } from '../../support/until.js';
+
+const kinds = ['tcp', 'tls', 'http', 'https'] as const;
+type Kind = (typeof kinds)[number];
+
+let folder: string;
+let tls: { cert: Buffer; key: Buffer };
+let ca: Buffer;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'shoal-proxied-'));
+  const files = await ensureCertificates(folder, [], Date.now());
+  tls = { cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) };
+  ca = readFileSync(files.caFile);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const closing: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+});
+
+const listen = async (server: Server): Promise<number> => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closing.push(() => server.close());
+  return (server.address() as AddressInfo).port;
+};
+
+/** Says what it was asked and who asked. */
+class Asked {
+  readonly clock = new ManualClock();
+  readonly wheel = new DeadlineWheel(() => this.clock.monotonicMs());
+  readonly refused: string[] = [];
+  readonly origins: (Origin | undefined)[] = [];
+  readonly sockets: Socket[] = [];
+  port = 0;
+  proxied!: Proxied;
+
+  constructor() {
+    closing.push(() => this.stop());
+  }
+
+  #origin(socket: Socket): string {
+    const origin = this.proxied.originOf(socket);
+    this.origins.push(origin);
+    return origin?.address ?? 'unknown';
+  }
+
+  async start(kind: Kind, trusted = '127.0.0.0/8'): Promise<this> {
+    const onSocket = (socket: Socket): void => {
+      const origin = this.#origin(socket);
+      let text = '';
+      socket
+        .on('error', () => {})
+        .on('data', (data) => {
+          text += String(data);
+          if (text.length >= 'ping'.length) socket.write(`${origin} said ${text}`);
+        });
+    };
+    const onRequest = ({ url, socket }: IncomingMessage, response: ServerResponse): void =>
+      void response.end(`${this.#origin(socket)} said ${url}`);
+    const make: Record<Kind, () => Server> = {
+      tcp: () => createServer(onSocket),
+      tls: () => createTlsServer(tls, onSocket).on('tlsClientError', () => {}),
+      http: () => createHttpServer(onRequest),
+      https: () => createHttpsServer(tls, onRequest),
+    };
+    const server = make[kind]();
+    const list = trustedProxies(trusted);
+    if ('notANetwork' in list) throw new Error(trusted);
+    const onRefused = (why: string): void => void this.refused.push(why);
+    this.proxied = new Proxied(server, {
+      trusted: list,
+      clock: this.clock,
+      log: silentLog,
+      wheel: this.wheel,
+      onRefused,
+    });
+    server.on('connection', (socket) => this.sockets.push(socket));
+    this.port = await listen(server);
+    return this;
+  }
+
+  stop(): void {
+    this.wheel.stop();
+    this.proxied.stop();
+    for (const socket of this.sockets) socket.destroy();
+  }
+}
+
+/** Stands before `asked` like a balancer: puts `before` ahead of what a client says, and sends that in pieces. */
+async function balancer(asked: Asked, before: Buffer, cut: number): Promise<number> {
+  return listen(
+    createServer({ noDelay: true }, (client) => {
+      const server = connect({ port: asked.port, host: '127.0.0.1', noDelay: true });
+      const count = asked.sockets.length;
+      client.on('error', () => {}).on('close', () => server.destroy());
+      server.on('error', () => {}).on('close', () => client.destroy());
+      client.once('data', (first) => {
+        client.pause();
+        const bytes = Buffer.concat([before, first]);
+        server.write(bytes.subarray(0, cut));
+        void until(() => (asked.sockets[count]?.bytesRead ?? 0) >= cut, `${cut} bytes to arrive`).then(() => {
+          server.write(bytes.subarray(cut));
+          client.pipe(server).pipe(client);
+        });
+      });
+    }),
+  );
+}
+
+/** The answer to `ping`, in the way of that kind. */
+function ask(kind: Kind, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = { port, host: '127.0.0.1', ca, servername: 'localhost' };
+    if (kind === 'tcp' || kind === 'tls') {
+      const socket = kind === 'tcp' ? connect(options) : tlsConnect(options);
+      socket.on('error', reject).on('close', () => reject(new Error('closed')));
+      socket.write('ping');
+      socket.once('data', (data) => {
+        resolve(String(data));
+        socket.destroy();
+      });
+    } else {
+      const get = kind === 'http' ? httpGet : httpsGet;
+      get({ ...options, path: '/ping', agent: false }, (response) => {
+        let text = '';
+        response.on('data', (data) => (text += String(data))).on('end', () => resolve(text));
+      }).on('error', reject);
+    }
+  });
+}
+
+const said = (kind: Kind, address: string): string => `${address} said ${kind.startsWith('http') ? '/ping' : 'ping'}`;
+
+describe.each(kinds)('%s', (kind) => {
+  const client = proxied('203.0.113.7', 50_123, tlv(0xea, '\x01vpce-1'));
+
+  test('gets what follows the header, cut at every byte', async () => {
+    const asked = await new Asked().start(kind);
+    for (let cut = 1; cut <= client.length + 3; cut++)
+      expect(await ask(kind, await balancer(asked, client, cut)), `cut at ${cut}`).toBe(
+        said(kind, '203.0.113.7:50123'),
+      );
+    expect(new Set(asked.origins.map((origin) => origin?.endpointId))).toEqual(new Set(['vpce-1']));
+    expect(asked.refused).toEqual([]);
+  });
+
+  test('knows several clients of one balancer apart', async () => {
+    const asked = await new Asked().start(kind);
+    const ports = await Promise.all([1, 2, 3].map((n) => balancer(asked, proxied(`203.0.113.${n}`, n), 20)));
+    expect(await Promise.all(ports.map((port) => ask(kind, port)))).toEqual(
+      [1, 2, 3].map((n) => said(kind, `203.0.113.${n}:${n}`)),
+    );
+  });
+
+  test('with LOCAL there is no client but the balancer', async () => {
+    const asked = await new Asked().start(kind);
+    expect(await ask(kind, await balancer(asked, local, 16))).toBe(said(kind, 'unknown'));
+  });
+
+  test('closes who is not a balancer, and counts it', async () => {
+    const asked = await new Asked().start(kind, '192.0.2.0/24');
+    await expect(ask(kind, await balancer(asked, client, 1))).rejects.toThrow();
+    await until(() => asked.refused.length > 0);
+    expect(asked.refused).toEqual(['untrusted-peer']);
+  });
+});
+
+describe('refused', () => {
+  const client = proxied('203.0.113.7', 50_123);
+  /** What is counted after a peer has said this, and has gone if it is to. */
+  async function refusal(bytes: Buffer, then: 'stays' | 'goes'): Promise<readonly string[]> {
+    const asked = await new Asked().start('tcp');
+    const socket = connect(asked.port, '127.0.0.1').on('error', () => {});
+    closing.push(() => socket.destroy());
+    let isClosed = false;
+    socket.on('close', () => (isClosed = true)).resume();
+    if (then === 'goes') socket.end(bytes);
+    else socket.write(bytes);
+    await until(() => isClosed, 'the end of the connection');
+    return asked.refused;
+  }
+
+  test.each<[why: string, bytes: Buffer]>([
+    ['not-proxy-v2', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883\r\n')],
+    ['not-proxy-v2', Buffer.from([0x10])],
+    ['not-proxy-v2', Buffer.from('\r\n\r\n\r')],
+    ['unsupported-version', header({ versionAndCommand: 0x11, body: Buffer.alloc(0) })],
+    ['unsupported-family', header({ family: 0x31, body: Buffer.alloc(216) })],
+    ['header-too-long', header({ body: Buffer.alloc(0), length: 65_535 })],
+    ['malformed-header', header({ body: Buffer.alloc(8) })],
+    ['second-header', Buffer.concat([client, proxied('198.51.100.1', 1)])],
+    ['second-header', Buffer.concat([local, client])],
+    ['second-header', Buffer.concat([client, Buffer.from('\r')])],
+  ])('%s', async (why, bytes) => {
+    expect(await refusal(bytes, 'stays')).toEqual([why]);
+  });
+
+  test('a second header that comes later', async () => {
+    const asked = await new Asked().start('tcp');
+    await expect(ask('tcp', await balancer(asked, Buffer.concat([client, client]), client.length))).rejects.toThrow();
+    expect(asked.refused).toEqual(['second-header']);
+  });
+
+  test('a header that ends early; not one with nothing behind it', async () => {
+    for (const cut of [1, 12, 16, client.length - 1])
+      expect(await refusal(client.subarray(0, cut), 'goes')).toEqual(['header-cut-short']);
+    expect(await refusal(client, 'goes')).toEqual([]);
+    expect(await refusal(local, 'goes')).toEqual([]);
+    expect(await refusal(Buffer.alloc(0), 'goes')).toEqual([]);
+  });
+
+  test.each([
+    ['nothing', Buffer.alloc(0)],
+    ['a part of the header', client.subarray(0, 20)],
+    ['the header alone', client],
+  ])('who says %s for too long', async (_what, bytes) => {
+    const asked = await new Asked().start('tcp');
+    const socket = connect(asked.port, '127.0.0.1').on('error', () => {});
+    let isClosed = false;
+    socket.on('close', () => (isClosed = true)).resume();
+    if (bytes.length > 0) socket.write(bytes);
+    await until(() => asked.sockets[0]?.bytesRead === bytes.length);
+    asked.clock.advance(headerTimeoutMs - 2 * wheelTickMs);
+    let hasTurned = false;
+    const probe = { slot: undefined, checkDeadline: () => Number((hasTurned = true)) - 1 };
+    asked.wheel.watch(probe, asked.clock.monotonicMs() - wheelTickMs, 0);
+    await until(() => hasTurned, 'the wheel to turn');
+    expect(asked.refused).toEqual([]);
+    asked.clock.advance(4 * wheelTickMs);
+    await until(() => isClosed);
+    expect(asked.refused).toEqual(['header-timeout']);
+  });
+});
+
+describe('the health port', () => {
+  test.each([
+    ['without a header', Buffer.alloc(0)],
+    ['LOCAL', local],
+    ['a header with a client', proxied('2001:db8:0:0:0:0:0:1', 9, tlv(0x04, 'padding'))],
+  ])('answers: %s, cut anywhere', async (_what, before) => {
+    const asked = new Asked();
+    asked.proxied = { originOf: () => undefined, stop() {} } as unknown as Proxied;
+    const server = createHttpServer((request, response) => response.end(`${request.url}`));
+    stripOptionalHeader(server);
+    server.on('connection', (socket) => asked.sockets.push(socket));
+    asked.port = await listen(server);
+    for (let cut = 1; cut < before.length + 6; cut++)
+      expect(await ask('http', await balancer(asked, before, cut)), `cut at ${cut}`).toBe('/ping');
+  });
+});
