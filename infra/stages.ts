@@ -111,7 +111,7 @@ export const stages = {
     name: 'dev',
     tablePrefix: 'shoal-dev-',
     keepsData: false,
-    egress: 'nat', // one gateway costs as much as one and a half endpoints in two zones, and four are needed
+    egress: 'nat', // one gateway costs less than the three endpoints in two zones that are needed
     brokerCpu: 256,
     brokerMemoryMiB: 512,
     connectionsMax: 5_000,

@@ -41,6 +41,7 @@ export class TenantsApiStack extends Stack {
     this.api = gateway.api;
     this.function = handler;
     this.#tell('ApiEndpoint', gateway.url, 'Tenant API');
+    this.#tell('Function', handler.functionName, 'Lambda of the tenant API');
     this.#tell('OperatorKeySecret', key.secretArn, 'Secret with the key of the operators');
     if (gateway.domainTarget !== undefined)
       this.#tell('ApiDomainTarget', gateway.domainTarget, 'Target of a CNAME record of your own');

@@ -142,7 +142,7 @@ describe.each(stageNames)('the brokers of %s', (name) => {
   });
 
   it('say where they are', () => {
-    for (const output of ['MqttEndpoint', 'WebSocketEndpoint', 'LoadBalancerName', 'LogGroup'])
+    for (const output of ['MqttEndpoint', 'WebSocketEndpoint', 'LoadBalancerName', 'Cluster', 'Service', 'LogGroup'])
       template.hasOutput(output, {});
   });
 });

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -46,6 +46,15 @@ describe('the settings of a stage', () => {
   it('leave alone what CDK keeps in the context', () => {
     const context = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:checkSecretUsage': true, 'cli-telemetry': false };
     expect(readStage({ ...context, 'availability-zones:account=1:region=x': ['a'] })).toEqual(stages.dev);
+  });
+});
+
+describe('the settings that docs/deploy.md shows', () => {
+  const blocks = [...readFileSync('docs/deploy.md', 'utf8').matchAll(/```json\n(.*?)```/gs)].map(([, text]) => text!);
+
+  it('can be used', () => {
+    expect(blocks.length).toBeGreaterThanOrEqual(2);
+    for (const text of blocks) expect(() => readStage({ stageFile: fileWith(text) })).not.toThrow();
   });
 });
 

@@ -17,7 +17,19 @@ export interface Synthesis {
   readonly templates: Readonly<Record<keyof Shoal, Template>>;
 }
 
+/** By settings: nobody changes what was made, so all tests share it. */
+const made = new Map<string, Synthesis>();
+
 export function synthesise(context: Context): Synthesis {
+  const key = JSON.stringify(context);
+  const known = made.get(key);
+  if (known) return known;
+  const synthesis = synthesiseAnew(context);
+  made.set(key, synthesis);
+  return synthesis;
+}
+
+function synthesiseAnew(context: Context): Synthesis {
   const app = new App({ context: { 'aws:cdk:bundling-stacks': [] } });
   const stage = readStage({ brokerImage: imageInRegistry, ...context });
   const stacks = addShoal(app, stage);

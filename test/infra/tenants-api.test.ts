@@ -61,8 +61,7 @@ describe.each(stageNames)('the tenant API of %s', (name) => {
   });
 
   it('says where it is', () => {
-    template.hasOutput('ApiEndpoint', {});
-    template.hasOutput('OperatorKeySecret', {});
+    for (const output of ['ApiEndpoint', 'Function', 'OperatorKeySecret']) template.hasOutput(output, {});
   });
 });
 
