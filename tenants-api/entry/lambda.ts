@@ -88,6 +88,7 @@ function needed(env: NodeJS.ProcessEnv, name: string): string {
 const app = createApp(await fromEnvironment(process.env));
 
 export async function handler(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
+  if (event.version !== '2.0') throw new Error('this is no event of an HTTP API with payload format 2.0');
   const invocation: Invocation = { sourceIp: event.requestContext.http.sourceIp };
   return await resultOf(await app.fetch(requestOf(event), invocation));
 }

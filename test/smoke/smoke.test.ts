@@ -1,5 +1,4 @@
 /** `npm run smoke` against what `npm start` starts: passes when all is well, fails with the reason when it is not. */
-import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,9 +7,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import type { Endpoints } from '../../services/local/endpoints.js';
 import { ensureCertificates } from '../../services/local/certificates.js';
 import { until } from '../support/until.js';
-import { call, cleanEnv, endpointsIn, freePorts, Workshop } from '../local/shoal.js';
+import { call, endpointsIn, freePorts, Workshop } from '../local/shoal.js';
+import { type Run, smoke } from './smoke.js';
 
-const root = join(import.meta.dirname, '../..');
 const workshop = new Workshop();
 let folder: string;
 let endpoints: Endpoints;
@@ -20,45 +19,6 @@ beforeAll(async () => {
   endpoints = endpointsIn(folder);
 }, 60_000);
 afterAll(() => workshop.clean());
-
-interface Run {
-  readonly code: number | null;
-  readonly lines: readonly string[];
-  readonly stderr: string;
-}
-
-interface RunOptions {
-  readonly env?: Readonly<Record<string, string>>;
-  /** Called with each line and the id of the process, as it comes. */
-  readonly onLine?: (line: string, pid: number) => void;
-  /** As `npm run smoke`, in a process group of its own like in a terminal. */
-  readonly npm?: boolean;
-}
-
-function smoke(args: readonly string[], { env = {}, onLine, npm = false }: RunOptions = {}): Promise<Run> {
-  const [program, before] = npm
-    ? ['npm', ['--silent', 'run', 'smoke', '--']]
-    : [process.execPath, ['--import', 'tsx', 'smoke/main.ts']];
-  const child = spawn(program, [...before, ...args], {
-    detached: npm,
-    cwd: root,
-    env: { ...cleanEnv(), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let out = '';
-  let stderr = '';
-  let told = 0;
-  child.stdout.on('data', (data) => {
-    out += String(data);
-    const whole = out.split('\n').slice(0, -1);
-    for (const line of whole.slice(told)) onLine?.(line, child.pid ?? 0);
-    told = whole.length;
-  });
-  child.stderr.on('data', (data) => (stderr += String(data)));
-  return new Promise((resolve) =>
-    child.once('close', (code) => resolve({ code, lines: out.trimEnd().split('\n'), stderr })),
-  );
-}
 
 /** The step that failed, and why. */
 const failureOf = ({ lines }: Run): string => lines.find((line) => line.startsWith('FAIL')) ?? '';

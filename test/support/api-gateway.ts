@@ -9,6 +9,8 @@
  * - the query stays encoded: https://github.com/ministackorg/ministack/issues/1035
  * - bodies are text only for these types: https://github.com/ministackorg/ministack/pull/766
  */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 
 export interface GatewayRequest {
@@ -93,4 +95,31 @@ export function responseOf(result: APIGatewayProxyStructuredResultV2): {
   for (const cookie of result.cookies ?? []) headers.append('set-cookie', cookie);
   const body = Buffer.from(result.body ?? '', result.isBase64Encoded ? 'base64' : 'utf8');
   return { status: result.statusCode ?? 200, headers, body };
+}
+
+/** The gateway itself, over plain HTTP on a free port. A function that fails is answered with 500, as there. */
+export async function serveGateway(
+  invoke: (event: APIGatewayProxyEventV2) => Promise<APIGatewayProxyStructuredResultV2>,
+): Promise<{ url: string; close(): void }> {
+  const server = createServer((request, response) => {
+    const { method = '', url: target = '', rawHeaders, socket } = request;
+    const headers = rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? ''] as const] : []));
+    const chunks: Buffer[] = [];
+    const answer = async (): Promise<void> => {
+      const asked = { method, target, headers, body: Buffer.concat(chunks), sourceIp: socket.remoteAddress ?? '' };
+      const given = await invoke(eventOf(asked)).then(responseOf, () => undefined);
+      if (given === undefined) response.writeHead(500, { 'content-type': 'application/json' });
+      else response.writeHead(given.status, Object.fromEntries(given.headers));
+      response.end(given?.body ?? '{"message":"Internal Server Error"}');
+    };
+    request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => void answer());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }

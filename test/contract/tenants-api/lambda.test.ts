@@ -54,6 +54,13 @@ describe('an event', () => {
     expect(paths.at(-1)).toMatchObject({ path: '/v1/tenants/acme/sessions/a/b', source: '198.51.100.20' });
   });
 
+  it('of another kind is refused, and the function goes on', async () => {
+    const lambda = await start();
+    for (const other of [{}, { version: '1.0', path: '/healthz', httpMethod: 'GET' }])
+      await expect(lambda.invoke(other as unknown as APIGatewayProxyEventV2)).rejects.toThrow('payload format 2.0');
+    expect((await lambda.invoke(plain)).statusCode).toBe(200);
+  });
+
   it('comes from the address that the gateway saw, whatever its headers say', async () => {
     const lambda = await start({ SHOAL_SIGN_UPS_PER_MINUTE: '1' });
     const signUp = (sourceIp: string, name: string, forwarded: string): Promise<APIGatewayProxyStructuredResultV2> =>
