@@ -4,7 +4,7 @@ import { type BrokerId, type Clock, type Log, Metrics } from '../kernel/kernel.j
 import { brokerAccess, Dynamo } from '../dynamo/dynamo.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
-import { processMetrics, serveHealth } from './ops/ops.js';
+import { EmfReporter, processMetrics, serveHealth } from './ops/ops.js';
 import {
   ControlLog,
   DynamoAccounts,
@@ -15,7 +15,7 @@ import {
   Lease,
   leaseDynamoOptions,
 } from './store/store.js';
-import { Transport } from './transport/transport.js';
+import { stripOptionalHeader, Transport } from './transport/transport.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
 /** Before its lease ended a broker may have been this late in obeying the control log: it has to stop within two minutes. */
@@ -29,8 +29,8 @@ export type Ports = Readonly<Partial<Record<'mqtt' | 'mqtts' | 'ws' | 'wss' | 'h
 
 export interface Broker {
   readonly ports: Ports;
-  /** Tells every client, writes what is to be written, gives the lease up. */
-  stop(): Promise<void>;
+  /** Sends every client away, over that time if there are many; writes what is to be written and gives the lease up. */
+  stop(drainMsMax: number): Promise<void>;
 }
 
 export const newBrokerId = (): BrokerId => `broker-${randomBytes(9).toString('base64url')}` as BrokerId;
@@ -80,10 +80,12 @@ export async function startBroker(
     keepAliveSecondsMax: config.keepAliveSecondsMax,
   });
   const controlLog = new ControlLog(dynamo, clock, log, (entry, atMs) => admission.apply(entry, atMs));
-  const { connectionsMax } = config;
-  const transport = new Transport({ admission, topics, clock, log, metrics, connectionsMax, gate: lease });
+  const { connectionsMax, trustedProxies, emfStage: stage } = config;
+  const world = { admission, topics, clock, log, metrics };
+  const transport = new Transport({ ...world, connectionsMax, trustedProxies, gate: lease });
   let trouble: string | undefined = 'standing by';
-  const health = await serveHealth(config.health, () => trouble, metrics);
+  // The checks of a Network Load Balancer carry the header that its listeners are set to send.
+  const health = await serveHealth({ ...config.health, prepare: stripOptionalHeader }, () => trouble, metrics);
   const ports: Record<string, number> = { health: health.port };
   const abort = (): void => {
     controlLog.stop();
@@ -116,18 +118,26 @@ export async function startBroker(
     aborted.removeEventListener('abort', abort);
   }
   trouble = undefined;
+  const emf =
+    stage === undefined
+      ? undefined
+      : new EmfReporter({ metrics, clock, brokerId, stage, write: (line) => process.stdout.write(line) });
   void takeOver([...gone.keys()], admission, lease, clock, log);
   return {
     ports,
-    async stop() {
+    async stop(drainMsMax) {
       trouble = 'stopping';
       transport.stopAccepting();
+      admission.drain(clock.nowMs() + transport.drainTakesMs(drainMsMax));
+      log.info({ drainMsMax }, 'stopping, clients are sent away');
+      await transport.drain(drainMsMax);
       controlLog.stop();
       await admission.stop();
       await commitLog.settled();
       await admission.noteQueues();
       transport.stop();
       await lease.stop();
+      emf?.stop();
       health.close();
       leaseDynamo.close();
       dynamo.close();

@@ -1,6 +1,8 @@
 /** The broker's settings, from its environment. The only file that reads it. */
 import { readFileSync } from 'node:fs';
+import type { BlockList } from 'node:net';
 import { nearestName } from '../kernel/kernel.js';
+import { trustedProxies } from './transport/transport.js';
 
 export interface Config {
   readonly dynamo: { readonly endpoint?: string; readonly region: string; readonly tablePrefix: string };
@@ -10,7 +12,13 @@ export interface Config {
   /** Where health and metrics are served. */
   readonly health: { readonly host: string; readonly port: number };
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** When given, only these connect, and say who the client is with a PROXY protocol header. */
+  readonly trustedProxies: BlockList | undefined;
   readonly logLevel: string;
+  /** The stage that the lines with metrics name; undefined: there are none. */
+  readonly emfStage: string | undefined;
+  /** A stop sends clients away one after the other, in this time at most. */
+  readonly drainMsMax: number;
   readonly connectionsMax: number;
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
@@ -46,10 +54,14 @@ export const tuning = {
   SHOAL_UNSAFE_MB_MAX: { min: 1, max: 65_536, fallback: 64 },
 } as const satisfies Record<string, Range>;
 
+/** Not for `npm start`. Fargate kills a task 120 s after it has asked it to stop, and what follows the drain takes some. */
+const drainSeconds: Range = { min: 0, max: 100, fallback: 100 };
+
 const names = [
   ...['SHOAL_DYNAMODB_ENDPOINT', 'SHOAL_TABLE_PREFIX', 'SHOAL_HOST', 'SHOAL_HEALTH_HOST', 'SHOAL_HEALTH_PORT'],
   ...['SHOAL_MQTT_PORT', 'SHOAL_MQTTS_PORT', 'SHOAL_WS_PORT', 'SHOAL_WSS_PORT'],
-  ...['SHOAL_TLS_CERT_FILE', 'SHOAL_TLS_KEY_FILE', 'SHOAL_LOG_LEVEL'],
+  ...['SHOAL_TLS_CERT_FILE', 'SHOAL_TLS_KEY_FILE', 'SHOAL_TLS_CERT', 'SHOAL_TLS_KEY', 'SHOAL_TRUST_PROXY'],
+  ...['SHOAL_LOG_LEVEL', 'SHOAL_METRICS_EMF', 'SHOAL_STAGE', 'SHOAL_DRAIN_SECONDS'],
   ...Object.keys(tuning),
 ];
 
@@ -77,7 +89,10 @@ export function readConfig(given: Environment): Config {
     ports,
     health: { host: env['SHOAL_HEALTH_HOST'] ?? host, port: port(env, 'SHOAL_HEALTH_PORT') ?? 0 },
     tls,
+    trustedProxies: readTrustedProxies(env['SHOAL_TRUST_PROXY']),
     logLevel: readLogLevel(env),
+    emfStage: readEmfStage(env),
+    drainMsMax: ranged(env, 'SHOAL_DRAIN_SECONDS', drainSeconds) * 1000,
     connectionsMax: tuned(env, 'SHOAL_CONNECTIONS_MAX'),
     inFlightMax: tuned(env, 'SHOAL_IN_FLIGHT_MAX'),
     persistDelayMs: tuned(env, 'SHOAL_PERSIST_DELAY_MS'),
@@ -102,12 +117,40 @@ function readDynamo(env: Environment): Config['dynamo'] {
 }
 
 function readTls(env: Environment): Config['tls'] {
-  const certFile = env['SHOAL_TLS_CERT_FILE'];
-  const keyFile = env['SHOAL_TLS_KEY_FILE'];
-  if (certFile === undefined && keyFile === undefined) return undefined;
-  if (certFile === undefined || keyFile === undefined)
+  const isGiven = (name: string): boolean => env[name] !== undefined || env[`${name}_FILE`] !== undefined;
+  if (!isGiven('SHOAL_TLS_CERT') && !isGiven('SHOAL_TLS_KEY')) return undefined;
+  if (!isGiven('SHOAL_TLS_CERT') || !isGiven('SHOAL_TLS_KEY'))
     throw new ConfigError('SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE belong together; set both');
-  return { cert: file('SHOAL_TLS_CERT_FILE', certFile), key: file('SHOAL_TLS_KEY_FILE', keyFile) };
+  return { cert: pem(env, 'SHOAL_TLS_CERT'), key: pem(env, 'SHOAL_TLS_KEY') };
+}
+
+/** In a file, or in the variable itself: a task has it from a secret and no file system to write to. */
+function pem(env: Environment, name: string): Buffer {
+  const text = env[name];
+  const path = env[`${name}_FILE`];
+  if (text !== undefined && path !== undefined)
+    throw new ConfigError(`${name} and ${name}_FILE exclude each other; set one`);
+  return text !== undefined ? Buffer.from(text) : file(`${name}_FILE`, path!);
+}
+
+function readTrustedProxies(text: string | undefined): BlockList | undefined {
+  if (text === undefined) return undefined;
+  const trusted = trustedProxies(text);
+  if (!('notANetwork' in trusted)) return trusted;
+  const what = trusted.notANetwork === '' ? 'an empty part' : `${trusted.notANetwork}, which is no network`;
+  throw new ConfigError(`SHOAL_TRUST_PROXY=${text} has ${what}; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8`);
+}
+
+/** Alarms look for metrics of their own stage: with a default they would find none, and say nothing. */
+function readEmfStage(env: Environment): string | undefined {
+  const wanted = env['SHOAL_METRICS_EMF'] ?? '0';
+  if (wanted !== '0' && wanted !== '1') throw new ConfigError(`SHOAL_METRICS_EMF=${wanted} is neither 0 nor 1`);
+  const stage = env['SHOAL_STAGE'];
+  if (stage !== undefined && !/^[a-zA-Z0-9_-]{1,64}$/.test(stage))
+    throw new ConfigError(`SHOAL_STAGE=${stage} has other characters than letters, digits, _ and -, or more than 64`);
+  if (wanted === '0') return undefined;
+  if (stage === undefined) throw new ConfigError('SHOAL_METRICS_EMF=1 needs SHOAL_STAGE, which its metrics carry');
+  return stage;
 }
 
 function readLogLevel(env: Environment): string {
@@ -122,8 +165,12 @@ function port(env: Environment, name: string): number | undefined {
 }
 
 function tuned(env: Environment, name: keyof typeof tuning): number {
+  return ranged(env, name, tuning[name]);
+}
+
+function ranged(env: Environment, name: string, range: Range): number {
   const text = env[name];
-  return text === undefined ? tuning[name].fallback : number(name, text, tuning[name]);
+  return text === undefined ? range.fallback : number(name, text, range);
 }
 
 function number(name: string, text: string, { min, max }: Pick<Range, 'min' | 'max'>): number {

@@ -8,22 +8,28 @@ import { type Broker, newBrokerId, startBroker } from './compose.js';
 import { readConfig } from './config.js';
 import { makeLog } from './ops/ops.js';
 
-/** A stop that hangs (DynamoDB away) does not keep the process for ever. */
-const stopTimeoutMs = 10_000;
+/** A stop that hangs (DynamoDB away) does not keep the process for ever: beside the drain it has this long. */
+const stopTimeoutMs = 15_000;
 
 async function main(): Promise<void> {
   // The SDK's advice to move to a newer Node.js is for those who build Shoal, not for those who read its log.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const isChild = process.send !== undefined;
   let broker: Broker | undefined;
+  let drainMsMax = 0;
   let stopRequested = false;
   const aborting = new AbortController();
   const stop = (): void => {
-    if (stopRequested) return;
+    if (stopRequested) {
+      // Whoever asks twice does not want to wait; nothing that was promised is only in memory. A child may be asked by its
+      // parent and as one of its process group, and its parent kills it when it has to.
+      if (!isChild) process.exit(1);
+      return;
+    }
     stopRequested = true;
-    setTimeout(() => process.exit(1), stopTimeoutMs).unref();
+    setTimeout(() => process.exit(1), drainMsMax + stopTimeoutMs).unref();
     if (!broker) return aborting.abort(); // `startBroker` rejects when it has cleaned up.
-    broker.stop().then(
+    broker.stop(drainMsMax).then(
       () => process.exit(0),
       (error: unknown) => {
         process.stderr.write(`broker: stopping failed: ${messageOf(error)}\n`);
@@ -40,6 +46,7 @@ async function main(): Promise<void> {
   process.on('disconnect', stop);
   try {
     const config = readConfig(process.env);
+    drainMsMax = config.drainMsMax;
     const brokerId = newBrokerId();
     const log = oncePerCause(makeLog(config.logLevel, { broker: brokerId }));
     // A fault of ours on some timer must not end the connections of every tenant.

@@ -21,6 +21,8 @@ import type { Listener, Settings } from './settings.js';
 const healthHost = '127.0.0.1';
 const region = 'local';
 const tablePrefix = 'shoal-';
+/** A person waits for the end; and `child.ts` does not wait for long. */
+const drainSeconds = '2';
 /** After a crash the processes of the instance before may need this long to notice and let go. */
 const afterCrashMs = 8000;
 
@@ -237,6 +239,8 @@ function brokerProcess(
           SHOAL_HEALTH_PORT: String(ports.health),
           SHOAL_TLS_CERT_FILE: certificates.certFile,
           SHOAL_TLS_KEY_FILE: certificates.keyFile,
+          SHOAL_DRAIN_SECONDS: drainSeconds,
+          ...(settings.trustProxy !== undefined && { SHOAL_TRUST_PROXY: settings.trustProxy }),
           SHOAL_LOG_LEVEL: settings.logLevel,
         },
       };

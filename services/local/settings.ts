@@ -26,6 +26,8 @@ export interface Settings {
   /** 0 picks a free port. */
   readonly ports: Readonly<Record<Listener, number>>;
   readonly operatorKey: string | undefined;
+  /** Networks of load balancers in front of the broker, as it judges them itself. */
+  readonly trustProxy: string | undefined;
   readonly logLevel: string;
   /** Variables for the broker, as they were given. */
   readonly brokerEnv: Readonly<Record<string, string>>;
@@ -69,6 +71,11 @@ const rows: readonly Row[] = [
   { flag: 'wss-port', value: 'port', fallback: '8084', words: 'MQTT over secure WebSocket, path /mqtt' },
   { flag: 'api-port', value: 'port', fallback: '8080', words: 'tenant API' },
   { flag: 'operator-key', value: 'key', words: 'key of the operator; generated and kept in the data folder if absent' },
+  {
+    flag: 'trust-proxy',
+    value: 'cidrs',
+    words: 'load balancers that begin each MQTT connection with PROXY protocol v2',
+  },
   { flag: 'log-level', value: 'level', fallback: 'warn', words: logLevels.join(', ') },
 ];
 
@@ -127,6 +134,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
       api: portOf('api-port', chosen('api-port') ?? text('api-port')),
     }),
     operatorKey: operatorKeyOf(chosen('operator-key')),
+    trustProxy: chosen('trust-proxy')?.value,
     logLevel: logLevelOf(chosen('log-level')?.from, text('log-level')),
     brokerEnv: brokerEnvOf(env),
   };

@@ -46,11 +46,12 @@ export class Stack {
     this.endpoints = endpoints;
   }
 
-  static async start(): Promise<Stack> {
+  /** `args`: flags beside those that every test needs. */
+  static async start(args: readonly string[] = []): Promise<Stack> {
     const workshop = new Workshop();
     try {
       const folder = workshop.folder();
-      const shoal = await workshop.start(['--ephemeral', '--data', folder, ...freePorts]).ready();
+      const shoal = await workshop.start(['--ephemeral', '--data', folder, ...freePorts, ...args]).ready();
       return new Stack(workshop, shoal, endpointsIn(folder));
     } catch (error) {
       await workshop.clean();
@@ -103,6 +104,11 @@ export class Stack {
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 
+  /** What broker and API have logged. */
+  get log(): string {
+    return this.#shoal.stderr;
+  }
+
   /** Ends the clients that the tests have left. */
   endClients(): void {
     for (const client of this.#clients.splice(0)) client.destroy();
@@ -113,7 +119,8 @@ export class Stack {
     this.endClients();
     const code = await this.#shoal.stop();
     await this.#workshop.clean();
-    if (code !== 0 || this.#shoal.stderr !== '') throw new Error(`Shoal ended with ${code}: ${this.#shoal.stderr}`);
+    const complaints = this.log.split('\n').filter((line) => !/^(\{"level":[1-3]0,.*)?$/.test(line));
+    if (code !== 0 || complaints.length > 0) throw new Error(`Shoal ended with ${code}: ${complaints.join('\n')}`);
   }
 }
 

@@ -74,6 +74,7 @@ export class Admission {
   readonly #accounts: CachedAccounts;
   readonly #records: SessionStore;
   #admitting = 0;
+  #isDraining = false;
   #stopping = false;
 
   constructor(options: AdmissionOptions) {
@@ -93,7 +94,7 @@ export class Admission {
       authentication: new Authentication(accounts),
       tenants: this.#tenants,
       departure: this.#departure,
-      isStopping: () => this.#stopping,
+      isStopping: () => this.#isDraining,
     });
     this.#control = new Control(accounts, this.#tenants, this.#departure, options.records, clock);
     this.#refusals = ({ name }) =>
@@ -111,7 +112,7 @@ export class Admission {
    * `PeerFault` with the reason of a refusal (nothing has been sent then).
    */
   async connect(packet: ConnectPacket, connection: Connection): Promise<void> {
-    if (this.#stopping) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
+    if (this.#isDraining) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
     if (this.#admitting >= admittingMax) throw new PeerFault(reasons.serverBusy, reasons.serverBusy.words);
     this.#admitting++;
     try {
@@ -158,12 +159,19 @@ export class Admission {
   }
 
   /**
-   * Every client is told to go elsewhere; resolves when records and retained messages are written. Nobody has died, so
-   * no will is published; those of sessions that live on are due when their clients have not come back in time.
+   * Nobody is let in any more. Clients whose connections end because the broker stops have not died, so no will of them is
+   * published; those of sessions that live on are due when their clients have not come back some time after `doneAtMs`,
+   * when the last is expected to have been sent away.
    */
+  drain(doneAtMs: number): void {
+    this.#isDraining = true;
+    this.#departure.drainedAtMs = doneAtMs;
+  }
+
+  /** Every client that is left is told to go elsewhere; resolves when records and retained messages are written. */
   async stop(): Promise<void> {
+    if (!this.#isDraining) this.drain(this.#clock.nowMs());
     this.#stopping = true;
-    this.#departure.isDraining = true;
     const released: Promise<unknown>[] = [];
     for (const tenant of this.#tenants)
       for (const { session, connection } of tenant.residences.values()) {

@@ -14,7 +14,7 @@ import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
 import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 
-/** After a clean stop clients have this long to come back somewhere before their wills are published. */
+/** After the broker has stopped clients have this long to come back somewhere before their wills are published. */
 const drainGraceMs = 30_000;
 
 export interface DepartureOptions {
@@ -25,8 +25,8 @@ export interface DepartureOptions {
 
 export class Departure {
   readonly #options: DepartureOptions;
-  /** The broker stops: nobody has died, so no will is published. */
-  isDraining = false;
+  /** When the broker, which stops, expects to have sent its last client away. */
+  drainedAtMs = 0;
 
   constructor(options: DepartureOptions) {
     this.#options = options;
@@ -38,6 +38,7 @@ export class Departure {
     if (session.channel !== channel) return;
     const residence = tenant.residences.get(session.clientId)!;
     const nowMs = this.#options.clock.nowMs();
+    const { isSentAway = false } = ending;
     tenant.connections--;
     residence.connection = undefined;
     if (ending.expirySeconds !== undefined)
@@ -48,12 +49,18 @@ export class Departure {
       ...residence.record,
       connected: false,
       disconnectedAtMs: nowMs,
-      ...(will && { willAtMs: nowMs + Math.max(will.delaySeconds * 1000, this.isDraining ? drainGraceMs : 0) }),
+      ...(will && {
+        willAtMs: Math.max(nowMs + will.delaySeconds * 1000, isSentAway ? this.drainedAtMs + drainGraceMs : 0),
+      }),
     };
-    if (session.expirySeconds === 0) return this.endSession(tenant, residence, nowMs);
+    if (session.expirySeconds === 0) {
+      if (isSentAway) session.will = undefined;
+      return this.endSession(tenant, residence, nowMs);
+    }
     session.detach(nowMs);
     this.scheduleEnd(tenant, residence);
-    this.write(tenant, residence, this.#scheduleWill(tenant, residence));
+    // The will of one that has been sent away is for whoever serves it then.
+    this.write(tenant, residence, isSentAway ? handedOn : this.#scheduleWill(tenant, residence));
   }
 
   /** The record as it is now, once `after` has settled: in turn, so that it cannot overtake a CONNECT of the client. */
@@ -84,7 +91,7 @@ export class Departure {
   #scheduleWill(tenant: Tenant, residence: Residence): Receipt {
     const { clock } = this.#options;
     const { session, record } = residence;
-    if (session.will === undefined || this.isDraining) return handedOn;
+    if (session.will === undefined) return handedOn;
     const waitMs = (record.willAtMs ?? 0) - clock.nowMs();
     if (waitMs <= 0) return publishWill(tenant, session, clock.nowMs());
     residence.cancelWill = clock.after(waitMs, () => {
@@ -130,7 +137,6 @@ export class Departure {
     if (session.channel !== undefined) session.detach(nowMs);
     const isMarked = session.isDurable && isShared && !replaced;
     const ended = isMarked ? undefined : session.end(nowMs, isShared);
-    if (this.isDraining) session.will = undefined;
     const will = publishWill(tenant, session, nowMs);
     const { records } = this.#options;
     return async () => {

@@ -96,6 +96,8 @@ export interface Admitted {
 export interface Ending {
   /** False after a DISCONNECT that says so. */
   readonly publishWill: boolean;
+  /** The broker stops and has sent the client elsewhere: nobody has died. */
+  readonly isSentAway?: boolean;
   /** What the client's DISCONNECT changed the session's expiry to, if it did. */
   readonly expirySeconds?: number | undefined;
 }

@@ -70,6 +70,8 @@ export class Channel {
   /** How many QoS 1 and 2 messages we may have under way to the client. [MQTT-3.3.4-9] */
   readonly window: number;
   readonly outbox: Outbox;
+  /** PUBCOMP, SUBACK and UNSUBACK that wait until something is stored. */
+  owedAnswers = 0;
   readonly #slab: Slab;
   readonly #packetBytesMax: number;
   readonly #aliasesOutMax: number;

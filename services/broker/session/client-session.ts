@@ -213,6 +213,11 @@ export class Session {
     return this.#inbound.unfinished;
   }
 
+  /** What the client has sent and not been answered yet. */
+  get owedAnswers(): number {
+    return this.#inbound.owedAcks + (this.channel?.owedAnswers ?? 0);
+  }
+
   get hasRoom(): boolean {
     return this.#outbound.hasRoom;
   }

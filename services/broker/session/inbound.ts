@@ -69,6 +69,11 @@ export class Inbound {
     return (this.#qos2?.size ?? 0) + pubacks; // What waits for PUBREC is in `#qos2` already.
   }
 
+  /** Acknowledgements that the client waits for. */
+  get owedAcks(): number {
+    return this.#waiting?.length ?? 0;
+  }
+
   onPublish(publish: InboundPublish, channel: Channel, nowMs: number): void {
     const { message } = publish;
     if (publish.topicAlias !== 0) this.#resolveAlias(publish, channel);
@@ -153,7 +158,9 @@ export class Inbound {
     const channel = this.#channel;
     // Forgotten for good before the client may use the identifier again.
     const removed = this.#received?.remove(packetId) ?? handedOn;
+    if (channel) channel.owedAnswers++;
     removed.whenSettled(() => {
+      if (channel) channel.owedAnswers--;
       if (this.#channel === channel) channel?.ack(packetType.pubcomp, packetId, known ? 0x00 : 0x92); // [MQTT-4.3.3-11]
     });
   }

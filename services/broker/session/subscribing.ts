@@ -55,7 +55,9 @@ function whenStored(
 ): void {
   if (!stored) return answer(0);
   const receipt = stored.stored;
+  channel.owedAnswers++;
   receipt.whenSettled(() => {
+    channel.owedAnswers--;
     if (session.channel === channel) answer(receipt.reasonCode!);
   });
 }

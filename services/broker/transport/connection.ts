@@ -57,10 +57,13 @@ const connectTimeoutMs = 10_000;
 /** A CONNECT with the largest will, password and properties that make sense; nothing larger is read from a stranger. */
 const connectBytesMax = 128 * 1024;
 /** After the last word the client has this long to take it and go. */
-const lingerMs = 2000;
+export const lingerMs = 2000;
 /** MQTT 3.x knows no Receive Maximum: with more than this unacknowledged, reading stops until some are. */
 const unacknowledgedMax = 4 * receiveMaximum;
 const unacknowledgedWaitMs = 20;
+/** When the broker stops, what a client has sent is answered first, if that takes no longer: a store that is slow or away. */
+export const answeringMsMax = 2000;
+const answeringLookMs = 10;
 /** Longest sleep of a publisher over its tenant's rate before it is looked at again. */
 const pauseMsMax = 1000;
 
@@ -282,6 +285,21 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#leave();
   }
 
+  /** The broker stops. Nothing more is read; what has been read is answered, and then the client is told. */
+  sendAway(): void {
+    if (this.closed) return;
+    this.#cancelPause?.();
+    this.#stopReading();
+    const { clock } = this.#world;
+    const lateAtMs = clock.monotonicMs() + answeringMsMax;
+    const look = (): void => {
+      const isOwed = (this.#admitted?.session.owedAnswers ?? 0) > 0;
+      if (isOwed && clock.monotonicMs() < lateAtMs) this.#cancelPause = clock.after(answeringLookMs, look);
+      else this.close(reasons.serverShuttingDown);
+    };
+    look();
+  }
+
   close(reason: Reason, detail: string = reason.words): void {
     if (this.closed) return;
     if (this.#admitted?.channel.version === 5 && reason.code !== undefined) {
@@ -290,7 +308,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       const fits = withWords.length <= this.#connect!.packetBytesMax;
       this.push(...whole(fits ? withWords : encodeDisconnect(reason.code)));
     }
-    this.#end(reason, { publishWill: true }, detail);
+    this.#end(reason, { publishWill: true, isSentAway: reason === reasons.serverShuttingDown }, detail);
     this.#leave();
   }
 
@@ -312,6 +330,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       reason: reason.name,
       detail,
       address: this.remoteAddress,
+      ...(this.#stream.endpointId !== undefined && { endpoint: this.#stream.endpointId }),
       ...(this.#userName !== undefined && { userName: this.#userName }),
       ...(this.#admitted && { tenant: this.#admitted.tenant.id, clientId: this.#admitted.session.clientId }),
     };

@@ -14,6 +14,7 @@ import {
   PacketReader,
   type ProtocolVersion,
   type Reason,
+  reasons,
   Slab,
   TopicTable,
 } from '../../../services/broker/wire/wire.js';
@@ -103,7 +104,7 @@ export class FakeConnection implements Connection {
   }
   /** As the transport does it: once, and the session hears of it at once. */
   close(reason: Reason): void {
-    this.end(reason.name, { publishWill: true });
+    this.end(reason.name, { publishWill: true, isSentAway: reason === reasons.serverShuttingDown });
   }
   end(why: string, ending: Ending): void {
     if (this.closed) return;

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { expect, test } from 'vitest';
 import { ConfigError, readConfig, tuning } from '../../../services/broker/config.js';
 
@@ -10,7 +11,10 @@ test('one listener is enough, and the defaults are those of the documentation', 
     ports: { mqtt: 0, mqtts: undefined, ws: undefined, wss: undefined },
     health: { host: '127.0.0.1', port: 0 },
     tls: undefined,
+    trustedProxies: undefined,
     logLevel: 'info',
+    emfStage: undefined,
+    drainMsMax: 100_000,
     connectionsMax: 50_000,
     inFlightMax: 256,
     persistDelayMs: 50,
@@ -34,6 +38,10 @@ test('every setting is read; an empty one counts as absent', () => {
     SHOAL_PERSIST_DELAY_MS: '0',
     SHOAL_UNSAFE_MB_MAX: '65536',
     SHOAL_KEEP_ALIVE_SECONDS_MAX: '300',
+    SHOAL_DRAIN_SECONDS: '7',
+    SHOAL_METRICS_EMF: '1',
+    SHOAL_STAGE: 'prod',
+    SHOAL_TRUST_PROXY: '10.0.0.0/16, 192.0.2.7,fd00::/8',
   });
   expect(config.dynamo).toEqual({
     endpoint: 'http://127.0.0.1:8000',
@@ -42,6 +50,11 @@ test('every setting is read; an empty one counts as absent', () => {
   });
   expect(config.ports).toEqual({ mqtt: 0, mqtts: undefined, ws: 8083, wss: undefined });
   expect(config.health.host).toBe('::1');
+  expect({ drainMsMax: config.drainMsMax, emfStage: config.emfStage }).toEqual({ drainMsMax: 7000, emfStage: 'prod' });
+  const isTrusted = (address: string): unknown =>
+    config.trustedProxies?.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  expect(['10.0.255.255', '192.0.2.7', '::ffff:10.0.0.1', 'fdab::1'].map(isTrusted)).toEqual(Array(4).fill(true));
+  expect(['10.1.0.0', '192.0.2.8', '::ffff:10.1.0.1', 'fe80::1', '::'].map(isTrusted)).toEqual(Array(5).fill(false));
   const { connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax } = config;
   expect({ connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax }).toEqual({
     connectionsMax: 7,
@@ -68,10 +81,24 @@ test.each<[env: Record<string, string>, words: string]>([
   [{ SHOAL_TABLE_PREFIX: 'my shoal/' }, 'SHOAL_TABLE_PREFIX=my shoal/'],
   [{ SHOAL_TLS_CERT_FILE: '/dev/null' }, 'SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE belong together'],
   [
+    { SHOAL_TLS_CERT: 'PEM', SHOAL_TLS_CERT_FILE: '/dev/null', SHOAL_TLS_KEY: 'PEM' },
+    'SHOAL_TLS_CERT and SHOAL_TLS_CERT_FILE exclude each other',
+  ],
+  [{ SHOAL_TLS_KEY: 'PEM' }, 'SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE belong together'],
+  [
     { SHOAL_TLS_CERT_FILE: '/nowhere', SHOAL_TLS_KEY_FILE: '/dev/null' },
     'SHOAL_TLS_CERT_FILE: /nowhere cannot be read',
   ],
   [{ SHOAL_MQTTS_PORT: '0' }, 'need SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE'],
+  [{ SHOAL_TRUST_PROXY: '10.0.0.0/33' }, 'SHOAL_TRUST_PROXY=10.0.0.0/33 has 10.0.0.0/33, which is no network'],
+  [{ SHOAL_TRUST_PROXY: '10.0.0.0/8,,' }, 'SHOAL_TRUST_PROXY=10.0.0.0/8,, has an empty part'],
+  [{ SHOAL_TRUST_PROXY: 'fd00::/8/9' }, 'has fd00::/8/9, which is no network'],
+  [{ SHOAL_TRUST_PROXY: '10.0.0.0/' }, 'has 10.0.0.0/, which is no network'],
+  [{ SHOAL_TRUST_PROXY: 'vpc' }, 'has vpc, which is no network; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8'],
+  [{ SHOAL_DRAIN_SECONDS: '101' }, 'SHOAL_DRAIN_SECONDS=101 is not a number from 0 to 100'],
+  [{ SHOAL_METRICS_EMF: 'yes' }, 'SHOAL_METRICS_EMF=yes is neither 0 nor 1'],
+  [{ SHOAL_METRICS_EMF: '1' }, 'SHOAL_METRICS_EMF=1 needs SHOAL_STAGE'],
+  [{ SHOAL_STAGE: 'a b' }, 'SHOAL_STAGE=a b has other characters'],
   [{ SHOAL_MQTT_PORT: '' }, 'no listener: set SHOAL_MQTTS_PORT'],
   [{ SHOAL_INFLIGHT_MAX: '1' }, 'SHOAL_INFLIGHT_MAX is not a setting; did you mean SHOAL_IN_FLIGHT_MAX?'],
   [{ SHOAL_TABLES_PREFIX: 'a' }, 'SHOAL_TABLES_PREFIX is not a setting; did you mean SHOAL_TABLE_PREFIX?'],
