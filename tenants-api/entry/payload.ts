@@ -20,9 +20,8 @@ export function requestOf(event: APIGatewayProxyEventV2): Request {
 }
 
 /**
- * The gateway decodes the path ("API Gateway decodes URL-encoded request parameters before passing them to your backend
- * integration"), so every part is encoded again: without that a `#` would end the path, and `%2F` in a name be decoded
- * twice. Which slashes had been encoded cannot be known, and what followed an encoded `?` is gone.
+ * The gateway has decoded the path, so every part is encoded again: without that a `#` would end the path, and `%2F` in a
+ * name be decoded twice. Which slashes had been encoded cannot be known, and what followed an encoded `?` is gone.
  */
 function pathOf({ rawPath, requestContext: { stage } }: APIGatewayProxyEventV2): string {
   const prefix = `/${stage}`;
