@@ -137,8 +137,8 @@ export class Message {
 
   /** One more has to make it safe before its publisher is told so. Only for a message that may be held. */
   owe(): void {
-    this.owed++;
-    this.#receipt ??= new PendingReceipt();
+    // One that was paid before the next had owed has settled: it must not answer for those that come behind.
+    if (this.owed++ === 0) this.#receipt = new PendingReceipt();
   }
 
   /** One of them has, or (0x80 and above) never will. */
