@@ -46,7 +46,7 @@ export class SharedQueues implements GroupQueues {
   }
 
   #begin(queue: SharedQueue, above: number): number {
-    const epoch = Math.max(Math.floor(this.#options.clock.nowMs() / 1000), this.#lastEpoch + 1, above + 1);
+    const epoch = Math.max(Math.floor(this.#options.clock.nowMs() / 10), this.#lastEpoch + 1, above + 1);
     this.#lastEpoch = epoch;
     this.#epochs.set(queue, epoch);
     queue.renew(epoch);
@@ -57,7 +57,9 @@ export class SharedQueues implements GroupQueues {
     const epoch = this.#epochs.get(queue)!;
     this.#epochs.delete(queue);
     this.#toRestore?.delete(group);
-    queue.end(() => void this.#purge(group.name, epoch + 1));
+    // While sessions are still being restored the next of them may be a member that keeps messages.
+    const isRestoring = this.#toRestore !== undefined;
+    queue.end(() => (isRestoring ? undefined : void this.#purge(group.name, epoch + 1)));
   }
 
   /** What cannot be removed now is removed when the queue is opened again. */

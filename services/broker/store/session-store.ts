@@ -2,8 +2,8 @@
  * The durable record of each session, and what is stored with it. Owner and epoch decide who may write: a claim or an
  * adoption raises the epoch, and every later write of an older one finds its condition unmet and does nothing.
  *
- * Epochs of a client id never repeat: a new record begins at the current time in seconds, and sessions are not claimed
- * once a second. So what an earlier session of the client left (subscriptions, messages; its removal may have been cut
+ * Epochs of a client id never repeat: a new record begins at the current time in hundredths of a second, and no client
+ * is claimed that often for long. So what an earlier session of the client left (subscriptions, messages; its removal may have been cut
  * short) has an epoch below `born` of the present one, and is not read.
  */
 import type { BrokerId, ClientId, Clock, TenantId } from '../../kernel/kernel.js';
@@ -64,7 +64,7 @@ export class DynamoSessionStore implements SessionStore {
     const { pk, sk, epoch: _, born: __, ...fields } = item;
     const names: Record<string, string> = { '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
     const values: Record<string, unknown> = {
-      ':base': Math.floor(this.#clock.nowMs() / 1000),
+      ':base': Math.floor(this.#clock.nowMs() / 10),
       ':one': 1,
       ':from': owner,
       ...(born !== undefined && { ':born': born }),

@@ -51,7 +51,7 @@ export class HeldRecords extends MemorySessionStore {
   constructor(tables: SessionTables, clock: ManualClock) {
     super(tables, 'broker-1' as BrokerId, clock);
     this.tables = tables;
-    this.#base = Math.floor(clock.nowMs() / 1000);
+    this.#base = Math.floor(clock.nowMs() / 10);
   }
 
   /** What is stored, by client id, with the epoch counted in the same way. */
