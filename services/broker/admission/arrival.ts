@@ -19,6 +19,7 @@ import {
   neverExpiresSeconds,
 } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
+import { handedOn } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
 import type { Authentication } from './authentication.js';
@@ -34,6 +35,9 @@ import type { Claim, Connection, OwnRecord, SessionStore } from './ports.js';
 import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
 import type { Tenants } from './tenants.js';
+
+/** A client that waits for CONNACK gives up soon after. */
+const willSafeWithinMs = 4000;
 
 export interface ArrivalOptions {
   readonly authentication: Authentication;
@@ -71,8 +75,9 @@ export class Arrival {
         residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
         const discarded = packet.cleanStart ? tenant.residences.get(clientId) : undefined;
         // Its messages go to other members, and nobody would find them any more under a record that begins anew.
-        if (discarded?.session.isDurable && discarded.session.isShared)
+        if (discarded?.session.isDurable && (discarded.session.isShared || discarded.session.will))
           await departure.endInTurn(tenant, discarded, clock.nowMs());
+        if (residence) await this.#willSafe(residence);
         const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
         const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
         const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
@@ -93,6 +98,19 @@ export class Arrival {
         tenant.entering--;
       }
     });
+  }
+
+  /** The claim writes the next will over the last one, which may have been published just now: that must be safe (G8). */
+  async #willSafe({ willSafe }: Residence): Promise<void> {
+    if (willSafe.reasonCode !== undefined) return;
+    const isSafe = await new Promise<boolean>((resolve) => {
+      const cancel = this.#options.clock.after(willSafeWithinMs, () => resolve(false));
+      willSafe.whenSettled(() => {
+        cancel();
+        resolve(true);
+      });
+    });
+    if (!isSafe) throw new PeerFault(reasons.serverUnavailable, 'the last will of the client could not be stored yet');
   }
 
   /** A claim for a client that did not come in after all; a session that is here already lives on under it. */
@@ -132,6 +150,7 @@ export class Arrival {
       noted: depthOf(record, record.connectedAtMs),
       isNoting: false,
       connection,
+      willSafe: handedOn,
       cancelWill: undefined,
       cancelExpiry: undefined,
     };

@@ -7,7 +7,7 @@
  */
 import type { Clock, Log } from '../../kernel/kernel.js';
 import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
-import { handedOn, Message, type Receipt } from '../message/message.js';
+import { bothReceipts, handedOn, Message, type Receipt } from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
 import { cappedExpirySeconds } from './connect-request.js';
 import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
@@ -93,7 +93,7 @@ export class Departure {
     const { session, record } = residence;
     if (session.will === undefined) return handedOn;
     const waitMs = (record.willAtMs ?? 0) - clock.nowMs();
-    if (waitMs <= 0) return publishWill(tenant, session, clock.nowMs());
+    if (waitMs <= 0) return (residence.willSafe = publishWill(tenant, session, clock.nowMs()));
     residence.cancelWill = clock.after(waitMs, () => {
       this.write(tenant, residence, publishWill(tenant, session, clock.nowMs()));
     });
@@ -135,17 +135,19 @@ export class Departure {
     for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
     session.subscriptions.clear();
     if (session.channel !== undefined) session.detach(nowMs);
-    const isMarked = session.isDurable && isShared && !replaced;
-    const ended = isMarked ? undefined : session.end(nowMs, isShared);
+    // With its will, which is not safe yet.
+    const over = session.isDurable && isShared && !replaced ? overRecord(residence) : undefined;
+    const ended = over ? undefined : session.end(nowMs, isShared);
     const will = publishWill(tenant, session, nowMs);
+    residence.willSafe = bothReceipts(residence.willSafe, will);
     const { records } = this.#options;
     return async () => {
       try {
-        if (isMarked) await records.release(overRecord(residence));
+        if (over) await records.release(over);
       } finally {
         await (ended ?? session.end(nowMs, isShared));
       }
-      await settled(will);
+      await settled(residence.willSafe);
       if (session.isDurable) await records.purge(tenant.id, session.clientId, record.epoch + 1);
       if (!replaced) await records.release({ ...recordOf(residence), expirySeconds: 0 });
     };

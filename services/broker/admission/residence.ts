@@ -4,6 +4,7 @@
  */
 import type { Cancel } from '../../kernel/kernel.js';
 import type { Credential } from '../../tenancy/tenancy.js';
+import type { Receipt } from '../message/message.js';
 import type { Session } from '../session/session.js';
 import type { Connection, OwnRecord } from './ports.js';
 
@@ -23,6 +24,8 @@ export interface Residence {
   /** They are being written. */
   isNoting: boolean;
   connection: Connection | undefined;
+  /** Of its last will, once that has been published. */
+  willSafe: Receipt;
   cancelWill: Cancel | undefined;
   cancelExpiry: Cancel | undefined;
 }

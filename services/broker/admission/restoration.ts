@@ -18,6 +18,7 @@ import {
   splitUserName,
 } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
+import { handedOn } from '../message/message.js';
 import { Session } from '../session/session.js';
 import { type Departure, willFromStored } from './departure.js';
 import type { Accounts, OwnRecord, SessionStore } from './ports.js';
@@ -91,16 +92,17 @@ export class Restoration {
       : (record.willAtMs ?? disconnectedAtMs);
     const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs });
     if (!adopted) return undefined;
-    return this.#reside(tenant, adopted);
+    return this.#reside(tenant, adopted, record.born < record.epoch);
   }
 
-  async #reside(tenant: Tenant, record: OwnRecord): Promise<Residence> {
+  async #reside(tenant: Tenant, record: OwnRecord, hadMore: boolean): Promise<Residence> {
     const { records, commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
     const found = await this.#credential(tenant.id, name, record.clientId);
     const credential = found ?? goneCredential(tenant.id, name);
     const access = compileAccess(credential.grants, { clientId: record.clientId, username: name });
-    const isDurable = record.expirySeconds > 0;
+    // One that ends now had more than its record if it was longer-lived before its last CONNECT.
+    const isDurable = record.expirySeconds > 0 || hadMore;
     const session = new Session(
       record.clientId,
       tenant,
@@ -119,6 +121,7 @@ export class Restoration {
       noted: depthOf(record, 0),
       isNoting: false,
       connection: undefined,
+      willSafe: handedOn,
       cancelWill: undefined,
       cancelExpiry: undefined,
     };
