@@ -13,8 +13,11 @@ export interface Subscriber {
   whenReady(listener: () => void): void;
   /** Whether it keeps QoS 1 and 2 messages while nobody is connected. */
   readonly isDurable: boolean;
-  /** Whether an earlier broker has stored this QoS 2 message for it: its publisher, or another session, has it again. */
-  hasStored(message: Message): boolean;
+  /**
+   * Whether an earlier broker has stored this QoS 2 message for it, as one of the shared subscription `shared`: its
+   * publisher, or another session, has it again.
+   */
+  hasStored(message: Message, shared: string): boolean;
   /** Whether a slow source should go on. */
   readonly hasRoom: boolean;
   /** Calls back once there is room, or when the client is gone. */

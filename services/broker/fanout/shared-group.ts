@@ -4,7 +4,7 @@
  * messages, if there are *keepers*: members with QoS 1 or 2 whose sessions outlive their connections.
  */
 import type { ClientId } from '../../kernel/kernel.js';
-import type { DeliveryTerms, Message, SharedOrigin } from '../message/message.js';
+import type { DeliveryTerms, Leaver, Message, SharedOrigin } from '../message/message.js';
 import type { GroupQueue, GroupQueues, Subscriber } from './ports.js';
 import type { RouteOptions } from './routing.js';
 
@@ -79,13 +79,16 @@ export class SharedGroup implements SharedOrigin {
     if (!this.giveToAnyone(message, nowMs) && message.qos > 0) queue?.accept(message, nowMs);
   }
 
-  handOn(message: Message, from: ClientId, keep: boolean, nowMs: number): boolean {
+  handOn(message: Message, { clientId, isDurable, sessionEnds }: Leaver, nowMs: number): boolean {
     const queue = this.#queue;
-    if (message.origin && queue && this.#hasStored(message, queue, from)) return true; // A crash has interrupted a try.
-    const ready = this.#find(({ subscriber }) => subscriber.readiness === 'now');
+    if (message.origin && queue && this.#hasStored(message, queue, clientId)) return true; // A crash has interrupted a try.
+    const isReady = ({ subscriber }: Member): boolean => subscriber.readiness === 'now';
+    const isKept = this.#members.filter(isKeeper).some(({ subscriber }) => subscriber.clientId !== clientId);
+    const isForKeepers = isDurable && (isKept || !sessionEnds);
+    const keeper = this.#find((one) => isReady(one) && isKeeper(one));
+    const ready = keeper ?? (isForKeepers ? undefined : this.#find(isReady));
     if (ready) return this.#giveTo(ready, message, nowMs);
-    if (!keep) return false;
-    const isKept = this.#members.some((one) => isKeeper(one) && one.subscriber.clientId !== from);
+    if (!sessionEnds) return false;
     if (!isKept) return this.giveToAnyone(message, nowMs);
     queue!.accept(message, nowMs);
     return true;
@@ -97,7 +100,9 @@ export class SharedGroup implements SharedOrigin {
 
   /** Whether a member (another one than `from`) has this QoS 2 message from an earlier broker. */
   isWithMember(message: Message, from?: ClientId): boolean {
-    return this.#members.some(({ subscriber }) => subscriber.clientId !== from && subscriber.hasStored(message));
+    return this.#members.some(
+      ({ subscriber }) => subscriber.clientId !== from && subscriber.hasStored(message, this.name),
+    );
   }
 
   get isKeeperThere(): boolean {

@@ -35,6 +35,8 @@ export interface SettledState {
 export interface StoredOrigin extends Settlement {
   readonly publisher: string;
   readonly packetId: number;
+  /** `$share/group/filter`, if it came to a session that way; another copy may have come directly. */
+  readonly shared?: string | undefined;
 }
 
 /** What a session's items come to. */

@@ -21,6 +21,7 @@ export function moveOn(inbox: Inbox, delivery: Delivery, give: (copy: Message) =
   );
   if (!give(copy)) return undefined;
   delivery.movedOn = gone;
+  if (origin) inbox.left(message, delivery.terms.group?.name);
   const safe = copy.pending ?? handedOn;
   safe.whenSettled(() => inbox.done(delivery));
   return safe;

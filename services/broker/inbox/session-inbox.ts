@@ -77,13 +77,18 @@ export class Inbox implements CommitSource {
   #confirmedKey = '';
   /** Stored messages that are not in memory begin behind this key. */
   #unreadAfter: string | undefined;
+  readonly #quiet: (() => void)[] = [];
   #reading = false;
+  /** Items that nobody needs, and that may still be in the table. */
+  readonly #gone = new Set<string>();
   /** Deletes under way: a page read meanwhile may still hold them. */
   readonly #deletedWhileReading = new Set<string>();
   /** Of stored QoS 2 messages that memory has let go, by item: what their deletes have to wait for. */
   readonly #unsettled = new Map<string, Receipt>();
   /** QoS 2 messages that an earlier owner had stored, by publisher and packet identifier. */
   #inherited: Map<string, StoredOrigin[]> | undefined;
+  /** Those of them that have moved on. */
+  readonly #left = new Set<StoredOrigin>();
 
   constructor(partition: string, log: CommitLog, owner: InboxOwner) {
     this.partition = partition;
@@ -114,12 +119,20 @@ export class Inbox implements CommitSource {
   }
 
   /** Whether an earlier owner has stored this QoS 2 message: its publisher sends it again, or another inbox had it, too. */
-  hasStored({ publisher, origin }: Message): boolean {
+  hasStored({ publisher, origin }: Message, shared: string | undefined): boolean {
     if (origin === undefined) return false;
     const { again: isSettled, packetId, epoch, number } = origin;
-    const same = this.#inherited?.get(`${packetId}/${publisher!}`) ?? [];
+    const known = this.#inherited?.get(`${packetId}/${publisher!}`) ?? [];
+    const same = known.filter((stored) => stored.shared === shared);
     if (isSettled) return same.some((stored) => !isSettled(stored));
-    return same.some((stored) => stored.epoch === epoch && stored.number === number);
+    return same.some((stored) => !this.#left.has(stored) && stored.epoch === epoch && stored.number === number);
+  }
+
+  /** The message has moved on to another inbox, and may come back from there. */
+  left({ publisher, origin }: Message, shared: string | undefined): void {
+    for (const stored of this.#inherited?.get(`${origin!.packetId}/${publisher!}`) ?? [])
+      if (stored.shared === shared && stored.epoch === origin!.epoch && stored.number === origin!.number)
+        this.#left.add(stored);
   }
 
   /** Whether messages wait outside memory, or would have to. */
@@ -172,6 +185,16 @@ export class Inbox implements CommitSource {
   end(): void {
     for (const delivery of [...this.#fresh, ...this.#writing.flatMap(({ deliveries }) => deliveries)])
       if (!delivery.movedOn) this.done(delivery); // Those are done when they are safe where they are now.
+    this.#rewrites.clear();
+  }
+
+  /** After `end`: resolves when nothing is under way that would be left in the table. */
+  quiet(): Promise<void> {
+    return this.#isQuiet ? Promise.resolve() : new Promise((resolve) => this.#quiet.push(resolve));
+  }
+
+  get #isQuiet(): boolean {
+    return this.#freshOpen === 0 && this.#writing.length === 0;
   }
 
   #doneInItem({ item, index, message: { origin }, movedOn }: Delivery): void {
@@ -180,6 +203,7 @@ export class Inbox implements CommitSource {
     held.delete(index);
     if (done.size < size) return;
     this.#items.delete(key);
+    this.#gone.add(key);
     const remove = (): void => {
       this.#deletes.set(key, movedOn);
       this.#log.request(this);
@@ -194,7 +218,6 @@ export class Inbox implements CommitSource {
     for (const [key, gone] of this.#deletes) {
       if (taken.length >= max) break;
       this.#deletes.delete(key);
-      if (this.#reading) this.#deletedWhileReading.add(key);
       taken.push({ write: { kind: 'delete', key }, deliveries: [], gone });
     }
     for (const delivery of this.#rewrites) {
@@ -261,11 +284,16 @@ export class Inbox implements CommitSource {
     for (const { write, deliveries, gone } of written) {
       if (refused.includes(write)) this.#refused(deliveries);
       else if (write.kind === 'messages') this.#stored(write, deliveries);
+      if (write.kind === 'delete') {
+        this.#gone.delete(write.key);
+        if (this.#reading) this.#deletedWhileReading.add(write.key);
+      }
       gone?.settle(0);
     }
     if (this.#hasMore) this.#log.request(this);
     else if (this.#freshOpen > 0) this.#log.requestLater(this);
     if (this.#freshOpen === 0) this.#owner.onAllStored();
+    if (this.#isQuiet) for (const resolve of this.#quiet.splice(0)) resolve();
   }
 
   get #hasMore(): boolean {
@@ -311,6 +339,7 @@ export class Inbox implements CommitSource {
         delivery.stage = 'done';
         this.unfinished--;
         this.#rewrites.delete(delivery);
+        delivery.movedOn?.settle(0); // There is no item that anybody would have to wait for.
         this.#owner.onSafe(delivery, 0x83); // Implementation specific error
       }
   }
@@ -344,6 +373,7 @@ export class Inbox implements CommitSource {
     try {
       if (upTo <= after) {
         this.#unreadAfter = undefined;
+        this.#recount();
         return [];
       }
       const page = await this.#log.read(this.partition, after, upTo);
@@ -353,7 +383,10 @@ export class Inbox implements CommitSource {
       const last = page.items.at(-1)?.key;
       if (page.more) this.#unreadAfter = last ?? after;
       else if (this.#confirmedKey > upTo) this.#unreadAfter = upTo;
-      else this.#unreadAfter = undefined;
+      else {
+        this.#unreadAfter = undefined;
+        this.#recount();
+      }
       return found;
     } finally {
       this.#reading = false;
@@ -361,8 +394,16 @@ export class Inbox implements CommitSource {
     }
   }
 
+  /** All of the table has been read: what is not known now has been removed there, when it had expired. */
+  #recount(): void {
+    let known = this.#freshOpen;
+    for (const { deliveries } of this.#writing) known += deliveries.filter(({ stage }) => stage === 'writing').length;
+    for (const { held } of this.#items.values()) known += held.size;
+    this.unfinished = known;
+  }
+
   #readItem(key: string, messages: readonly StoredMessage[], nowMs: number): Delivery[] {
-    if (messages.length === 0 || this.#deletes.has(key) || this.#deletedWhileReading.has(key)) return [];
+    if (messages.length === 0 || this.#gone.has(key) || this.#deletedWhileReading.has(key)) return [];
     let item = this.#items.get(key);
     if (!item) this.#items.set(key, (item = newStoredItem(key, messages.length)));
     const found: Delivery[] = [];

@@ -86,7 +86,7 @@ export class SharedQueue implements InboxOwner {
   }
 
   hasStored(message: Message): boolean {
-    return this.#inbox.hasStored(message);
+    return this.#inbox.hasStored(message, undefined);
   }
 
   wake(): void {
@@ -110,8 +110,10 @@ export class SharedQueue implements InboxOwner {
   pump(nowMs: number): void {
     if (this.#whenOver || this.#giving) return;
     if (!this.#members.isKeeperThere) return this.#park();
-    if (!this.#giveAway((message) => this.#members.giveToKeeper(message, nowMs), nowMs))
-      this.#members.whenKeeperReady(this.#wake);
+    const isAllGiven = this.#giveAway((message) => this.#members.giveToKeeper(message, nowMs), nowMs);
+    if (this.#whenOver)
+      void this.#scatter(); // It has ended meanwhile.
+    else if (!isAllGiven) this.#members.whenKeeperReady(this.#wake);
     else if (this.isWaiting && !this.#reading) void this.#read();
   }
 
@@ -128,15 +130,16 @@ export class SharedQueue implements InboxOwner {
   #giveEach(give: (message: Message) => boolean, nowMs: number): boolean {
     for (let next = this.#page.peek(); next; next = this.#page.peek()) {
       if (next.message.expiresAtMs <= nowMs) {
+        this.#page.shift();
         this.#host.meters.expiredMessages++; // [MQTT-3.3.2-5]
         this.#inbox.done(next);
-      } else {
-        const safe = moveOn(this.#inbox, next, give);
-        if (!safe) return false;
-        this.#moving++;
-        safe.whenSettled(() => this.#moving--);
+        continue;
       }
+      const safe = moveOn(this.#inbox, next, give);
+      if (!safe) return false;
       this.#page.shift();
+      this.#moving++;
+      safe.whenSettled(() => this.#moving--);
     }
     return true;
   }
@@ -170,7 +173,7 @@ export class SharedQueue implements InboxOwner {
   /** No member is left whose session is stored. `over` is called when the rest has been given to whoever is connected. */
   end(over: () => void): void {
     this.#whenOver = over;
-    if (!this.#reading) void this.#scatter();
+    if (!this.#reading && !this.#giving) void this.#scatter();
   }
 
   async #scatter(): Promise<void> {

@@ -16,10 +16,19 @@ export interface SharedOrigin {
   /** `$share/group/filter`. */
   readonly name: string;
   /**
-   * Gives a message of the member `from` to another one that can send it at once. With `keep`, otherwise, it is stored
-   * for those whose sessions outlive their connections, or queued for one that is connected. False when nobody takes it.
+   * Gives a message of one member to another that can send it at once. If the session of the first ends, it is otherwise
+   * stored for those whose sessions outlive their connections, or queued for one that is connected. False when nobody
+   * takes it.
    */
-  handOn(message: Message, from: ClientId, keep: boolean, nowMs: number): boolean;
+  handOn(message: Message, leaver: Leaver, nowMs: number): boolean;
+}
+
+/** A member of a shared subscription that leaves messages to the others. */
+export interface Leaver {
+  readonly clientId: ClientId;
+  /** Its messages are stored, or will be: they do not go to sessions that have them in memory only. */
+  readonly isDurable: boolean;
+  readonly sessionEnds: boolean;
 }
 
 /** What one tenant has done since the broker started, counted where it happens. Plain fields: the hot path adds to them. */

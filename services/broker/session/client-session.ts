@@ -185,8 +185,8 @@ export class Session {
     this.#outbound.deliver(message, terms, nowMs);
   }
 
-  hasStored(message: Message): boolean {
-    return this.#durable?.outbound.hasStored(message) ?? false;
+  hasStored(message: Message, shared: string): boolean {
+    return this.#durable?.outbound.hasStored(message, shared) ?? false;
   }
 
   /** See `Subscriber.whenReady`; only of sessions that are stored. */

@@ -58,6 +58,9 @@ export class DurableOutbound implements InboxOwner {
   readonly #queue = new BoundedFifo<Delivery>({ itemsMax: memoryMessagesMax, bytesMax: memoryBytesMax }, sizeOf);
   #behind = false;
   #refilling = false;
+  #refilled: Promise<void> = Promise.resolve();
+  /** Of messages that others have got from here and have not made safe. */
+  readonly #moving = new Set<Receipt>();
   /** Sent before memory let them go, by place in the inbox. */
   readonly #remembered = new Map<string, Remembered>();
   #resend: number[] = [];
@@ -73,8 +76,8 @@ export class DurableOutbound implements InboxOwner {
   }
 
   /** See `Subscriber.hasStored`. */
-  hasStored(message: Message): boolean {
-    return this.inbox.hasStored(message);
+  hasStored(message: Message, shared: string): boolean {
+    return this.inbox.hasStored(message, shared);
   }
 
   /** After a restart: `count` messages wait in the table. */
@@ -113,7 +116,7 @@ export class DurableOutbound implements InboxOwner {
       else deliver0(this.#host, channel, message, terms, nowMs);
       return;
     }
-    if (message.origin?.again && this.inbox.hasStored(message)) return; // [MQTT-4.3.3-10] Over a crash, too.
+    if (message.origin?.again && this.inbox.hasStored(message, terms.group?.name)) return; // [MQTT-4.3.3-10] Over a crash, too.
     if (this.inbox.unfinished >= this.#host.limits.queuedMessagesPerSession + (channel?.window ?? 0)) {
       this.dropped++;
       meters.droppedOverQuota++;
@@ -146,7 +149,7 @@ export class DurableOutbound implements InboxOwner {
       this.#queue.shift();
       if (next.stage !== 'done') this.#start(channel, next, nowMs);
     }
-    if (this.#behind && !this.#refilling && this.#isLow) void this.#refill();
+    if (this.#behind && !this.#refilling && this.#isLow) this.#refilled = this.#refill();
     if (this.hasRoom) this.#roomListeners.call();
     if (this.windowOpen) this.#readyListeners.call();
   }
@@ -378,11 +381,8 @@ export class DurableOutbound implements InboxOwner {
    * Resolves when they are safe there; with `isShared` also those that have to be read from the table.
    */
   async end(nowMs: number, isShared: boolean): Promise<void> {
-    const moved: Receipt[] = [];
     const end = (delivery: Delivery): boolean => {
-      const safe = this.#moveOn(delivery, true, nowMs);
-      if (safe) moved.push(safe);
-      else this.inbox.done(delivery);
+      if (!this.#moveOn(delivery, true, nowMs)) this.inbox.done(delivery);
       return true;
     };
     for (const delivery of this.#inFlight.inOrder()) {
@@ -392,8 +392,13 @@ export class DurableOutbound implements InboxOwner {
     this.#queue.extract(end);
     this.inbox.unspill(end);
     this.inbox.end();
+    if (isShared && this.#refilling) {
+      await this.#refilled;
+      this.#queue.extract(end);
+    }
     while (isShared && this.inbox.hasUnread) for (const delivery of await this.#read(nowMs)) end(delivery);
-    await Promise.all(moved.map((safe) => new Promise<void>((resolve) => safe.whenSettled(resolve))));
+    await Promise.all([...this.#moving].map((safe) => new Promise<void>((resolve) => safe.whenSettled(resolve))));
+    await this.inbox.quiet();
   }
 
   /** Tried until DynamoDB answers. */
@@ -406,9 +411,15 @@ export class DurableOutbound implements InboxOwner {
       }
   }
 
-  #moveOn(delivery: Delivery, keep: boolean, nowMs: number): Receipt | undefined {
+  #moveOn(delivery: Delivery, sessionEnds: boolean, nowMs: number): Receipt | undefined {
     const { terms, qos, packetId, stage } = delivery;
     if (!terms.group || stage === 'done' || (qos === 2 && packetId !== 0)) return undefined;
-    return moveOn(this.inbox, delivery, (copy) => terms.group!.handOn(copy, this.#session.clientId, keep, nowMs));
+    const leaver = { clientId: this.#session.clientId, isDurable: true, sessionEnds };
+    const safe = moveOn(this.inbox, delivery, (copy) => terms.group!.handOn(copy, leaver, nowMs));
+    if (safe) {
+      this.#moving.add(safe);
+      safe.whenSettled(() => this.#moving.delete(safe));
+    }
+    return safe;
   }
 }

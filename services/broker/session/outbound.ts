@@ -230,8 +230,9 @@ export class Outbound {
   }
 
   #handOn(sessionEnds: boolean, nowMs: number): void {
+    const leaver = { clientId: this.#session.clientId, isDurable: false, sessionEnds };
     const handedOn = ({ message, terms }: Delivery): boolean =>
-      terms.group !== undefined && terms.group.handOn(message, this.#session.clientId, sessionEnds, nowMs);
+      terms.group !== undefined && terms.group.handOn(message, leaver, nowMs);
     for (const delivery of this.#inFlight?.inOrder() ?? [])
       if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) this.#forget(delivery.packetId, delivery);
     const moved = this.#queue?.extract((delivery) => handedOn(delivery) || sessionEnds) ?? [];

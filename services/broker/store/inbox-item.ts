@@ -65,6 +65,7 @@ function messagesToItem(partition: string, key: string, messages: readonly Store
         epoch: first.origin.epoch,
         number: first.origin.number,
         packetId: first.origin.packetId,
+        ...(messages[0]!.shared !== undefined && { shared: messages[0]!.shared }),
       } satisfies StoredOrigin,
     }),
     m: Uint8Array.from(Buffer.concat(messages.map(pack))),

@@ -33,7 +33,7 @@ export class MemorySessionStore implements SessionStore {
     const before = this.#tables.records.get(partition);
     if (before && before.owner !== this.#owner && this.#isAlive(before.owner))
       throw new Error('another broker that is alive owns the session');
-    const epoch = (before?.epoch ?? Math.floor(this.#clock.nowMs() / 1000)) + 1;
+    const epoch = (before?.epoch ?? Math.floor(this.#clock.nowMs() / 10)) + 1;
     const claimed = { epoch, born: born ?? epoch };
     this.#tables.records.set(partition, { ...claim, ...claimed, owner: this.#owner });
     return claimed;
@@ -87,9 +87,7 @@ export class MemorySessionStore implements SessionStore {
       born,
       routes: [...this.#tables.routes(partition).values()].filter((one) => one.epoch >= born).map(({ route }) => route),
       received:
-        received && received.epoch >= born
-          ? { packetIds: received.packetIds, settled: received.settled }
-          : { packetIds: [], settled: { epoch: born, number: 0 } },
+        received && received.epoch >= born ? { ...received } : { packetIds: [], settled: { epoch: born, number: 0 } },
       stored: {
         messages: items.reduce((sum, { messages }) => sum + messages.length, 0),
         origins: items.flatMap(({ messages }) => messages.map(({ origin }) => origin)).filter((origin) => !!origin),

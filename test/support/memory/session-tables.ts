@@ -6,7 +6,7 @@ import type {
   StoredRoute,
   Write,
 } from '../../../services/broker/inbox/inbox.js';
-import { Message } from '../../../services/broker/message/message.js';
+import { Message, type Origin } from '../../../services/broker/message/message.js';
 import type { SessionRecord } from '../../../services/tenancy/tenancy.js';
 
 export class SessionTables {
@@ -22,6 +22,10 @@ export class SessionTables {
 
   received(partition: string): (ReceivedState & { epoch: number }) | undefined {
     return this.#received.get(partition);
+  }
+
+  allPartitions(): IterableIterator<string> {
+    return this.#messages.keys();
   }
 
   /** In the order of their keys. */
@@ -52,6 +56,8 @@ export class SessionTables {
         return void this.#received.set(partition, {
           packetIds: [...write.packetIds],
           settled: write.settled,
+          ...(write.older && { older: write.older }),
+          ...(write.again && { again: write.again }),
           epoch: write.epoch,
         });
     }
@@ -73,12 +79,13 @@ function readBack(stored: StoredMessage): StoredMessage {
   const { topic, payload, qos, retain, properties, expiresAtMs, publisher, origin } = stored.message;
   const { group: _, ...terms } = stored.terms;
   const message = Message.of({ topic, payload, qos, retain, properties, expiresAtMs, publisher });
-  return { ...stored, message, terms, origin: origin && storedOrigin(publisher!, origin) };
+  return { ...stored, message, terms, origin: origin && storedOrigin(publisher!, origin, stored.shared) };
 }
 
-const storedOrigin = (publisher: string, { epoch, number, packetId }: Omit<StoredOrigin, 'publisher'>) => ({
-  publisher,
-  epoch,
-  number,
-  packetId,
-});
+function storedOrigin(
+  publisher: string,
+  { epoch, number, packetId }: Origin,
+  shared: string | undefined,
+): StoredOrigin {
+  return { publisher, epoch, number, packetId, ...(shared !== undefined && { shared }) };
+}

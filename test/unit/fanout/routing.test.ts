@@ -222,21 +222,25 @@ describe('a shared subscription', () => {
     expect(routing.publish(message('a'), 0)).toBe(noSubscribers);
   });
 
-  it('hands on to a member that can send at once, and with `keep` to the queue of the group or to one that is connected', () => {
+  it('hands on to a member that can send at once, and at the end of a session to the queue or to one that is connected', () => {
     const { routing, members, queue } = group('a', 'b');
     const [a, b] = members as [Sink, Sink];
     routing.publish(message('a', { payload: 'x' }), 0);
     const origin = a.got[0]!.terms.group!;
     a.readiness = 'disconnected';
-    const handOn = (keep: boolean): boolean => origin.handOn(message('a', { payload: 'y' }), a.clientId, keep, 0);
+    const handOn = (sessionEnds: boolean, isDurable = true): boolean =>
+      origin.handOn(message('a', { payload: 'y' }), { clientId: a.clientId, isDurable, sessionEnds }, 0);
     expect([handOn(false), b.got.length]).toEqual([true, 1]);
     b.readiness = 'queue';
     expect([handOn(false), handOn(true), queue().kept, b.got.length]).toEqual([false, true, ['y'], 1]);
     b.isDurable = false; // Nobody but `a` keeps anything, and it is what `a` leaves.
     routing.subscribe('a', 'g', b, options());
-    expect([handOn(true), queue().kept.length, b.got.length]).toEqual([true, 1, 2]);
+    b.readiness = 'now';
+    // What is stored stays so as long as its session lives; what is in memory only may be in another one's.
+    expect([handOn(false), handOn(false, false), b.got.length]).toEqual([false, true, 2]);
+    expect([handOn(true), queue().kept.length, b.got.length]).toEqual([true, 1, 3]);
     b.readiness = 'disconnected';
-    expect([handOn(true), queue().kept.length, b.got.length]).toEqual([false, 1, 2]);
+    expect([handOn(true), queue().kept.length, b.got.length]).toEqual([false, 1, 3]);
   });
 
   it('keeps what comes while nobody is there, and then lets others line up behind it', () => {

@@ -1,6 +1,6 @@
 /** Messages to one client: window, resending, overflow, aliases, expiry, shared subscriptions. */
 import { describe, expect, it } from 'vitest';
-import type { Message } from '../../../services/broker/message/message.js';
+import type { Leaver, Message } from '../../../services/broker/message/message.js';
 import { outboxBytesGiveUp, outboxBytesHigh, outboxBytesMax } from '../../../services/broker/session/channel.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
 import { ack, connect, FakeHost, message, nowMs, publish, terms } from './world.js';
@@ -231,12 +231,12 @@ describe('topic aliases', () => {
 });
 
 describe('shared subscriptions', () => {
-  const group = (takes: (message: Message, keep: boolean) => boolean) => {
+  const group = (takes: (message: Message, sessionEnds: boolean) => boolean) => {
     const taken: string[] = [];
     return {
       taken,
-      handOn(one: Message, _from: string, keep: boolean): boolean {
-        const yes = takes(one, keep);
+      handOn(one: Message, { sessionEnds }: Leaver): boolean {
+        const yes = takes(one, sessionEnds);
         if (yes) taken.push(one.payload.toString());
         return yes;
       },
@@ -266,7 +266,7 @@ describe('shared subscriptions', () => {
 
   it('leave it where nobody else is connected, and pass it on to anyone when the session ends', () => {
     const client = connect({ receiveMaximum: 1 });
-    const origin = group((_message, anyone) => anyone);
+    const origin = group((_message, sessionEnds) => sessionEnds);
     for (const x of ['1', '2']) client.session.deliver(message('a', x, 1), terms(1, { group: origin }), nowMs);
     client.session.detach(nowMs);
     expect(origin.taken).toEqual([]);

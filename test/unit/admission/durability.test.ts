@@ -1,0 +1,316 @@
+/**
+ * What was acknowledged arrives, QoS 2 exactly once, in order, whatever happens in between: commits that have come any
+ * way, clients that come and go, brokers that die. Random steps over a whole admission; the clients obey the specification.
+ */
+import type { Packet } from 'mqtt-packet';
+import { expect, it } from 'vitest';
+import { Chance } from '../../support/chance.js';
+import { seed as runSeed } from '../../support/seed.js';
+import { ack, type Device, settle, Site } from './site.js';
+
+type QoS = 1 | 2;
+interface Sent {
+  readonly topic: string;
+  readonly payload: string;
+  readonly qos: QoS;
+  readonly packetId: number;
+  released: boolean;
+  tries: number;
+}
+
+class Publisher {
+  say: (what: string) => void = () => undefined;
+  device: Device | undefined;
+  readonly sent: Sent[] = [];
+  readonly all: Sent[] = [];
+  #count = 0;
+  publish(topic: string, qos: QoS): void {
+    let packetId = 1;
+    while (this.sent.some((one) => one.packetId === packetId)) packetId++;
+    const one: Sent = { topic, qos, packetId, payload: `${topic}${qos}-${++this.#count}`, released: false, tries: 0 };
+    this.sent.push(one);
+    this.all.push(one);
+    this.#send(one);
+  }
+  #send(one: Sent): void {
+    if (one.released) this.device!.send(ack('pubrel', one.packetId));
+    else
+      this.device!.send({
+        cmd: 'publish',
+        topic: one.topic,
+        payload: one.payload,
+        qos: one.qos,
+        messageId: one.packetId,
+        dup: one.tries++ > 0,
+        retain: false,
+      });
+  }
+  resend(): void {
+    for (const one of [...this.sent]) this.#send(one);
+  }
+  hear(): void {
+    for (const p of this.device?.take() ?? []) {
+      this.say(`p < ${p.cmd} ${p.messageId ?? ''}`);
+      const one = this.sent.find(({ packetId }) => packetId === p.messageId);
+      if (!one) continue;
+      if (p.cmd === 'pubrec') {
+        one.released = true;
+        this.device!.send(ack('pubrel', one.packetId));
+      } else if (p.cmd === 'puback' || p.cmd === 'pubcomp') this.sent.splice(this.sent.indexOf(one), 1);
+    }
+  }
+}
+
+class Subscriber {
+  device: Device | undefined;
+  /** Everything the application was given, in order. */
+  readonly got: string[] = [];
+  heard = 0;
+  #known = new Map<number, string>();
+  #answers: Packet[] = [];
+  readonly clientId: string;
+  readonly filters: string[];
+  readonly say: (what: string) => void;
+  constructor(clientId: string, filters: string[], say: (what: string) => void) {
+    this.clientId = clientId;
+    this.filters = filters;
+    this.say = say;
+  }
+  lost(): void {
+    this.device = undefined;
+    this.#answers = [];
+  }
+  forget(): void {
+    this.#known.clear();
+  }
+  hear(): void {
+    for (const p of this.device?.take() ?? []) {
+      this.heard++;
+      this.say(
+        `${this.clientId} < ${p.cmd} ${p.messageId ?? ''} ${p.cmd === 'publish' ? `${p.payload.toString()} ${p.dup ? 'dup' : ''}` : ''}`,
+      );
+      if (p.cmd === 'publish') {
+        const payload = p.payload.toString();
+        if (p.qos === 1) {
+          this.got.push(payload);
+          this.#answers.push(ack('puback', p.messageId!));
+        } else {
+          if (!this.#known.has(p.messageId!)) this.got.push(payload);
+          else if (this.#known.get(p.messageId!) !== payload)
+            this.got.push(`${payload} under the identifier of ${this.#known.get(p.messageId!)!}`);
+          this.#known.set(p.messageId!, payload);
+          this.#answers.push(ack('pubrec', p.messageId!));
+        }
+      } else if (p.cmd === 'pubrel') {
+        this.#known.delete(p.messageId!);
+        this.#answers.push(ack('pubcomp', p.messageId!));
+      }
+    }
+  }
+  answer(max: number): void {
+    for (const one of this.#answers.splice(0, max)) {
+      this.say(`${this.clientId} > ${one.cmd} ${one.messageId}`);
+      this.device?.send(one);
+    }
+  }
+}
+
+interface Options {
+  readonly shared: boolean;
+  readonly ends: boolean;
+  readonly steps: number;
+}
+
+async function story(seed: number, { shared, ends, steps }: Options): Promise<string[]> {
+  const chance = new Chance(seed);
+  const pick = <T>(from: readonly T[]): T => from[chance.between(0, from.length - 1)]!;
+  const site = new Site();
+  let crashed = false;
+  const notes: string[] = [];
+  const note = (what: string): void => {
+    for (const each of site.log.taken.splice(0)) notes.push(`   log: ${each}`);
+    notes.push(what);
+  };
+  const publisher = new Publisher();
+  publisher.say = note;
+  const subscribers = shared
+    ? ['m1', 'm2', 'm3'].map((id) => new Subscriber(id, ['$share/g/t'], note))
+    : ['s1', 's2'].map((id) => new Subscriber(id, ['t'], note));
+  const admit = async (clientId: string, wish: object = {}): Promise<Device> => {
+    const { device, done } = site.connect(clientId, {
+      clean: false,
+      expiry: 1000,
+      ...wish,
+      more: { receiveMaximum: chance.between(1, 6) },
+    });
+    let failed: Error | undefined;
+    done.catch((error: unknown) => (failed = error as Error));
+    for (let tries = 0; !device.in; tries++) {
+      if (failed) throw failed;
+      if (tries > 3) await site.calm();
+      if (tries > 50) throw new Error(`${clientId} is not let in`);
+      await settle(1);
+    }
+    return device;
+  };
+  const come = async (one: Subscriber, wish: object = {}): Promise<void> => {
+    one.device = await admit(one.clientId, wish);
+  };
+  const subscribe = async (one: Subscriber): Promise<void> => {
+    for (const filter of one.filters) await site.subscribe(one.device!, filter, 2, false);
+  };
+  for (const one of subscribers) {
+    await come(one);
+    await subscribe(one);
+    if (shared || chance.happens(0.5)) {
+      one.device!.end();
+      one.lost();
+    }
+  }
+  publisher.device = await admit('p');
+  for (let step = 0; step < steps; step++) {
+    const one = pick(subscribers);
+    const dice = chance.between(0, 99);
+    if (dice < 22) {
+      if (publisher.device && publisher.sent.length < 12) {
+        const qos = chance.happens(0.6) ? 2 : 1;
+        publisher.publish('t', qos);
+        note(`publish ${publisher.all.at(-1)!.payload}`);
+      }
+    } else if (dice < 30) publisher.hear();
+    else if (dice < 42) {
+      one.hear();
+      one.answer(chance.between(0, 4));
+      note(`${one.clientId} answers`);
+    } else if (dice < 50) {
+      if (one.device) {
+        note(`${one.clientId} leaves`);
+        one.device.end();
+        one.lost();
+      } else {
+        note(`${one.clientId} comes`);
+        await come(one);
+      }
+    } else if (dice < 58) {
+      note('take');
+      site.log.take();
+    } else if (dice < 66) {
+      note('write');
+      site.log.write();
+    } else if (dice < 76) {
+      note('confirm');
+      site.log.write();
+      site.log.confirm();
+    } else if (dice < 84) {
+      note('delay');
+      site.clock.advance(60);
+      site.log.delayOver();
+    } else if (dice < 92) await settle(chance.between(1, 3));
+    else if (dice < 94) {
+      if (publisher.device) {
+        publisher.device.end();
+        publisher.device = undefined;
+      } else {
+        publisher.device = await admit('p');
+        publisher.resend();
+      }
+      note(publisher.device ? 'publisher comes' : 'publisher leaves');
+    } else if (dice < 96) {
+      if (ends && one.device) {
+        note(`${one.clientId} ends`);
+        one.device.end({ publishWill: false, expirySeconds: 0 });
+        one.lost();
+        one.forget();
+        await settle(3);
+        await come(one, { clean: true });
+        await subscribe(one);
+      }
+    } else if (dice < 98) {
+      note('crash');
+      crashed = true;
+      site.clock.advance(chance.between(1000, 3000));
+      site.boot();
+      for (const each of subscribers) each.lost();
+      publisher.device = undefined;
+      if (chance.happens(0.5)) {
+        publisher.device = await admit('p');
+        publisher.resend();
+      }
+    }
+  }
+  note('end');
+  if (!publisher.device) {
+    publisher.device = await admit('p');
+    publisher.resend();
+  }
+  for (const one of subscribers) if (!one.device) await come(one);
+  for (let idle = 0, last = ''; idle < 5;) {
+    await site.calm();
+    publisher.hear();
+    for (const one of subscribers) {
+      one.hear();
+      one.answer(Infinity);
+    }
+    const now = `${publisher.sent.length} ${subscribers.map(({ heard }) => heard).join(' ')}`;
+    idle = now === last ? idle + 1 : 0;
+    last = now;
+  }
+  const wrong: string[] = publisher.sent.map(({ payload }) => `${payload} is never acknowledged`);
+  const check = (who: string, got: readonly string[]): void => {
+    for (const { payload, qos } of publisher.all) {
+      const times = got.filter((each) => each === payload).length;
+      // Of those that end it may be the only one that was sent a QoS 2 message. [MQTT-4.8.2-5]
+      if (times === 0 && !(ends && qos === 2)) wrong.push(`${who} misses ${payload}`);
+      // Its publisher repeats it after a crash, and who had it is no more.
+      if (times > 1 && qos === 2 && !(ends && crashed)) wrong.push(`${who} got ${payload} ${times} times`);
+    }
+    for (const each of got) if (each.includes('under')) wrong.push(`${who}: ${each}`);
+  };
+  if (shared)
+    check(
+      'the group',
+      subscribers.flatMap(({ got }) => got),
+    );
+  else
+    for (const { clientId, got } of subscribers) {
+      check(clientId, got);
+      for (const qos of [1, 2]) {
+        const numbers = [...new Set(got.filter((each) => each.startsWith(`t${qos}-`)))].map((each) =>
+          Number(each.split('-')[1]),
+        );
+        if (numbers.some((n, i) => i > 0 && n < numbers[i - 1]!))
+          wrong.push(`${clientId} got QoS ${qos} out of order: ${numbers.join(' ')}`);
+      }
+    }
+  for (const { clientId, device } of [...subscribers, { clientId: 'p', device: publisher.device }]) {
+    const { session } = device!.in!;
+    if (session.queuedMessages !== 0) wrong.push(`${clientId} has ${session.queuedMessages} messages left`);
+  }
+  const messages = [...site.tables.allPartitions()].flatMap((pk) =>
+    site.tables.items(pk).map(({ key }) => `${pk} ${key}`),
+  );
+  if (messages.length > 0) wrong.push(`left in the table: ${messages.join(', ')}`);
+  if (wrong.length > 0 && process.env['STORY']) console.log(notes.join('\n'));
+  return wrong;
+}
+
+const stories = Number(process.env['SHOAL_TEST_RUNS'] ?? 60);
+const one = process.env['STORY'];
+const seeds = one ? [Number(one)] : Array.from({ length: stories }, (_, i) => (runSeed + i * 7919) >>> 0);
+
+it.each([
+  ['to subscribers of their own', { shared: false, ends: false, steps: 150 }],
+  ['to a group', { shared: true, ends: false, steps: 150 }],
+  ['to a group whose members end', { shared: true, ends: true, steps: 150 }],
+] as const)(
+  'messages %s arrive',
+  async (_, options) => {
+    const failed: string[] = [];
+    for (const seed of seeds) {
+      const wrong = await story(seed, options).catch((e: unknown) => [String(e instanceof Error ? e.stack : e)]);
+      if (wrong.length > 0) failed.push(`seed ${seed}: ${wrong.slice(0, 3).join('; ')}`);
+    }
+    expect(failed.join('\n')).toBe('');
+  },
+  120_000,
+);

@@ -1,0 +1,261 @@
+/** Brokers over one set of tables in memory: commits go as far as a test says, and a broker may die at any moment. */
+import type { Packet } from 'mqtt-packet';
+import {
+  Admission,
+  type Admitted,
+  type Connection,
+  type Ending,
+} from '../../../services/broker/admission/admission.js';
+import {
+  type ConnectPacket,
+  type InboundPublish,
+  PacketReader,
+  type ProtocolVersion,
+  type Reason,
+  Slab,
+  TopicTable,
+} from '../../../services/broker/wire/wire.js';
+import { type BrokerId, Metrics, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import { hashSecret, type Quotas } from '../../../services/tenancy/tenancy.js';
+import { decodeAll, encode } from '../../fuzz/packets.js';
+import { ManualClock } from '../../support/manual-clock.js';
+import { MemoryAccounts } from '../../support/memory/accounts.js';
+import { MemoryCommitLog } from '../../support/memory/commit-log.js';
+import { MemoryRetained } from '../../support/memory/retained.js';
+import { MemorySessionStore } from '../../support/memory/session-store.js';
+import { MemorySharedStore } from '../../support/memory/shared-store.js';
+import { SessionTables } from '../../support/memory/session-tables.js';
+
+export const acme = 'acme' as TenantId;
+const secret = 'correct horse';
+const secretHash = await hashSecret(secret, 'generated');
+const topics = new TopicTable();
+export const settle = async (n = 3): Promise<void> => {
+  for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
+};
+
+/** Calls of a broker that has died never answer and change nothing. */
+function mortal<T extends object>(target: T, isDead: () => boolean): T {
+  return new Proxy(target, {
+    get(object, name) {
+      const value = Reflect.get(object, name) as unknown;
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]): unknown => {
+        if (isDead()) return new Promise(() => undefined);
+        return (value as (...a: unknown[]) => unknown).apply(object, args);
+      };
+    },
+  });
+}
+
+export class Device implements Connection {
+  readonly remoteAddress = '192.0.2.1:5000';
+  waitingBytes = 0;
+  closed = false;
+  in: Admitted | undefined;
+  readonly clientId: string;
+  readonly #site: Site;
+  readonly #admission: Admission;
+  readonly #version: ProtocolVersion;
+  #bytes: Buffer[] = [];
+  constructor(site: Site, admission: Admission, version: ProtocolVersion, clientId: string) {
+    this.#site = site;
+    this.#admission = admission;
+    this.#version = version;
+    this.clientId = clientId;
+  }
+  push(source: Buffer, start: number, end: number): void {
+    this.#bytes.push(Buffer.from(source.subarray(start, end)));
+  }
+  admitted(admitted: Admitted): void {
+    this.in = admitted;
+  }
+  close(_reason: Reason): void {
+    this.end({ publishWill: true });
+  }
+  end(ending: Ending = { publishWill: false }): void {
+    if (this.closed) return;
+    this.closed = true;
+    if (this.in) this.#admission.disconnected(this.in, ending);
+  }
+  take(): Packet[] {
+    return decodeAll(Buffer.concat(this.#bytes.splice(0)), this.#version);
+  }
+  said(): string[] {
+    return this.take().map((p) =>
+      p.cmd === 'publish'
+        ? `publish ${p.payload.toString()}`
+        : `${p.cmd}${p.messageId === undefined ? '' : ` ${p.messageId}`}`,
+    );
+  }
+  send(...packets: Packet[]): void {
+    const { session, channel } = this.in!;
+    const nowMs = (): number => this.#site.clock.nowMs();
+    const reader = new PacketReader(
+      topics,
+      {
+        onPublish: (publish: InboundPublish) => session.receivePublish(publish, channel, nowMs()),
+        onAck: (type, packetId, code) => session.receiveAck(type, packetId, code, nowMs()),
+        onPacket: (packet) => {
+          if (packet.type === 'subscribe') session.receiveSubscribe(packet, channel);
+          else if (packet.type === 'unsubscribe') session.receiveUnsubscribe(packet, channel);
+        },
+      },
+      1 << 20,
+    );
+    reader.version = channel.version;
+    for (const packet of packets) {
+      if (this.closed) return;
+      reader.read(encode(packet, channel.version), nowMs());
+    }
+  }
+}
+
+export interface Wish {
+  clean?: boolean;
+  expiry?: number;
+  will?: { topic: string; payload: string; delay?: number };
+  user?: string;
+  more?: object;
+}
+
+export class Site {
+  clock = new ManualClock();
+  readonly tables = new SessionTables();
+  readonly accounts = new MemoryAccounts();
+  readonly retained = new MemoryRetained({ clock: this.clock });
+  admission!: Admission;
+  log!: MemoryCommitLog;
+  records!: MemorySessionStore;
+  shared!: MemorySharedStore;
+  #brokers = 0;
+  #kill: () => void = () => undefined;
+
+  constructor(quotas: Partial<Quotas> = {}) {
+    this.accounts.tenants.set(acme, {
+      id: acme,
+      plan: 'free',
+      status: 'active',
+      quotaOverrides: quotas,
+      createdAtMs: 0,
+    });
+    this.accounts.put({ tenant: acme, name: 'device', secretHash, createdAtMs: 0, revision: 1 });
+    this.accounts.put({ tenant: acme, name: 'other', secretHash, createdAtMs: 0, revision: 1 });
+    this.boot();
+  }
+  /** A broker begins; the one before has died. */
+  boot(): void {
+    this.#kill();
+    let dead = false;
+    this.#kill = () => (dead = true);
+    const isDead = (): boolean => dead;
+    const owner = `broker-${++this.#brokers}` as BrokerId;
+    const clock = this.clock;
+    const mortalClock = {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: () => clock.monotonicMs(),
+      after: (ms: number, run: () => void) =>
+        clock.after(ms, () => {
+          if (!dead) run();
+        }),
+    };
+    const { tables } = this;
+    this.log = new MemoryCommitLog({ tables, nowMs: () => clock.nowMs(), prompt: false });
+    this.records = new MemorySessionStore(tables, owner, mortalClock);
+    this.shared = new MemorySharedStore(tables);
+    this.admission = new Admission({
+      accounts: this.accounts,
+      records: mortal(this.records, isDead),
+      shared: mortal(this.shared, isDead),
+      commitLog: mortal(this.log, isDead),
+      unsafeBytesMax: 1 << 20,
+      inFlightMax: 256,
+      lease: { state: 'held', whenAwake: (listener: () => void) => listener() },
+      leaseEndedAtMs: () => undefined,
+      makeRetained: () => this.retained,
+      clock: mortalClock,
+      slab: new Slab(),
+      log: silentLog,
+      metrics: new Metrics(),
+      keepAliveSecondsMax: 0,
+    });
+  }
+  dump(text: string): string {
+    const out: string[] = [];
+    for (const pk of this.tables.allPartitions())
+      for (const { key, messages } of this.tables.items(pk))
+        for (const m of messages)
+          if (m.message.payload.toString() === text)
+            out.push(`${pk}/${key.slice(5)}${m.released ? 'R' : ''}${m.packetId || ''}`);
+    return out.join(' ');
+  }
+  connect(clientId: string, wish: Wish = {}): { device: Device; done: Promise<void> } {
+    const device = new Device(this, this.admission, 5, clientId);
+    const done = this.admission.connect(connectPacket(clientId, wish), device);
+    done.catch(() => undefined);
+    return { device, done };
+  }
+  async admit(clientId: string, wish: Wish = {}): Promise<Device> {
+    const { device, done } = this.connect(clientId, { clean: false, expiry: 1000, ...wish });
+    await done;
+    return device;
+  }
+  async subscribe(device: Device, filter: string, qos: 0 | 1 | 2 = 2, takes = true): Promise<void> {
+    device.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: filter, qos }] });
+    this.log.commit();
+    await settle();
+    if (takes) device.take();
+  }
+  /** Everything that is due. */
+  async calm(): Promise<void> {
+    for (let i = 0; i < 6; i++) {
+      this.clock.advance(60);
+      this.log.delayOver();
+      this.log.commit();
+      await settle(2);
+    }
+  }
+}
+
+function connectPacket(
+  clientId: string,
+  { clean = true, expiry = 0, will, user = 'device', more }: Wish,
+): ConnectPacket {
+  const bytes = encode(
+    {
+      cmd: 'connect',
+      protocolId: 'MQTT',
+      protocolVersion: 5,
+      clean,
+      clientId,
+      keepalive: 0,
+      username: `${user}@acme`,
+      password: Buffer.from(secret),
+      ...(will && {
+        will: {
+          topic: will.topic,
+          payload: Buffer.from(will.payload),
+          qos: 1,
+          retain: false,
+          properties: { willDelayInterval: will.delay ?? 0 },
+        },
+      }),
+      properties: { sessionExpiryInterval: expiry, ...more },
+    },
+    5,
+  );
+  let found: ConnectPacket | undefined;
+  const sink = { onPublish() {}, onAck() {}, onPacket: (packet: unknown) => (found = packet as ConnectPacket) };
+  new PacketReader(topics, sink, 1 << 20).read(bytes, 0);
+  return found!;
+}
+export const pub = (topic: string, payload: string, qos: 0 | 1 | 2, messageId: number, dup = false): Packet => ({
+  cmd: 'publish',
+  topic,
+  payload,
+  qos,
+  dup,
+  retain: false,
+  messageId,
+});
+export const ack = (cmd: 'puback' | 'pubrec' | 'pubrel' | 'pubcomp', messageId: number): Packet => ({ cmd, messageId });
