@@ -1,9 +1,13 @@
 /** The stacks of a stage as CloudFormation would get them, made in this process: no credentials, no Docker, no network. */
+import { readFileSync } from 'node:fs';
 import { App, type Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { type Context, readStage } from '../../infra/settings.js';
 import { addShoal, type Shoal } from '../../infra/shoal.js';
 import type { Stage } from '../../infra/stages.js';
+
+/** What `npx cdk` hands on. */
+const { context: flags } = JSON.parse(readFileSync('cdk.json', 'utf8')) as { context: Record<string, unknown> };
 
 export const stageNames = ['dev', 'prod'] as const;
 
@@ -30,7 +34,7 @@ export function synthesise(context: Context): Synthesis {
 }
 
 function synthesiseAnew(context: Context): Synthesis {
-  const app = new App({ context: { 'aws:cdk:bundling-stacks': [] } });
+  const app = new App({ context: { ...flags, 'aws:cdk:bundling-stacks': [] } });
   const stage = readStage({ brokerImage: imageInRegistry, ...context });
   const stacks = addShoal(app, stage);
   const templates = Object.fromEntries(
