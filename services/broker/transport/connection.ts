@@ -323,7 +323,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.#admitted) this.#world.admission.disconnected(this.#admitted, ending);
   }
 
-  /** What an operator asks first when a client complains; an ordinary goodbye is told at level debug only. */
+  /** What an operator asks first when a client complains; a goodbye, ours or the client's, is told at level debug only. */
   #tell(reason: Reason, detail: string): void {
     const { log } = this.#world;
     const fields = {
@@ -334,7 +334,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       ...(this.#userName !== undefined && { userName: this.#userName }),
       ...(this.#admitted && { tenant: this.#admitted.tenant.id, clientId: this.#admitted.session.clientId }),
     };
-    if (reason.fault === 'nobody') log.debug(fields, 'connection closed');
+    if (reason.fault === 'nobody' || reason === reasons.serverShuttingDown) log.debug(fields, 'connection closed');
     else log.info(fields, this.#admitted ? 'connection closed' : 'connection refused');
   }
 

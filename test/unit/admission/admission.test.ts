@@ -434,6 +434,47 @@ it('a stop tells every client, keeps wills to itself and writes the records', as
   await expect(world.admit({ clientId: 'd' })).rejects.toThrow(reason('serverShuttingDown'));
 });
 
+describe('while the broker drains', () => {
+  const will = { topic: 't', payload: 'gone' };
+  const drainMs = 90_000;
+  const kept = { clean: false, expiry: 3600, will };
+
+  it('nobody comes in, and who is there is served', async () => {
+    const world = new World();
+    const [a, b] = [await world.admit({ clientId: 'a', will }), await world.admit({ clientId: 'b', will })];
+    world.admission.drain(world.clock.nowMs() + drainMs);
+    await expect(world.admit({ clientId: 'c' })).rejects.toThrow(reason('serverShuttingDown'));
+    expect([a.closed, b.closed]).toEqual([false, false]);
+    lost(b); // It has died, and nobody has sent it away.
+    expect(world.retained.puts).toEqual(['t gone']);
+  });
+
+  it.each([
+    ['a session that lives on', kept],
+    ['one that ends with its connection', { will }],
+  ])('the will of a client that is sent away is not published: %s', async (_what, fields) => {
+    const world = new World();
+    const connection = await world.admit({ clientId: 'c', ...fields });
+    world.admission.drain(world.clock.nowMs() + drainMs);
+    connection.close(reasons.serverShuttingDown);
+    world.clock.advance(10 * drainMs);
+    expect(world.retained.puts).toEqual([]);
+  });
+
+  it('it is due when the last has been sent away and had time to come back, or when its own delay is over', async () => {
+    const world = new World();
+    const startMs = world.clock.nowMs();
+    const soon = await world.admit({ clientId: 'soon', ...kept });
+    const late = await world.admit({ clientId: 'late', ...kept, will: { ...will, delay: 600 } });
+    world.admission.drain(startMs + drainMs);
+    world.clock.advance(1000);
+    for (const connection of [soon, late]) connection.close(reasons.serverShuttingDown);
+    await world.admission.stop();
+    const dueMs = ['soon', 'late'].map((clientId) => world.records.stored.get(clientId)!.willAtMs! - startMs);
+    expect(dueMs).toEqual([drainMs + 30_000, 601_000]);
+  });
+});
+
 it('an answer that the client is too small for ends what has just begun', async () => {
   const world = new World();
   const connection = await world.admit({ clientId: 'c', clean: false, expiry: 60, more: { maximumPacketSize: 5 } });
