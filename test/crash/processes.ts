@@ -97,6 +97,10 @@ export class BrokerProcess {
     return (await fetch(`http://127.0.0.1:${ports.health}/metrics`)).text();
   }
 
+  async healthUrl(): Promise<string> {
+    return `http://127.0.0.1:${(await this.#ready).ports.health}/healthz`;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
