@@ -1,6 +1,6 @@
 /**
  * The queues of one tenant's shared subscriptions: opened with the first member that keeps messages, closed with the
- * last, and found again after a restart. What a queue stores carries an epoch, a second of its opening or later, which
+ * last, and found again after a restart. What a queue stores carries an epoch, the time of its opening or later, which
  * is above that of everything stored under its name before: so what a crash has left of a queue that was closed is told
  * apart, and removed.
  */
