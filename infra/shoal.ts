@@ -37,6 +37,16 @@ export function addShoal(app: App, stage: Stage): Shoal {
     tenantsApi,
   });
   Tags.of(app).add('shoal:stage', stage.name);
+  for (const stack of [network, data, broker, tenantsApi, observability])
+    stack.templateOptions.metadata = settingsOf(stage);
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
   return { network, data, broker, tenantsApi, observability };
+}
+
+/**
+ * In each template: for people who look at a stack, and for CDK. It leaves a stack alone whose template is the same, also when
+ * what it refers to in another stack has been replaced, which comes of settings.
+ */
+function settingsOf(stage: Stage): Record<string, unknown> {
+  return { ShoalSettings: Object.fromEntries(Object.entries(stage).filter(([, value]) => value !== undefined)) };
 }

@@ -70,6 +70,27 @@ describe('stages', () => {
   );
 });
 
+describe('what one stack uses of another', () => {
+  const { templates } = synthesise({ stage: 'prod' });
+
+  it.each(Object.keys(templates) as (keyof typeof templates)[])('can be replaced: %s', (stack) => {
+    // CloudFormation refuses to change an export that another stack imports.
+    expect(JSON.stringify(templates[stack].toJSON())).not.toContain('Fn::ImportValue');
+    expect(templates[stack].findOutputs('*', { Export: Match.anyValue() })).toEqual({});
+  });
+
+  it.each(Object.keys(templates) as (keyof typeof templates)[])(
+    'is looked at anew with other settings: %s',
+    (stack) => {
+      const other = synthesise({ stage: 'prod', keepAliveSecondsMax: '299' });
+      expect(templates[stack].toJSON()['Metadata']).toMatchObject({ ShoalSettings: { keepAliveSecondsMax: 300 } });
+      expect(other.templates[stack].toJSON()['Metadata']).toMatchObject({
+        ShoalSettings: { keepAliveSecondsMax: 299 },
+      });
+    },
+  );
+});
+
 describe('a key of the customer', () => {
   const { templates } = synthesise({ stage: 'prod', encryption: 'customer-managed', region: 'eu-central-1' });
 
