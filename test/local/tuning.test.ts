@@ -52,6 +52,10 @@ test.each<[env: Record<string, string>, line: string]>([
   [{ SHOAL_IN_FLIGHT_MAX: '40000' }, 'broker: SHOAL_IN_FLIGHT_MAX=40000 is not a number from 1 to 16383\n'],
   [{ SHOAL_UNSAFE_MB_MAX: 'lots' }, 'broker: SHOAL_UNSAFE_MB_MAX=lots is not a number from 1 to 65536\n'],
   [
+    { SHOAL_TRUST_PROXY: '10.0.0.0/33' },
+    'broker: SHOAL_TRUST_PROXY=10.0.0.0/33 has 10.0.0.0/33, which is no network; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8\n',
+  ],
+  [
     { SHOAL_PERSIST_DELAY: '20' },
     'shoal: SHOAL_PERSIST_DELAY is not a setting; did you mean SHOAL_PERSIST_DELAY_MS?\n',
   ],

@@ -19,6 +19,7 @@ test('the defaults are those of the documentation', () => {
     publicHost: undefined,
     ports: { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084, api: 8080 },
     operatorKey: undefined,
+    trustProxy: undefined,
     logLevel: 'warn',
     brokerEnv: {},
   });
@@ -42,6 +43,7 @@ const choices: readonly [
   ['--wss-port', 'SHOAL_WSS_PORT', '9001', (s) => s.ports.wss, 9001],
   ['--api-port', 'SHOAL_API_PORT', '9002', (s) => s.ports.api, 9002],
   ['--operator-key', 'SHOAL_OPERATOR_KEY', 'a key of my very own', (s) => s.operatorKey, 'a key of my very own'],
+  ['--trust-proxy', 'SHOAL_TRUST_PROXY', '10.0.0.0/8,::1', (s) => s.trustProxy, '10.0.0.0/8,::1'],
   ['--log-level', 'SHOAL_LOG_LEVEL', 'debug', (s) => s.logLevel, 'debug'],
 ];
 
