@@ -25,9 +25,12 @@ interface Kept<T> {
 class RecordCache<T> {
   readonly #kept = new Map<string, Kept<T>>();
   readonly #clock: Clock;
+  readonly #isPassing: (value: T) => boolean;
 
-  constructor(clock: Clock) {
+  /** `isPassing`: whether it will soon be something else, and is not remembered. */
+  constructor(clock: Clock, isPassing: (value: T) => boolean) {
     this.#clock = clock;
+    this.#isPassing = isPassing;
   }
 
   /** One read for all who ask at the same time. What does not exist and what failed is not remembered. */
@@ -43,7 +46,7 @@ class RecordCache<T> {
       if (this.#kept.get(key) === kept) this.#kept.delete(key);
     };
     value.then((found) => {
-      if (found === undefined) drop();
+      if (found === undefined || this.#isPassing(found)) drop();
     }, drop);
     return value;
   }
@@ -70,8 +73,9 @@ export class CachedAccounts implements Accounts {
 
   constructor(source: Accounts, clock: Clock) {
     this.#source = source;
-    this.#tenants = new RecordCache(clock);
-    this.#credentials = new RecordCache(clock);
+    // One that is being deleted may be signed up anew a moment later, and nobody tells that.
+    this.#tenants = new RecordCache(clock, ({ status }) => status === 'deleting');
+    this.#credentials = new RecordCache(clock, () => false);
   }
 
   tenant(id: TenantId): Promise<Tenant | undefined> {
