@@ -3,7 +3,7 @@
  * is there because somebody should act; what is only good to know is on the dashboard.
  */
 import { Duration } from 'aws-cdk-lib';
-import { ComparisonOperator, type IMetric, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { ComparisonOperator, type IMetric, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import type { BrokerStack } from '../stacks/broker.js';
 import type { TenantsApiStack } from '../stacks/tenants-api.js';
 import type { Stage } from '../stages.js';
@@ -38,7 +38,7 @@ export function alarmRows(watched: Watched): readonly AlarmRow[] {
 }
 
 /** Seen from outside the process. */
-function serviceRows({ broker: { service, targetGroups, loadBalancer, certificate } }: Watched): AlarmRow[] {
+function serviceRows({ stage, broker: { service, targetGroups, loadBalancer, certificate } }: Watched): AlarmRow[] {
   const balancer = (name: string): Metric =>
     loadBalancer.metrics.custom(name, { statistic: 'Sum', period: fiveMinutes });
   const daysLeft = new Metric({
@@ -67,12 +67,30 @@ function serviceRows({ broker: { service, targetGroups, loadBalancer, certificat
       balancer('PortAllocationErrorCount'),
       1,
     ),
-    above('tls-failures', 'Many clients fail at TLS', balancer('ClientTLSNegotiationErrorCount'), 100, 2),
+    above(
+      'tls-failures',
+      'Many clients fail at TLS',
+      tlsFailures(stage, balancer('ClientTLSNegotiationErrorCount')),
+      100,
+      2,
+    ),
     {
       ...below('certificate-expires', `The certificate ends within ${certificateDays} days`, daysLeft, certificateDays),
       missing: TreatMissingData.IGNORE, // told once a day
     },
   ];
+}
+
+/** Wherever TLS ends. */
+function tlsFailures(stage: Stage, atBalancer: Metric): IMetric {
+  if (stage.mqttTls === 'nlb') return atBalancer;
+  const atBrokers = brokerMetric(stage, 'TlsFailures', 'Sum').with({ period: fiveMinutes });
+  return new MathExpression({
+    expression: 'FILL(balancer, 0) + FILL(brokers, 0)',
+    usingMetrics: { balancer: atBalancer, brokers: atBrokers },
+    period: fiveMinutes,
+    label: 'TLS failures',
+  });
 }
 
 /** What brokers tell of themselves. */

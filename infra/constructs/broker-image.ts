@@ -2,19 +2,26 @@
  * The image of the broker: one that is in ECR, or one that `cdk deploy` builds from the Dockerfile. Synthesis only reads
  * the files to see whether they have changed; it needs no Docker.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stack } from 'aws-cdk-lib';
 import { Repository } from 'aws-cdk-lib/aws-ecr';
 import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
 import { ContainerImage } from 'aws-cdk-lib/aws-ecs';
 import type { Construct } from 'constructs';
+import { SettingError } from '../setting-error.js';
 import type { Stage } from '../stages.js';
 
 const root = join(import.meta.dirname, '../..');
 
+/** Nothing of them goes into the image, so a change of them makes no other; .dockerignore may name more. */
+const outside = ['.git', '.shoal', 'bench', 'cdk.out', 'coverage', 'docs', 'infra', 'node_modules', 'smoke', 'test'];
+
 export function brokerImage(scope: Construct, stage: Stage): ContainerImage {
   if (stage.brokerImage !== undefined) return imageInRegistry(scope, stage.brokerImage);
-  return ContainerImage.fromAsset(root, { platform: Platform.LINUX_ARM64 }); // .dockerignore says what belongs to it
+  if (!existsSync(join(root, 'Dockerfile')))
+    throw new SettingError('brokerImage is needed: there is no Dockerfile here to build an image from');
+  return ContainerImage.fromAsset(root, { platform: Platform.LINUX_ARM64, exclude: outside });
 }
 
 /** By its repository and not by its name alone, so that the task gets the right to pull it. */

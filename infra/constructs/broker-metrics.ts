@@ -24,6 +24,7 @@ export type BrokerMetric =
   | 'ConnectsFailed'
   | 'ConnectionsFailed'
   | 'SocketsRefused'
+  | 'TlsFailures'
   | 'DynamoThrottles'
   | 'DynamoErrors'
   | 'DynamoReadUnits'

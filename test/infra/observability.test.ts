@@ -67,6 +67,21 @@ describe.each(stageNames)('the alarms of %s', (name) => {
   });
 });
 
+describe('TLS in the broker', () => {
+  it('is watched where it ends', () => {
+    const tlsSecretArn = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shoal-tls-a1B2c3';
+    const { templates } = synthesise({ stage: 'prod', mqttTls: 'broker', tlsSecretArn });
+    templates.observability.hasResourceProperties(alarm, {
+      AlarmName: 'shoal-prod-tls-failures',
+      Metrics: Match.arrayWith([
+        Match.objectLike({ Expression: 'FILL(balancer, 0) + FILL(brokers, 0)' }),
+        Match.objectLike({ MetricStat: Match.objectLike({ Metric: Match.objectLike({ MetricName: 'TlsFailures' }) }) }),
+      ]),
+    });
+    expect(taskMetrics.map((metric) => metric.name)).toContain('TlsFailures');
+  });
+});
+
 describe('a deployment that fails', () => {
   it('is told', () => {
     const { templates } = synthesise({ stage: 'prod' });
