@@ -85,11 +85,6 @@ export function sessionToItem(session: SessionRecord): Item & TableKey {
   };
 }
 
-/** When the session of a client that is not connected has expired, in milliseconds since the epoch. */
-export function sessionEndsAtMs(session: SessionRecord, disconnectedAtMs: number): number {
-  return session.expirySeconds === neverExpiresSeconds ? Infinity : disconnectedAtMs + session.expirySeconds * 1000;
-}
-
 export function sessionFromItem(item: Item): SessionRecord {
   const read = new ItemReader('session', item);
   const number = (name: string): number | undefined =>

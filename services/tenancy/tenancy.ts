@@ -65,7 +65,6 @@ export {
 } from './secrets.js';
 export {
   neverExpiresSeconds,
-  sessionEndsAtMs,
   type SessionRecord,
   sessionFromItem,
   sessionToItem,
