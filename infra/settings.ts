@@ -41,7 +41,7 @@ function ownPrefix(base: Stage, given: Partial<Stage>): Partial<Stage> {
 
 /** What CDK and its tools keep in the context has a colon, a slash or an @ in its name. */
 function isOurs(name: string): boolean {
-  return !/[:/@]/.test(name) && !['stage', 'stageFile', 'cli-telemetry'].includes(name);
+  return !/[:/@]/.test(name) && !['stage', 'stageFile', 'cli-telemetry', 'acknowledged-issue-numbers'].includes(name);
 }
 
 function checked(settings: Settings, where: string): Partial<Stage> {

@@ -20,6 +20,7 @@ export function addShoal(app: App, stage: Stage): Shoal {
   const common = (what: string): StackProps & { readonly stage: Stage } => ({
     stage,
     description: `Shoal (${stage.name}): ${what}`,
+    terminationProtection: stage.keepsData,
     env: {
       ...(stage.account !== undefined && { account: stage.account }),
       ...(stage.region !== undefined && { region: stage.region }),

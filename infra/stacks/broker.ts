@@ -33,7 +33,7 @@ export class BrokerStack extends Stack {
   readonly endpoints: { readonly mqtts: string; readonly wss: string };
 
   constructor(scope: Construct, id: string, { stage, vpc, data, ...props }: BrokerStackProps) {
-    super(scope, id, { terminationProtection: stage.keepsData, ...props });
+    super(scope, id, props);
     const zone = hostedZone(this, stage);
     this.logGroup = retainedLogGroup(this, 'log', stage);
     const listeners = new BrokerListeners(this, 'listeners', { stage, vpc, zone });

@@ -30,7 +30,7 @@ export class DataStack extends Stack implements Tables {
   readonly key: Key | undefined;
 
   constructor(scope: Construct, id: string, { stage, ...props }: DataStackProps) {
-    super(scope, id, { terminationProtection: stage.keepsData, ...props });
+    super(scope, id, props);
     this.key = stage.encryption === 'customer-managed' ? this.#key(stage) : undefined;
     this.tables = Object.fromEntries(
       tableDefinitions.map((definition) => [definition.name, this.#table(definition, stage) as ITableV2]),

@@ -25,7 +25,7 @@ export class TenantsApiStack extends Stack {
   readonly logGroup: LogGroup;
 
   constructor(scope: Construct, id: string, { stage, data, endpoints, ...props }: TenantsApiStackProps) {
-    super(scope, id, { terminationProtection: stage.keepsData, ...props });
+    super(scope, id, props);
     this.logGroup = retainedLogGroup(this, 'log', stage);
     const accessLog = retainedLogGroup(this, 'access-log', stage);
     const gateway = new TenantsHttpApi(this, 'gateway', { stage, accessLog, zone: hostedZone(this, stage) });

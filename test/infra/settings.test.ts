@@ -44,7 +44,12 @@ describe('the settings of a stage', () => {
   });
 
   it('leave alone what CDK keeps in the context', () => {
-    const context = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:checkSecretUsage': true, 'cli-telemetry': false };
+    const context = {
+      'aws:cdk:bundling-stacks': [],
+      '@aws-cdk/core:checkSecretUsage': true,
+      'cli-telemetry': false,
+      'acknowledged-issue-numbers': [1],
+    };
     expect(readStage({ ...context, 'availability-zones:account=1:region=x': ['a'] })).toEqual(stages.dev);
   });
 });
