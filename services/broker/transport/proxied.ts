@@ -49,8 +49,8 @@ function takeConnections(server: Server): (socket: Socket) => void {
 export class Proxied {
   readonly #options: ProxiedOptions;
   readonly #pending = new Set<Pending>();
-  /** By `ip:port` of the balancer, for a TLS socket does not tell which socket is below it. */
-  readonly #origins = new Map<string, Origin>();
+  /** Not asked for yet, by `ip:port` of the balancer: a TLS socket does not tell which socket is below it. */
+  readonly #origins = new Map<string, { readonly origin: Origin; forget(): void }>();
 
   constructor(server: Server, options: ProxiedOptions) {
     this.#options = options;
@@ -58,9 +58,11 @@ export class Proxied {
     server.on('connection', (socket) => this.#begin(socket, accept));
   }
 
-  /** Undefined when the header said LOCAL. */
-  originOf(socket: Socket): Origin | undefined {
-    return this.#origins.get(peerOf(socket));
+  /** Once a connection: from then on it is the caller's to remember. Undefined when the header said LOCAL. */
+  takeOrigin(socket: Socket): Origin | undefined {
+    const taken = this.#origins.get(peerOf(socket));
+    taken?.forget();
+    return taken?.origin;
   }
 
   /** Ends what has not said yet who it is. */
@@ -92,10 +94,16 @@ export class Proxied {
   #remember(socket: Socket, origin: Origin | undefined): void {
     if (origin === undefined) return;
     const peer = peerOf(socket);
-    this.#origins.set(peer, origin);
-    socket.once('close', () => {
-      if (this.#origins.get(peer) === origin) this.#origins.delete(peer);
-    });
+    const remembered = {
+      origin,
+      forget: () => {
+        socket.off('close', remembered.forget);
+        // The system may have given the port to another connection before it told of the end of this one.
+        if (this.#origins.get(peer) === remembered) this.#origins.delete(peer);
+      },
+    };
+    this.#origins.set(peer, remembered);
+    socket.on('close', remembered.forget);
   }
 
   #refuse(socket: Socket, why: Refusal): void {

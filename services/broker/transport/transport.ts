@@ -45,7 +45,7 @@ export interface ListenerOptions {
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
-type OriginOf = (socket: Socket) => Origin | undefined;
+type TakeOrigin = (socket: Socket) => Origin | undefined;
 
 /** One WebSocket frame; an MQTT packet may be cut into several. */
 const webSocketFrameBytesMax = 1 << 20;
@@ -114,15 +114,15 @@ export class Transport {
     const { trustedProxies: trusted, clock, log } = this.#options;
     if (trusted === undefined) return this.#makeServerFor(options, () => undefined);
     const onRefused = (why: string): void => this.#refused(why).add();
-    const server = this.#makeServerFor(options, (socket) => proxied.originOf(socket));
+    const server = this.#makeServerFor(options, (socket) => proxied.takeOrigin(socket));
     const proxied = new Proxied(server, { trusted, clock, log, wheel: this.#world.wheel, onRefused });
     this.#proxied.push(proxied);
     return server;
   }
 
-  #makeServerFor({ kind, tls }: ListenerOptions, originOf: OriginOf): Server {
+  #makeServerFor({ kind, tls }: ListenerOptions, takeOrigin: TakeOrigin): Server {
     const onSocket = (socket: Socket): void =>
-      this.#accept((sink) => new SocketStream(socket, sink, originOf(socket)), socket);
+      this.#accept((sink) => new SocketStream(socket, sink, takeOrigin(socket)), socket);
     const credentials = { ...tls, minVersion: 'TLSv1.2' as const };
     switch (kind) {
       case 'mqtt':
@@ -134,20 +134,20 @@ export class Transport {
         return server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
           failures.add();
           this.#options.log.info(
-            { reason: error.code ?? error.message, address: originOf(socket)?.address ?? socket.remoteAddress },
+            { reason: error.code ?? error.message, address: takeOrigin(socket)?.address ?? socket.remoteAddress },
             'TLS handshake failed',
           );
         });
       }
       case 'ws':
-        return this.#acceptWebSockets(createHttpServer(upgradeTimeouts), originOf);
+        return this.#acceptWebSockets(createHttpServer(upgradeTimeouts), takeOrigin);
       case 'wss':
-        return this.#acceptWebSockets(createHttpsServer({ ...credentials, ...upgradeTimeouts }), originOf);
+        return this.#acceptWebSockets(createHttpsServer({ ...credentials, ...upgradeTimeouts }), takeOrigin);
     }
   }
 
   /** [MQTT-6.0.0-3] [MQTT-6.0.0-4] The subprotocol is `mqtt`, and the client has to ask for it. */
-  #acceptWebSockets<S extends HttpServer | ReturnType<typeof createHttpsServer>>(server: S, originOf: OriginOf): S {
+  #acceptWebSockets<S extends HttpServer | ReturnType<typeof createHttpsServer>>(server: S, takeOrigin: TakeOrigin): S {
     const acceptor = new WebSocketServer({
       noServer: true,
       maxPayload: webSocketFrameBytesMax,
@@ -168,7 +168,7 @@ export class Transport {
         return;
       }
       const below = request.socket;
-      const origin = originOf(below);
+      const origin = takeOrigin(below);
       acceptor.handleUpgrade(request, socket, head, (webSocket) => {
         below.setNoDelay(true);
         this.#accept((sink) => webSocketStream(webSocket, below, sink, origin), below);

@@ -60,7 +60,7 @@ class Asked {
   }
 
   #origin(socket: Socket): string {
-    const origin = this.proxied.originOf(socket);
+    const origin = this.proxied.takeOrigin(socket);
     this.origins.push(origin);
     return origin?.address ?? 'unknown';
   }
@@ -260,7 +260,7 @@ describe('the health port', () => {
     ['a header with a client', proxied('2001:db8:0:0:0:0:0:1', 9, tlv(0x04, 'padding'))],
   ])('answers: %s, cut anywhere', async (_what, before) => {
     const asked = new Asked();
-    asked.proxied = { originOf: () => undefined, stop() {} } as unknown as Proxied;
+    asked.proxied = { takeOrigin: () => undefined, stop() {} } as unknown as Proxied;
     const server = createHttpServer((request, response) => response.end(`${request.url}`));
     stripOptionalHeader(server);
     server.on('connection', (socket) => asked.sockets.push(socket));
