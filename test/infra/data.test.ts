@@ -68,6 +68,16 @@ describe('stages', () => {
     expect(protectedOf('prod')).toEqual([true, true, true, true, true]);
     expect(protectedOf('dev')).toEqual([false, false, false, false, false]);
   });
+});
+
+describe('what one stack uses of another', () => {
+  const { templates } = synthesise({ stage: 'prod' });
+
+  it.each(Object.keys(templates) as (keyof typeof templates)[])('can be replaced: %s', (stack) => {
+    // CloudFormation refuses to change an export that another stack imports.
+    expect(JSON.stringify(templates[stack].toJSON())).not.toContain('Fn::ImportValue');
+    expect(templates[stack].findOutputs('*', { Export: Match.anyValue() })).toEqual({});
+  });
 
   it.each(Object.keys(templates) as (keyof typeof templates)[])(
     'is looked at anew with other settings: %s',
