@@ -1,6 +1,9 @@
 /** What tunes the broker reaches it through `npm start`; what nobody knows, or is out of bounds, ends the start. */
+import { once } from 'node:events';
 import { afterEach, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { PacketClient } from '../support/packet-client.js';
+import { until } from '../support/until.js';
 import { call, endpointsIn, freePorts, Workshop } from './shoal.js';
 
 const workshop = new Workshop();
@@ -46,6 +49,31 @@ test('SHOAL_IN_FLIGHT_MAX bounds what is under way to a client, unless it takes 
     client.sendAck('puback', packetIds[0]!);
     expect(String((await client.next()).payload)).toBe(String(window));
   }
+});
+
+test('SHOAL_CONNECTIONS_MAX bounds what is open on all listeners, and counts whom it turns away', async () => {
+  const folder = workshop.folder();
+  await workshop.start(['--ephemeral', '--data', folder, ...freePorts], { SHOAL_CONNECTIONS_MAX: '3' }).ready();
+  const { mqtt, ws, broker } = endpointsIn(folder);
+  const metrics = async (): Promise<string> => (await fetch(broker.metricsUrl)).text();
+  const open = async (): Promise<PacketClient> => {
+    const client = await PacketClient.open(mqtt.port);
+    clients.push(client);
+    return client;
+  };
+  const first = [await open(), await open()];
+  const webSocket = new WebSocket(ws.url, 'mqtt');
+  await once(webSocket, 'open');
+  expect(await metrics()).toContain('\nshoal_sockets_used_percent 100\n');
+  await (await open()).expectSilentClose();
+  expect(await metrics()).toContain('shoal_sockets_refused_total{reason="limit"} 1\n');
+  first[0]!.destroy();
+  await until(async () => (await metrics()).includes('\nshoal_sockets 2\n'), 'the room');
+  const next = await open();
+  next.send('c000');
+  await next.expectSilentClose(); // Not a CONNECT: it was read.
+  expect(await metrics()).toContain('shoal_sockets_refused_total{reason="limit"} 1\n');
+  webSocket.terminate();
 });
 
 test.each<[env: Record<string, string>, line: string]>([
