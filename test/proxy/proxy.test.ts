@@ -32,7 +32,7 @@ afterEach(async () => {
     if (client instanceof PacketClient) client.destroy();
     else await client.endAsync(true);
 });
-afterAll(() => stack?.close());
+afterAll(() => stack?.close()); // The last test may have done it.
 
 /** `clientId address` of all that are connected. */
 async function sessions(): Promise<string[]> {
@@ -43,59 +43,6 @@ async function sessions(): Promise<string[]> {
 }
 
 const refused = (reason: string): Promise<number> => stack.metric('shoal_sockets_refused_total', `reason="${reason}"`);
-
-describe.skipIf(haproxyMissing !== undefined)(`HAProxy ${haproxyMissing ?? ''}`, () => {
-  let folder: string;
-  let haproxy: Haproxy;
-  beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'shoal-haproxy-'));
-    haproxy = await Haproxy.start(stack.endpoints, stack.endpoints.dataDir, folder);
-  });
-  afterAll(() => {
-    haproxy?.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
-
-  /** From an address that is the balancer's own in no case. */
-  async function connect(url: string, options: IClientOptions): Promise<MqttClient> {
-    const tls = { ca: readFileSync(stack.endpoints.caFile), localAddress: '127.0.0.7' };
-    const client = connectClient(url, { ...account, ...tls, wsOptions: tls, reconnectPeriod: 0, ...options });
-    clients.push(client);
-    await new Promise<void>((resolve, reject) => {
-      client.once('connect', () => resolve());
-      client.once('error', reject);
-      client.once('close', () => reject(new Error('closed')));
-    });
-    return client;
-  }
-
-  test.each([
-    ['MQTT, TLS ended by the balancer', 'mqtts', 'mqtts', ''],
-    ['WebSocket, TLS ended by the balancer', 'wss', 'wss', '/mqtt'],
-    ['MQTT, TLS passed through', 'mqtts', 'through', ''],
-  ] as const)('%s', async (_what, scheme, frontend, path) => {
-    const clientId = `behind-${frontend}`;
-    const client = await connect(`${scheme}://127.0.0.1:${haproxy.ports[frontend]}${path}`, {
-      clientId,
-      protocolVersion: 5,
-    });
-    const seen: string[] = [];
-    client.on('message', (topic, payload) => seen.push(`${topic} ${payload.length}`));
-    await client.subscribeAsync(`${clientId}/#`, { qos: 1 });
-    for (let i = 0; i < 20; i++) await client.publishAsync(`${clientId}/${i}`, Buffer.alloc(5000 * i), { qos: 1 });
-    await until(() => seen.length === 20, 'all messages');
-    expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => `${clientId}/${i} ${5000 * i}`));
-    await until(
-      async () => (await sessions()).some((line) => line.startsWith(`${clientId} 127.0.0.7:`)),
-      'the session',
-    );
-  });
-
-  test('health checks, which carry the header, succeed', async () => {
-    for (const backend of ['mqtts', 'wss', 'through'])
-      await until(async () => (await haproxy.check(backend)) === 'UP L7OK/200', `the check of ${backend}`);
-  });
-});
 
 describe('a balancer of another kind', () => {
   const connectBytes = (clientId: string): Promise<Buffer> =>
@@ -202,5 +149,74 @@ describe('a balancer of another kind', () => {
     );
     await witness.expectNothing();
     expect(await stack.metric('shoal_connections_closed_total', 'fault="server"')).toBe(0);
+  });
+});
+
+describe.skipIf(haproxyMissing !== undefined)(`HAProxy ${haproxyMissing ?? ''}`, () => {
+  let folder: string;
+  let haproxy: Haproxy;
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'shoal-haproxy-'));
+    haproxy = await Haproxy.start(stack.endpoints, stack.endpoints.dataDir, folder);
+  });
+  afterAll(() => {
+    haproxy?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** From an address that is the balancer's own in no case. */
+  async function connect(url: string, options: IClientOptions): Promise<MqttClient> {
+    const tls = { ca: readFileSync(stack.endpoints.caFile), localAddress: '127.0.0.7' };
+    const client = connectClient(url, { ...account, ...tls, wsOptions: tls, reconnectPeriod: 0, ...options });
+    clients.push(client);
+    await new Promise<void>((resolve, reject) => {
+      client.once('connect', () => resolve());
+      client.once('error', reject);
+      client.once('close', () => reject(new Error('closed')));
+    });
+    return client;
+  }
+
+  test.each([
+    ['MQTT, TLS ended by the balancer', 'mqtts', 'mqtts', ''],
+    ['WebSocket, TLS ended by the balancer', 'wss', 'wss', '/mqtt'],
+    ['MQTT, TLS passed through', 'mqtts', 'through', ''],
+  ] as const)('%s', async (_what, scheme, frontend, path) => {
+    const clientId = `behind-${frontend}`;
+    const client = await connect(`${scheme}://127.0.0.1:${haproxy.ports[frontend]}${path}`, {
+      clientId,
+      protocolVersion: 5,
+    });
+    const seen: string[] = [];
+    client.on('message', (topic, payload) => seen.push(`${topic} ${payload.length}`));
+    await client.subscribeAsync(`${clientId}/#`, { qos: 1 });
+    for (let i = 0; i < 20; i++) await client.publishAsync(`${clientId}/${i}`, Buffer.alloc(5000 * i), { qos: 1 });
+    await until(() => seen.length === 20, 'all messages');
+    expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => `${clientId}/${i} ${5000 * i}`));
+    await until(
+      async () => (await sessions()).some((line) => line.startsWith(`${clientId} 127.0.0.7:`)),
+      'the session',
+    );
+  });
+
+  test('health checks, which carry the header, succeed', async () => {
+    for (const backend of ['mqtts', 'wss', 'through'])
+      await until(async () => (await haproxy.check(backend)) === 'UP L7OK/200', `the check of ${backend}`);
+  });
+
+  test('a stop tells all of them to connect elsewhere', async () => {
+    const told: string[] = [];
+    for (const [scheme, frontend, path] of [
+      ['mqtts', 'mqtts', ''],
+      ['wss', 'wss', '/mqtt'],
+      ['mqtts', 'through', ''],
+    ] as const) {
+      const url = `${scheme}://127.0.0.1:${haproxy.ports[frontend]}${path}`;
+      const client = await connect(url, { clientId: `stopped-${frontend}`, protocolVersion: 5 });
+      client.on('disconnect', ({ reasonCode }) => told.push(`${frontend} ${reasonCode}`));
+    }
+    await stack.close();
+    await until(() => told.length === 3, 'the packets');
+    expect(told.sort()).toEqual(['mqtts 139', 'through 139', 'wss 139']);
   });
 });
