@@ -14,14 +14,11 @@ import type { Stage } from '../stages.js';
 
 const root = join(import.meta.dirname, '../..');
 
-/** Nothing of them goes into the image, so a change of them makes no other; .dockerignore may name more. */
-const outside = ['.git', '.shoal', 'bench', 'cdk.out', 'coverage', 'docs', 'infra', 'node_modules', 'smoke', 'test'];
-
 export function brokerImage(scope: Construct, stage: Stage): ContainerImage {
   if (stage.brokerImage !== undefined) return imageInRegistry(scope, stage.brokerImage);
   if (!existsSync(join(root, 'Dockerfile')))
     throw new SettingError('brokerImage is needed: there is no Dockerfile here to build an image from');
-  return ContainerImage.fromAsset(root, { platform: Platform.LINUX_ARM64, exclude: outside });
+  return ContainerImage.fromAsset(root, { platform: Platform.LINUX_ARM64 }); // .dockerignore says what belongs to it
 }
 
 /** By its repository and not by its name alone, so that the task gets the right to pull it. */
