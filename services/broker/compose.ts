@@ -42,6 +42,52 @@ export interface Process {
   onLost(): void;
 }
 
+/** The rooms, put together; nothing of them runs yet. */
+interface Rooms {
+  readonly metrics: Metrics;
+  readonly dynamo: Dynamo;
+  readonly leaseDynamo: Dynamo;
+  readonly lease: Lease;
+  readonly commitLog: GroupCommit;
+  readonly admission: Admission;
+  readonly controlLog: ControlLog;
+  readonly transport: Transport;
+  /** Brokers whose sessions are to be taken over, with the end of their leases. */
+  readonly gone: Map<BrokerId, number>;
+}
+
+function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): Rooms {
+  const metrics = new Metrics();
+  processMetrics(metrics);
+  const dynamo = new Dynamo({ ...config.dynamo, metrics, log });
+  const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
+  const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
+  const { persistDelayMs, unsafeBytesMax, inFlightMax, keepAliveSecondsMax, connectionsMax, trustedProxies } = config;
+  const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
+  const gone = new Map<BrokerId, number>();
+  const admission = new Admission({
+    accounts: new DynamoAccounts(dynamo),
+    records: new DynamoSessionStore(dynamo, brokerId, clock),
+    shared: new DynamoSharedStore(dynamo),
+    makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.id, tenant.limits, clock, log),
+    commitLog,
+    unsafeBytesMax,
+    inFlightMax,
+    keepAliveSecondsMax,
+    lease,
+    leaseEndedAtMs: (owner) => gone.get(owner),
+    slab: new Slab(),
+    clock,
+    log,
+    metrics,
+  });
+  const controlLog = new ControlLog(dynamo, clock, log, (entry, atMs) => admission.apply(entry, atMs));
+  const topics = new TopicTable();
+  const world = { admission, topics, clock, log, metrics };
+  const transport = new Transport({ ...world, connectionsMax, trustedProxies, gate: lease });
+  return { metrics, dynamo, leaseDynamo, lease, commitLog, admission, controlLog, transport, gone };
+}
+
 /** Rejects with an error whose message is fit to be shown when the broker cannot start. */
 export async function startBroker(
   config: Config,
@@ -50,99 +96,91 @@ export async function startBroker(
   log: Log,
   { stopping: aborted, onLost }: Process,
 ): Promise<Broker> {
-  const metrics = new Metrics();
-  processMetrics(metrics);
   await checkDynamo(config);
-  const dynamo = new Dynamo({ ...config.dynamo, metrics, log });
-  const slab = new Slab();
-  const topics = new TopicTable();
-  const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
-  const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
+  const rooms = assemble(config, brokerId, clock, log);
+  const { metrics, dynamo, leaseDynamo, lease, admission, controlLog, transport, gone } = rooms;
   lease.onLost(onLost);
-  const { persistDelayMs } = config;
-  const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
-  /** Brokers whose sessions are to be taken over, with the end of their leases. */
-  const gone = new Map<BrokerId, number>();
-  const admission = new Admission({
-    accounts: new DynamoAccounts(dynamo),
-    records: new DynamoSessionStore(dynamo, brokerId, clock),
-    shared: new DynamoSharedStore(dynamo),
-    makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.id, tenant.limits, clock, log),
-    commitLog,
-    unsafeBytesMax: config.unsafeBytesMax,
-    inFlightMax: config.inFlightMax,
-    lease,
-    leaseEndedAtMs: (owner) => gone.get(owner),
-    clock,
-    slab,
-    log,
-    metrics,
-    keepAliveSecondsMax: config.keepAliveSecondsMax,
-  });
-  const controlLog = new ControlLog(dynamo, clock, log, (entry, atMs) => admission.apply(entry, atMs));
-  const { connectionsMax, trustedProxies, emfStage: stage } = config;
-  const world = { admission, topics, clock, log, metrics };
-  const transport = new Transport({ ...world, connectionsMax, trustedProxies, gate: lease });
   let trouble: string | undefined = 'standing by';
   // The checks of a Network Load Balancer carry the header that its listeners are set to send.
   const health = await serveHealth({ ...config.health, prepare: stripOptionalHeader }, () => trouble, metrics);
-  const ports: Record<string, number> = { health: health.port };
+  const close = (): void => {
+    health.close();
+    leaseDynamo.close();
+    dynamo.close();
+  };
   const abort = (): void => {
     controlLog.stop();
     void lease.stop().catch(() => undefined); // Awaited below.
   };
   aborted.addEventListener('abort', abort);
+  let listeners: Ports;
   try {
     if (aborted.aborted) abort();
     for (const { brokerId: owner, leaseUntilMs } of await lease.start()) gone.set(owner, leaseUntilMs);
     // Before the first client is let in: what was deleted while no broker ran is gone then.
     await controlLog.catchUp(unheardSince([...gone.values()], clock.nowMs()));
     controlLog.start();
-    for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
-      const port = config.ports[kind];
-      if (port !== undefined)
-        ports[kind] = await transport
-          .listen({ kind, host: config.host, port, tls: config.tls })
-          .catch(refusing(kind, port));
-    }
+    listeners = await listen(transport, config);
     aborted.throwIfAborted();
   } catch (error) {
     controlLog.stop();
     transport.stop();
     await lease.stop().catch(() => undefined); // The next one need not wait, whatever was wrong with this one.
-    health.close();
-    leaseDynamo.close();
-    dynamo.close();
+    close();
     throw error;
   } finally {
     aborted.removeEventListener('abort', abort);
   }
   trouble = undefined;
-  const emf =
-    stage === undefined
-      ? undefined
-      : new EmfReporter({ metrics, clock, brokerId, stage, write: (line) => process.stdout.write(line) });
+  const emf = emfReporter(config, brokerId, clock, metrics);
   void takeOver([...gone.keys()], admission, lease, clock, log);
   return {
-    ports,
+    ports: { health: health.port, ...listeners },
     async stop(drainMsMax) {
       trouble = 'stopping';
-      transport.stopAccepting();
-      admission.drain(clock.nowMs() + transport.drainTakesMs(drainMsMax));
       log.info({ drainMsMax }, 'stopping, clients are sent away');
-      await transport.drain(drainMsMax);
-      controlLog.stop();
-      await admission.stop();
-      await commitLog.settled();
-      await admission.noteQueues();
-      transport.stop();
-      await lease.stop();
+      await stopServing(rooms, clock, drainMsMax);
       emf?.stop();
-      health.close();
-      leaseDynamo.close();
-      dynamo.close();
+      close();
     },
   };
+}
+
+async function listen(transport: Transport, { ports, host, tls }: Config): Promise<Ports> {
+  const listeners: Record<string, number> = {};
+  for (const kind of ['mqtt', 'mqtts', 'ws', 'wss'] as const) {
+    const port = ports[kind];
+    if (port !== undefined)
+      listeners[kind] = await transport.listen({ kind, host, port, tls }).catch(refusing(kind, port));
+  }
+  return listeners;
+}
+
+function emfReporter(
+  { emfStage: stage }: Config,
+  brokerId: BrokerId,
+  clock: Clock,
+  metrics: Metrics,
+): EmfReporter | undefined {
+  if (stage === undefined) return undefined;
+  return new EmfReporter({ metrics, clock, brokerId, stage, write: (line) => process.stdout.write(line) });
+}
+
+/** Clients first, then what they have left to be written, and at the very end the lease under which that is written. */
+async function stopServing(
+  { transport, admission, controlLog, commitLog, lease }: Rooms,
+  clock: Clock,
+  drainMsMax: number,
+): Promise<void> {
+  transport.stopAccepting();
+  admission.drain(clock.nowMs() + transport.drainTakesMs(drainMsMax));
+  await transport.drain(drainMsMax);
+  controlLog.stop();
+  await admission.stop();
+  await commitLog.settled();
+  await admission.noteQueues();
+  transport.stop();
+  await lease.stop();
 }
 
 /** By a client of its own, for the metrics count the broker's work. */
