@@ -4,6 +4,10 @@ export const clientPorts = { mqtts: 8883, wss: 443 } as const;
 export const webSocketPath = '/mqtt';
 export const healthPath = '/healthz';
 
-/** From SIGTERM: how long a broker may take to send its clients away, and when it is killed. Fargate waits no longer. */
-export const drainSeconds = 100;
+/**
+ * From SIGTERM: how long a broker may take to send its clients away. Where nobody else serves they cannot come back before
+ * it has ended, and a long drain is a long gap.
+ */
+export const drainSeconds = { clustered: 100, alone: 20 } as const;
+/** When it is killed; Fargate waits no longer. */
 export const stopTimeoutSeconds = 120;

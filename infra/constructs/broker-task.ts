@@ -108,7 +108,7 @@ function brokerEnvironment(scope: Construct, stage: Stage, vpc: IVpc): Record<st
     SHOAL_TRUST_PROXY: vpc.publicSubnets.map(({ ipv4CidrBlock }) => ipv4CidrBlock).join(','),
     SHOAL_KEEP_ALIVE_SECONDS_MAX: String(stage.keepAliveSecondsMax),
     SHOAL_CONNECTIONS_MAX: String(stage.connectionsMax),
-    SHOAL_DRAIN_SECONDS: String(drainSeconds),
+    SHOAL_DRAIN_SECONDS: String(stage.clustered ? drainSeconds.clustered : drainSeconds.alone),
     SHOAL_METRICS_EMF: '1',
     SHOAL_LOG_LEVEL: stage.logLevel,
   };
