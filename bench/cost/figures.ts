@@ -1,0 +1,126 @@
+/**
+ * What was measured of Shoal and what is assumed about a fleet: the other inputs of docs/cost.md. Each row says which
+ * command measures it, or that nobody has. The machine of the measurements is in the document.
+ */
+
+export interface Figure {
+  readonly value: number;
+  readonly unit: string;
+  readonly of: string;
+  readonly from: string;
+}
+
+const figureList = <Name extends string>(list: Readonly<Record<Name, Figure>>): Readonly<Record<Name, Figure>> => list;
+
+const connections = '`npm run bench:connections`';
+const sparse = '`npm run bench -- --only sparse-qos1`';
+const durableOnline = '`npm run bench -- --only durable-online`';
+const durableOffline = '`npm run bench -- --only durable-offline`';
+const drain = '`npm run bench -- --only durable-drain`';
+
+export const measured = figureList({
+  memoryKbTcp: { value: 29, unit: 'KB', of: 'memory of an idle connection with a subscription', from: connections },
+  memoryKbTls: { value: 45, unit: 'KB', of: 'the same, with TLS in the broker', from: connections },
+  connectUsTcp: { value: 1130, unit: 'us', of: 'CPU of a client that comes back to its session', from: connections },
+  connectUsTls: { value: 2530, unit: 'us', of: 'the same, with TLS in the broker (full handshake)', from: connections },
+  leaveUsTcp: { value: 1000, unit: 'us', of: 'CPU of a lost connection', from: connections },
+  leaveUsTls: { value: 1140, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
+  pingUsTcp: { value: 16, unit: 'us', of: 'CPU of a PINGREQ and its answer', from: connections },
+  pingUsTls: { value: 31, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
+  connectWriteUnits: { value: 1, unit: 'unit', of: 'written when a client comes back', from: connections },
+  leaveWriteUnits: { value: 1, unit: 'unit', of: 'written when a connection is lost', from: connections },
+  messageUs: { value: 34, unit: 'us', of: 'CPU of a QoS 1 message, received and delivered once', from: sparse },
+  storedUs: { value: 27, unit: 'us', of: 'CPU of a QoS 1 message that is stored', from: durableOffline },
+  drainUs: { value: 17, unit: 'us', of: 'time of one that is read again (its CPU is less)', from: drain },
+  onlineWriteUnits: {
+    value: 7,
+    unit: 'units a million',
+    of: 'written for messages that are acknowledged at once',
+    from: durableOnline,
+  },
+  onlineReadUnits: { value: 20, unit: 'units a million', of: 'read for them', from: durableOnline },
+});
+
+const reckoned = 'reckoned from the code';
+const template = '`infra/stages.ts`, stage `prod`';
+const assumed = 'assumed';
+
+/** Of a message that is stored alone, and of the service itself. */
+export const reckonings = figureList({
+  aloneWriteUnits: {
+    value: 2,
+    unit: 'units',
+    of: 'written for a message that is stored alone: put and deleted',
+    from: reckoned,
+  },
+  noteWriteUnits: {
+    value: 1,
+    unit: 'unit',
+    of: 'written when a queue of a client that is away has grown',
+    from: reckoned,
+  },
+  aloneReadUnits: { value: 1, unit: 'unit', of: 'read for such a message when its client is back', from: reckoned },
+  ownerWriteUnits: {
+    value: 2,
+    unit: 'units',
+    of: 'written to the index when a session changes its broker',
+    from: reckoned,
+  },
+  leaseWriteUnits: { value: 1.3e6, unit: 'units a month', of: 'written by a broker for its lease', from: reckoned },
+  leaseReadUnits: {
+    value: 2.6e6,
+    unit: 'units a month',
+    of: 'read by a broker: lease and control log',
+    from: reckoned,
+  },
+  sessionBytes: {
+    value: 1500,
+    unit: 'bytes',
+    of: 'stored for a session with a subscription, index included',
+    from: assumed,
+  },
+});
+
+export const service = figureList({
+  vcpu: { value: 1, unit: 'vCPU', of: 'a broker task', from: template },
+  memoryGb: { value: 2, unit: 'GB', of: 'a broker task, TLS at the load balancer', from: template },
+  memoryGbTls: {
+    value: 4,
+    unit: 'GB',
+    of: 'a broker task, TLS in the broker (`brokerMemoryMiB: 4096`)',
+    from: assumed,
+  },
+  connectionsMax: { value: 50_000, unit: 'connections', of: 'the most that a task takes', from: template },
+  zones: { value: 2, unit: 'zones', of: 'availability zones, an address in each', from: template },
+  metrics: { value: 29, unit: 'metrics', of: 'metrics of the brokers', from: '[metrics.md](metrics.md)' },
+  alarms: { value: 20, unit: 'alarms', of: 'alarms', from: '[deploy.md](deploy.md)' },
+  otherUsd: { value: 7, unit: '$ a month', of: 'Container Insights, Lambda, HTTP API, secrets', from: assumed },
+  targetsMax: { value: 500, unit: 'targets', of: 'of a load balancer; each task counts twice', from: 'a quota of AWS' },
+});
+
+export const assumptions = figureList({
+  connectionsShare: {
+    value: 0.7,
+    unit: 'of them',
+    of: 'connections of a task of a cluster, of the most',
+    from: '`infra/constructs/broker-service.ts`',
+  },
+  cpuShare: {
+    value: 0.6,
+    unit: 'of it',
+    of: 'CPU that a task of a cluster uses',
+    from: '`infra/constructs/broker-service.ts`',
+  },
+  memoryShare: { value: 0.8, unit: 'of it', of: 'memory that a task may use', from: assumed },
+  baseMemoryGb: { value: 0.15, unit: 'GB', of: 'memory of a broker without clients', from: assumed },
+  hops: { value: 2, unit: 'times', of: 'CPU of a message in a cluster, which two brokers handle', from: assumed },
+  headerBytes: { value: 74, unit: 'bytes', of: 'IP and TCP headers and a TLS record around a packet', from: assumed },
+  handshakeBytesOut: {
+    value: 4000,
+    unit: 'bytes',
+    of: 'sent for a TLS handshake with its certificates',
+    from: assumed,
+  },
+  handshakeBytesIn: { value: 1000, unit: 'bytes', of: 'received for it', from: assumed },
+  logBytes: { value: 400, unit: 'bytes', of: 'log line of a lost connection', from: assumed },
+});
