@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, stop } from 'esbuild';
+import { nodeOfImage, sbomOf } from './sbom.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -40,7 +41,8 @@ export async function bundle() {
 
 /**
  * Writes `dist/broker.mjs` for the image and the folder `dist/tenants-api-lambda` with `index.mjs` (export `handler`) and
- * the files of the page at `/docs`, and beside each what is in it (`.meta.json`, in esbuild's form).
+ * the files of the page at `/docs`, and beside each what is in it: `.meta.json` in esbuild's form, `.cdx.json` as CycloneDX.
+ * Returns the names of the latter.
  *
  * The broker says in which line it failed, so its map goes into the image. The Lambda's stays behind in `dist`: Node
  * would read 2 MB more at each cold start, for stack traces that can be resolved as well afterwards.
@@ -64,6 +66,13 @@ export async function bundleForAws() {
   await Promise.all([writeAll(broker), writeAll(lambda), copyDocs()]);
   await replaceWhenChanged(join(root, 'dist/broker.meta.json'), metaOf(broker));
   await replaceWhenChanged(join(root, 'dist/tenants-api-lambda.meta.json'), metaOf(lambda));
+  const folders = ['node_modules/swagger-ui-dist'];
+  const sboms = {
+    'dist/broker.cdx.json': await sbomOf({ ...broker, name: 'shoal-broker', runtime: await nodeOfImage() }),
+    'dist/tenants-api-lambda.cdx.json': await sbomOf({ ...lambda, name: 'shoal-tenants-api', folders }),
+  };
+  for (const [file, text] of Object.entries(sboms)) await replaceWhenChanged(join(root, file), Buffer.from(text));
+  return { sboms: Object.keys(sboms) };
 }
 
 const metaOf = ({ metafile }) => Buffer.from(JSON.stringify(metafile));
