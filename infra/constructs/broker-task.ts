@@ -76,7 +76,8 @@ export class BrokerTask extends Construct {
   }
 
   #noCapabilities(): LinuxParameters {
-    const parameters = new LinuxParameters(this, 'linux');
+    // Node.js does not become process 1, for which a SIGTERM does not exist until somebody listens to it.
+    const parameters = new LinuxParameters(this, 'linux', { initProcessEnabled: true });
     parameters.dropCapabilities(Capability.ALL); // all its ports are above 1024
     return parameters;
   }

@@ -62,7 +62,7 @@ describe.each(stageNames)('the brokers of %s', (name) => {
     expect(containerOf(task)).toMatchObject({
       ReadonlyRootFilesystem: true,
       Privileged: false,
-      LinuxParameters: { Capabilities: { Drop: ['ALL'] } },
+      LinuxParameters: { Capabilities: { Drop: ['ALL'] }, InitProcessEnabled: true },
       Ulimits: [{ Name: 'nofile', SoftLimit: 1_048_576, HardLimit: 1_048_576 }],
     });
   });
