@@ -9,11 +9,18 @@ import type { Item } from './tables.js';
 /** The condition of a write did not hold. Expected by whoever stated the condition. */
 export class ConditionFailed extends Error {
   override readonly name = 'ConditionFailed';
-  /** The item as it stands; missing when there is none and where the server does not tell (the embedded one). */
-  readonly item: Item | undefined;
+  readonly #item: Item | undefined;
   constructor(message: string, item: Item | undefined) {
     super(message);
-    this.item = item;
+    this.#item = item;
+  }
+
+  /**
+   * The item as it stands; missing when there is none and where the server does not tell (the embedded one). No field: a
+   * log shows the fields of an error.
+   */
+  get item(): Item | undefined {
+    return this.#item;
   }
 }
 
