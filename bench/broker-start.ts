@@ -35,7 +35,7 @@ const answers = (port: number): Promise<boolean> =>
 async function measure(env: NodeJS.ProcessEnv): Promise<number> {
   const port = await freePort();
   const startedMs = performance.now();
-  const broker = spawn(process.execPath, [bundle], {
+  const broker = spawn(process.execPath, ['--enable-source-maps', bundle], {
     env: { ...env, SHOAL_MQTT_PORT: String(port) },
     stdio: ['ignore', 'inherit', 'inherit'],
   });

@@ -24,7 +24,7 @@ mount -o remount,ro "$root/dev"
 exec setpriv --no-new-privs --inh-caps=-all \\
   unshare --root="$root" --wd="$folder" --setgid="$group" --setuid="$user" -- "$@"
 `;
-const namespaces = ['--mount', '--pid', '--fork', '--kill-child=KILL'];
+const namespaces = ['--mount', '--pid', '--fork'];
 
 /** Undefined: containers can be run here. Otherwise why not. */
 export function containersMissing(): string | undefined {
@@ -61,8 +61,11 @@ export class Container {
     });
     this.#process.stdout!.on('data', (data) => (this.stdout += String(data)));
     this.#process.stderr!.on('data', (data) => (this.stderr += String(data)));
+    const killWithUs = (): void => this.kill();
+    process.once('exit', killWithUs);
     this.exited = new Promise((resolve) =>
       this.#process.once('close', (code, signal) => {
+        process.off('exit', killWithUs);
         this.#hasExited = true;
         resolve(code ?? signal ?? 'unknown');
       }),
@@ -95,7 +98,8 @@ export class Container {
     if (this.#hasExited) throw new Error(`the container ended before ${what}: ${this.stderr}`);
   }
 
+  /** The first process itself: the kernel forgets `--kill-child` where the user changes. */
   kill(): void {
-    this.#process.kill('SIGKILL'); // and, with it, the namespace
+    if (!this.#hasExited) process.kill(this.pid, 'SIGKILL');
   }
 }
