@@ -41,7 +41,7 @@ export async function startAedes(): Promise<Peer> {
   };
 }
 
-/** One tenant of a running Shoal. Its answers come when the work is done: there is nothing to wait for. */
+/** One tenant of a running Shoal. Its answers come when the work is done: there is nothing else to wait for. */
 export async function peerOf(stack: Stack): Promise<Peer> {
   const tenant = await stack.tenant();
   return {

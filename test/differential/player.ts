@@ -56,11 +56,12 @@ class Player {
     const outcome = await this.#act(step, required).catch((error: unknown) => {
       throw new Error(`${this.#peer.name}, step ${index} ${JSON.stringify(step)}: ${String(error)}`);
     });
+    if (step.do === 'connect') before[step.client] = 0;
+    await this.#due(before, required);
     await this.#settle();
     const closed = this.#clients.findIndex((client) => client?.ended === true);
     if (closed >= 0)
       throw new Error(`${this.#peer.name} closed client ${closed} in step ${index} ${JSON.stringify(step)}`);
-    if (step.do === 'connect') before[step.client] = 0;
     const arrived = this.#clients.map((client, n) => client?.received.slice(before[n]) ?? []);
     return { codes: undefined, sessionPresent: undefined, ...outcome, arrived };
   }
@@ -109,6 +110,16 @@ class Player {
     if (this.#peer.name === 'aedes') return;
     const arrived = (): number => client.received.slice(from).filter(({ retain }) => retain).length;
     await until(() => arrived() >= count, 'the retained messages', retainedBoundMs).catch(() => undefined);
+  }
+
+  /** What Shoal has stored for a session it reads when the client is there: PINGRESP may come before it. */
+  async #due(before: readonly number[], { deliveries }: StepResult): Promise<void> {
+    if (this.#peer.name === 'aedes') return;
+    const counts = deliveries.map((ofClient) => [...ofClient.values()].flat().length);
+    const isThere = (): boolean =>
+      this.#clients.every((client, n) => !client || client.received.length - before[n]! >= counts[n]!);
+    // What is missing after that is told by the comparison.
+    await until(isThere, 'the messages', retainedBoundMs).catch(() => undefined);
   }
 
   /** Twice: what a lost connection leaves behind (its will) may take one turn more. */

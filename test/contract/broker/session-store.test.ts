@@ -126,7 +126,7 @@ function sessionStoreContract({ name, start }: Subject): void {
     it('say who is connected, and what is left when the client goes', async () => {
       const { store, clock } = await server.open();
       const mine = store(one);
-      const base = Math.floor(clock.nowMs() / 1000);
+      const base = Math.floor(clock.nowMs() / 10);
       const first = await mine.claim(claim, undefined);
       expect(first).toEqual({ epoch: base + 1, born: base + 1 });
       expect(await recordOf(mine)).toEqual({ ...claim, ...first, owner: one });

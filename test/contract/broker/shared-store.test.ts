@@ -102,7 +102,10 @@ function sharedStoreContract({ name: where, start }: Subject): void {
       expect([messages, lastEpoch]).toEqual([65, 300]);
       const expected = [[20, 1], ...Array.from({ length: 60 }, (_, i) => [300, i + 1])] as [number, number][];
       expect(origins).toEqual(
-        expected.map(([epoch, n]) => ({ key: keyAt(epoch, n), origin: { publisher: 'p', ...origin(epoch, n) } })),
+        expected.map(([epoch, n]) => ({
+          key: keyAt(epoch, n),
+          origin: { publisher: 'p', ...origin(epoch, n), shared: name },
+        })),
       );
     });
 

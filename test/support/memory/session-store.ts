@@ -1,5 +1,6 @@
 /** `SessionStore` in memory, with the conditions of the real one. */
 import type { Claim, OwnRecord, SessionStore } from '../../../services/broker/admission/admission.js';
+import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Restored } from '../../../services/broker/session/session.js';
 import type { BrokerId, ClientId, Clock, TenantId } from '../../../services/kernel/kernel.js';
 import { clientPartition, type SessionRecord } from '../../../services/tenancy/tenancy.js';
@@ -87,7 +88,9 @@ export class MemorySessionStore implements SessionStore {
       born,
       routes: [...this.#tables.routes(partition).values()].filter((one) => one.epoch >= born).map(({ route }) => route),
       received:
-        received && received.epoch >= born ? { ...received } : { packetIds: [], settled: { epoch: born, number: 0 } },
+        received && received.epoch >= born
+          ? withoutEpoch(received)
+          : { packetIds: [], settled: { epoch: born, number: 0 } },
       stored: {
         messages: items.reduce((sum, { messages }) => sum + messages.length, 0),
         origins: items.flatMap(({ messages }) => messages.map(({ origin }) => origin)).filter((origin) => !!origin),
@@ -121,4 +124,8 @@ export class MemorySessionStore implements SessionStore {
     const owned = [...this.#tables.records.values()].filter((record) => record.owner === owner);
     return [...new Set(owned.map(({ tenant }) => tenant))];
   }
+}
+
+function withoutEpoch({ epoch: _, ...state }: ReceivedState & { readonly epoch: number }): ReceivedState {
+  return state;
 }
