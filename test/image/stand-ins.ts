@@ -3,7 +3,7 @@
  * makers have built it, and the few libraries that Node.js needs. There is no registry of images where these tests run.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { npmPackageFolder } from '../support/npm-package.js';
 import type { Buildah } from './buildah.js';
@@ -46,10 +46,12 @@ function librariesOf(program: string): readonly string[] {
   return [...text.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path!);
 }
 
-/** Like the real one it has no shell, no tools, and nothing that belongs to the user. */
+/** Like the real one it has no shell and no tools, a folder of the user and one for everybody. */
 function fillSystem(root: string, libraries: readonly string[]): void {
   for (const folder of ['proc', 'dev', 'etc', 'tmp', 'home/nonroot'])
     mkdirSync(join(root, folder), { recursive: true });
+  chownSync(join(root, 'home/nonroot'), 65532, 65532);
+  chmodSync(join(root, 'tmp'), 0o1777);
   writeFileSync(
     join(root, 'etc/passwd'),
     'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532::/home/nonroot:\n',
