@@ -84,6 +84,12 @@ export function contradiction(stage: Stage): string | undefined {
   return contradictions.find(([, holds]) => holds(stage))?.[0](stage);
 }
 
+/** What an idle connection takes, measured by `npm run bench:connections`; a third of the task's memory is for the rest. */
+const connectionKiB = { nlb: 10, broker: 45 } as const;
+
+const connectionsMiB = ({ connectionsMax, mqttTls }: Stage): number =>
+  Math.ceil((connectionsMax * connectionKiB[mqttTls] * 1.5) / 1024);
+
 type Contradiction = readonly [(stage: Stage) => string, (stage: Stage) => boolean];
 
 const contradictions: readonly Contradiction[] = [
@@ -118,6 +124,11 @@ const contradictions: readonly Contradiction[] = [
     (s) =>
       `connectionsMax=${s.connectionsMax} is more than the ${connectionsPerTargetMax} that a load balancer can open to a task`,
     (s) => s.connectionsMax > connectionsPerTargetMax,
+  ],
+  [
+    (s) =>
+      `connectionsMax=${s.connectionsMax} with mqttTls=${s.mqttTls} needs brokerMemoryMiB of ${connectionsMiB(s)} at least`,
+    (s) => connectionsMiB(s) > s.brokerMemoryMiB,
   ],
   [
     (s) => `natGateways=${s.natGateways} is more than availabilityZones=${s.availabilityZones}`,

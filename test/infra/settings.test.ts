@@ -87,6 +87,10 @@ const wrong: readonly (readonly [Context, string])[] = [
   [{ brokersMax: '2' }, 'brokersMax=2 needs clustered=true'],
   [{ mqttTls: 'broker' }, 'tlsSecretArn is needed with mqttTls=broker'],
   [{ tlsSecretArn: secret }, 'tlsSecretArn is of no use with mqttTls=nlb'],
+  [
+    { stage: 'prod', mqttTls: 'broker', tlsSecretArn: secret },
+    'connectionsMax=50000 with mqttTls=broker needs brokerMemoryMiB of 3296 at least',
+  ],
   [{ mqttIdleSeconds: '600' }, 'mqttIdleSeconds=600 needs mqttTls=broker'],
   [{ keepAliveSecondsMax: '350' }, 'keepAliveSecondsMax=350 is not below 350 s'],
   [
