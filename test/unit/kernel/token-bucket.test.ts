@@ -42,8 +42,8 @@ describe(`TokenBucket (seed ${seed})`, () => {
         bucket.spend(spent, 0);
         const waitMs = bucket.waitMs(0);
         expect(waitMs).toBe(spent <= perSecond ? 0 : Math.ceil(((spent - perSecond) / perSecond) * 1000));
-        if (waitMs > 1) expect(bucket.waitMs(waitMs - 1)).toBeGreaterThan(0);
-        // Rounding may leave a last bit of debt.
+        // Rounding may make it a millisecond more than it had to be, or leave a last bit of debt.
+        if (waitMs > 2) expect(bucket.waitMs(waitMs - 2)).toBeGreaterThan(0);
         expect(bucket.waitMs(waitMs)).toBeLessThanOrEqual(1);
       }),
       random(200),
