@@ -10,7 +10,7 @@ const listener = 'AWS::ElasticLoadBalancingV2::Listener';
 const loadBalancer = 'AWS::ElasticLoadBalancingV2::LoadBalancer';
 
 const secret = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shoal-tls-a1B2c3';
-const passing = { mqttTls: 'broker', tlsSecretArn: secret, mqttIdleSeconds: '6000' };
+const passing = { mqttTls: 'broker', tlsSecretArn: secret, mqttIdleSeconds: '6000', connectionsMax: '20000' };
 
 interface Container {
   readonly Environment: readonly { readonly Name: string; readonly Value: unknown }[];
