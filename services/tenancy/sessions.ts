@@ -85,6 +85,12 @@ export function sessionToItem(session: SessionRecord): Item & TableKey {
   };
 }
 
+/**
+ * Where epochs of sessions and queues begin: hundredths of a second since 1970, so that those of a name do not repeat
+ * after everything of it has been removed.
+ */
+export const epochAt = (nowMs: number): number => Math.floor(nowMs / 10);
+
 export function sessionFromItem(item: Item): SessionRecord {
   const read = new ItemReader('session', item);
   const number = (name: string): number | undefined =>

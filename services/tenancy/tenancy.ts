@@ -66,6 +66,7 @@ export {
 export {
   neverExpiresSeconds,
   type SessionRecord,
+  epochAt,
   sessionFromItem,
   sessionToItem,
   type StoredWill,

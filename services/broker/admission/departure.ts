@@ -7,7 +7,7 @@
  */
 import type { Clock, Log } from '../../kernel/kernel.js';
 import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
-import { bothReceipts, handedOn, Message, type Receipt } from '../message/message.js';
+import { bothReceipts, handedOn, Message, type Receipt, settled } from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
 import { cappedExpirySeconds } from './connect-request.js';
 import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
@@ -186,10 +186,6 @@ export function storedWill({ expirySeconds, payload, properties, ...will }: Will
 
 export function willFromStored({ payload, properties, expirySeconds, ...will }: StoredWill): Will {
   return { ...will, payload: Buffer.from(payload), properties: Buffer.from(properties), expirySeconds };
-}
-
-function settled(receipt: Receipt): Promise<void> {
-  return new Promise((resolve) => receipt.whenSettled(resolve));
 }
 
 export function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {

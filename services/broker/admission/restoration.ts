@@ -8,7 +8,7 @@
  *
  * A session that cannot be read is left out; a store that is out of reach fails the whole, to be tried again.
  */
-import type { BrokerId, ClientId, Clock, TenantId } from '../../kernel/kernel.js';
+import { atOnce, type BrokerId, type ClientId, type Clock, type TenantId } from '../../kernel/kernel.js';
 import {
   clientPartition,
   compileAccess,
@@ -53,18 +53,15 @@ export class Restoration {
     const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
       unreadable.session(tenant.id, clientId, error);
     for await (const page of records.records(tenant.id, leftOut)) {
-      const left = [...page];
-      const take = async (): Promise<void> => {
-        for (let record = left.pop(); record; record = left.pop())
-          try {
-            const residence = await this.#restoreOne(tenant, record);
-            if (residence) restored.push(residence);
-          } catch (error) {
-            if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
-            leftOut(record.clientId, error);
-          }
-      };
-      await Promise.all(Array.from({ length: atOnceMax }, take));
+      await atOnce(page, atOnceMax, async (record) => {
+        try {
+          const residence = await this.#restoreOne(tenant, record);
+          if (residence) restored.push(residence);
+        } catch (error) {
+          if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
+          leftOut(record.clientId, error);
+        }
+      });
     }
     await tenant.queues.restore((name, error) => unreadable.shared(tenant.id, name, error));
     const { departure, clock } = this.#options;

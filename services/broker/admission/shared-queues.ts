@@ -4,8 +4,8 @@
  * is above that of everything stored under its name before: so what a crash has left of a queue that was closed is told
  * apart, and removed.
  */
-import type { ClientId, Clock, Log, TenantId } from '../../kernel/kernel.js';
-import { RecordUnreadable, sharedPartition } from '../../tenancy/tenancy.js';
+import { atOnce, type ClientId, type Clock, type Log, type TenantId } from '../../kernel/kernel.js';
+import { epochAt, RecordUnreadable, sharedPartition } from '../../tenancy/tenancy.js';
 import type { GroupQueues, SharedGroup } from '../fanout/fanout.js';
 import { type CommitLog, type QueueHost, SharedQueue, type StoredOrigin } from '../inbox/inbox.js';
 import { handedOn, Message } from '../message/message.js';
@@ -46,7 +46,7 @@ export class SharedQueues implements GroupQueues {
   }
 
   #begin(queue: SharedQueue, above: number): number {
-    const epoch = Math.max(Math.floor(this.#options.clock.nowMs() / 10), this.#lastEpoch + 1, above + 1);
+    const epoch = Math.max(epochAt(this.#options.clock.nowMs()), this.#lastEpoch + 1, above + 1);
     this.#lastEpoch = epoch;
     this.#epochs.set(queue, epoch);
     queue.renew(epoch);
@@ -77,18 +77,16 @@ export class SharedQueues implements GroupQueues {
    * when the store is out of reach; what cannot be read is left out and told.
    */
   async restore(onUnreadable: (name: string, error: RecordUnreadable) => void): Promise<void> {
-    const left = [...this.#toRestore!];
+    const opened = this.#toRestore!;
     this.#toRestore = undefined;
-    const take = async (): Promise<void> => {
-      for (let next = left.pop(); next; next = left.pop())
-        try {
-          await this.#restoreOne(...next);
-        } catch (error) {
-          if (!(error instanceof RecordUnreadable)) throw error;
-          onUnreadable(next[0].name, error);
-        }
-    };
-    await Promise.all(Array.from({ length: atOnceMax }, take));
+    await atOnce(opened, atOnceMax, async ([group, queue]) => {
+      try {
+        await this.#restoreOne(group, queue);
+      } catch (error) {
+        if (!(error instanceof RecordUnreadable)) throw error;
+        onUnreadable(group.name, error);
+      }
+    });
   }
 
   async #restoreOne(group: SharedGroup, queue: SharedQueue): Promise<void> {

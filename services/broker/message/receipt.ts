@@ -25,6 +25,11 @@ export const handedOn: Receipt = new Settled(0x00);
 /** 0x10 No matching subscribers. */
 export const noSubscribers: Receipt = new Settled(0x10);
 
+/** Resolves when it has settled, whatever its reason code. */
+export function settled(receipt: Receipt): Promise<void> {
+  return new Promise((resolve) => receipt.whenSettled(resolve));
+}
+
 /** Settles when both have, with the worse of their reason codes. */
 export function bothReceipts(one: Receipt, other: Receipt | undefined): Receipt {
   if (!other) return one;

@@ -24,7 +24,7 @@ import {
   type StoredMessage,
   type StoredSummary,
 } from '../inbox/inbox.js';
-import type { DeliveryTerms, Message, QoS, Receipt } from '../message/message.js';
+import { type DeliveryTerms, type Message, type QoS, type Receipt, settled } from '../message/message.js';
 import { packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import type { Session } from './client-session.js';
@@ -397,7 +397,7 @@ export class DurableOutbound implements InboxOwner {
       this.#queue.extract(end);
     }
     while (isShared && this.inbox.hasUnread) for (const delivery of await this.#read(nowMs)) end(delivery);
-    await Promise.all([...this.#moving].map((safe) => new Promise<void>((resolve) => safe.whenSettled(resolve))));
+    await Promise.all([...this.#moving].map(settled));
     await this.inbox.quiet();
   }
 

@@ -19,6 +19,7 @@ import {
   brokerLeaseFromItem,
   brokerLeaseKey,
   clientPartition,
+  epochAt,
   RecordUnreadable,
   sessionBuckets,
   sessionFromItem,
@@ -64,7 +65,7 @@ export class DynamoSessionStore implements SessionStore {
     const { pk, sk, epoch: _, born: __, ...fields } = item;
     const names: Record<string, string> = { '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
     const values: Record<string, unknown> = {
-      ':base': Math.floor(this.#clock.nowMs() / 10),
+      ':base': epochAt(this.#clock.nowMs()),
       ':one': 1,
       ':from': owner,
       ...(born !== undefined && { ':born': born }),

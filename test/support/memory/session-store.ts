@@ -3,7 +3,7 @@ import type { Claim, OwnRecord, SessionStore } from '../../../services/broker/ad
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Restored } from '../../../services/broker/session/session.js';
 import type { BrokerId, ClientId, Clock, TenantId } from '../../../services/kernel/kernel.js';
-import { clientPartition, type SessionRecord } from '../../../services/tenancy/tenancy.js';
+import { clientPartition, epochAt, type SessionRecord } from '../../../services/tenancy/tenancy.js';
 import type { SessionTables } from './session-tables.js';
 
 const recordsPerPage = 2;
@@ -34,7 +34,7 @@ export class MemorySessionStore implements SessionStore {
     const before = this.#tables.records.get(partition);
     if (before && before.owner !== this.#owner && this.#isAlive(before.owner))
       throw new Error('another broker that is alive owns the session');
-    const epoch = (before?.epoch ?? Math.floor(this.#clock.nowMs() / 10)) + 1;
+    const epoch = (before?.epoch ?? epochAt(this.#clock.nowMs())) + 1;
     const claimed = { epoch, born: born ?? epoch };
     this.#tables.records.set(partition, { ...claim, ...claimed, owner: this.#owner });
     return claimed;
