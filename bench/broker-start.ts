@@ -5,32 +5,15 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startDynalite } from '../test/support/dynalite.js';
+import { answers, freePort } from '../test/support/ports.js';
 
 const root = join(import.meta.dirname, '..');
 const bundle = join(root, 'dist/broker.mjs');
 const lookEveryMs = 2;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-const answers = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
 
 async function measure(env: NodeJS.ProcessEnv): Promise<number> {
   const port = await freePort();

@@ -9,6 +9,7 @@ import {
   type WriteRequest,
 } from '@aws-sdk/client-dynamodb';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
+import { atOnce } from '../kernel/kernel.js';
 import { toAttributes, toKey } from './attributes.js';
 import { backOff, type CallOptions, type Calls } from './calls.js';
 import { DynamoUnavailable } from './errors.js';
@@ -56,16 +57,10 @@ export async function writeOnce(
 
 /** Any number of writes; what is left is sent again. Throws DynamoUnavailable when that does not end. */
 export async function writeAll(calls: Calls, writes: readonly TableWrite[]): Promise<void> {
-  let start = 0;
-  const takeChunks = async (): Promise<void> => {
-    while (start < writes.length) {
-      const chunk = writes.slice(start, start + batchItemsMax);
-      start += batchItemsMax;
-      await writeChunk(calls, chunk);
-    }
-  };
-  const takers = Math.min(batchesInFlightMax, Math.ceil(writes.length / batchItemsMax));
-  await Promise.all(Array.from({ length: takers }, takeChunks));
+  const chunks = Array.from({ length: Math.ceil(writes.length / batchItemsMax) }, (_, i) =>
+    writes.slice(i * batchItemsMax, (i + 1) * batchItemsMax),
+  );
+  await atOnce(chunks, batchesInFlightMax, (chunk) => writeChunk(calls, chunk));
 }
 
 async function writeChunk(calls: Calls, chunk: readonly TableWrite[]): Promise<void> {
