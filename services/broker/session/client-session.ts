@@ -160,16 +160,8 @@ export class Session {
   }
 
   receiveAck(type: AckType, packetId: number, reasonCode: number, nowMs: number): void {
-    switch (type) {
-      case packetType.puback:
-        return this.#outbound.onPuback(packetId, nowMs);
-      case packetType.pubrec:
-        return this.#outbound.onPubrec(packetId, reasonCode, nowMs);
-      case packetType.pubcomp:
-        return this.#outbound.onPubcomp(packetId, nowMs);
-      case packetType.pubrel:
-        return this.#inbound.onPubrel(packetId);
-    }
+    if (type === packetType.pubrel) this.#inbound.onPubrel(packetId);
+    else this.#outbound.onAck(type, packetId, reasonCode, nowMs);
   }
 
   receiveSubscribe(packet: SubscribePacket, channel: Channel): void {

@@ -25,9 +25,10 @@ import {
   type StoredSummary,
 } from '../inbox/inbox.js';
 import { type DeliveryTerms, type Message, type QoS, type Receipt, settled } from '../message/message.js';
-import { packetType } from '../wire/wire.js';
+import { type AckType, packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import type { Session } from './client-session.js';
+import { type Stage, stepFor } from './exchange.js';
 import { InFlight } from './in-flight.js';
 import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
@@ -43,6 +44,15 @@ const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 interface Remembered {
   readonly packetId: number;
   readonly released: boolean;
+}
+
+/** What the client may know of it: one whose item does not say its identifier yet has never been sent under it. */
+function stageOf(delivery: Delivery | undefined): Stage {
+  if (delivery === undefined) return 'unused';
+  if (delivery.qos === 1) return 'sent1';
+  if (delivery.storedPacketId !== delivery.packetId) return 'unused';
+  if (!delivery.released) return 'sent2';
+  return delivery.storedReleased ? 'released' : 'received';
 }
 
 const placeOf = ({ item, index }: Delivery): string => `${item!.key}/${index}`;
@@ -311,25 +321,23 @@ export class DurableOutbound implements InboxOwner {
     }
   }
 
-  onPuback(packetId: number, nowMs: number): void {
-    if (this.#inFlight.get(packetId)?.qos === 1) this.#finish(packetId, nowMs);
-  }
-
-  onPubrec(packetId: number, reasonCode: number, nowMs: number): void {
+  /** An acknowledgement of the client; see `exchange.ts` for what it does. Throws `PeerFault`. */
+  onAck(type: AckType, packetId: number, reasonCode: number, nowMs: number): void {
     const delivery = this.#inFlight.get(packetId);
-    if (delivery?.qos !== 2) this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
-    else if (reasonCode >= 0x80)
-      this.#finish(packetId, nowMs); // Section 4.3.3: the exchange ends here.
-    else if (delivery.storedReleased) this.#session.channel?.ack(packetType.pubrel, packetId, 0);
-    else if (!delivery.released) {
-      delivery.released = true;
-      this.inbox.rewrite(delivery);
+    switch (stepFor(stageOf(delivery), type, packetId, reasonCode)) {
+      case 'done':
+        return this.#finish(packetId, nowMs);
+      case 'release':
+        delivery!.released = true;
+        return this.inbox.rewrite(delivery!); // PUBREL leaves when the item says so.
+      case 'repeat':
+        this.#session.channel?.ack(packetType.pubrel, packetId, 0);
+        return;
+      case 'not-found':
+        this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
+        return;
+      case 'nothing':
     }
-  }
-
-  onPubcomp(packetId: number, nowMs: number): void {
-    const delivery = this.#inFlight.get(packetId);
-    if (delivery?.qos === 2 && delivery.released) this.#finish(packetId, nowMs);
   }
 
   #finish(packetId: number, nowMs: number): void {

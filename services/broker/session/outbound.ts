@@ -10,8 +10,9 @@
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, QoS } from '../message/message.js';
-import { packetType } from '../wire/wire.js';
+import { type AckType, packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
+import { type Stage, stepFor } from './exchange.js';
 import { InFlight } from './in-flight.js';
 import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
@@ -36,6 +37,12 @@ interface Delivery {
 const none: number[] = [];
 
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
+
+function stageOf(delivery: Delivery | undefined): Stage {
+  if (delivery === undefined) return 'unused';
+  if (delivery.qos === 1) return 'sent1';
+  return delivery.released ? 'released' : 'sent2';
+}
 
 export class Outbound {
   readonly #session: Session;
@@ -160,28 +167,25 @@ export class Outbound {
     }
   }
 
-  /** Unknown identifiers are ignored: the acknowledgement of something this session has forgotten. */
-  onPuback(packetId: number, nowMs: number): void {
-    if (this.#inFlight?.get(packetId)?.qos !== 1) return;
-    this.#finish(packetId, nowMs);
-  }
-
-  onPubrec(packetId: number, reasonCode: number, nowMs: number): void {
+  /** An acknowledgement of the client; see `exchange.ts` for what it does. Throws `PeerFault`. */
+  onAck(type: AckType, packetId: number, reasonCode: number, nowMs: number): void {
     const delivery = this.#inFlight?.get(packetId);
-    if (delivery?.qos !== 2) {
-      // Reason 0x92 where the dialect can say it; MQTT 3.1.1 completes the exchange either way.
-      this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
-    } else if (reasonCode >= 0x80)
-      this.#finish(packetId, nowMs); // Section 4.3.3: the exchange ends here.
-    else {
-      delivery.released = true; // [MQTT-4.3.3-4] From now on PUBREL, never PUBLISH again. [MQTT-4.3.3-6]
-      this.#session.channel?.ack(packetType.pubrel, packetId, 0);
+    switch (stepFor(stageOf(delivery), type, packetId, reasonCode)) {
+      case 'done':
+        return this.#finish(packetId, nowMs);
+      case 'release':
+        delivery!.released = true; // [MQTT-4.3.3-4] From now on PUBREL, never PUBLISH again. [MQTT-4.3.3-6]
+        this.#session.channel?.ack(packetType.pubrel, packetId, 0);
+        return;
+      case 'repeat':
+        this.#session.channel?.ack(packetType.pubrel, packetId, 0);
+        return;
+      case 'not-found':
+        // 0x92 where the dialect can say it; MQTT 3.1.1 completes the exchange either way.
+        this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
+        return;
+      case 'nothing':
     }
-  }
-
-  onPubcomp(packetId: number, nowMs: number): void {
-    if (this.#inFlight?.get(packetId)?.qos !== 2) return;
-    this.#finish(packetId, nowMs);
   }
 
   #forget(packetId: number, delivery: Delivery): void {
