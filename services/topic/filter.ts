@@ -52,6 +52,13 @@ export function parseShared(filter: string): SharedFilter | undefined | string {
   return topicFilterError(inner) ?? { group, filter: inner };
 }
 
+/** `$share/group` or `$share/group/`: a share of nothing. [MQTT-4.8.2-2] */
+export function isShareWithoutFilter(filter: string): boolean {
+  if (!filter.startsWith(sharePrefix)) return false;
+  const end = filter.indexOf('/', sharePrefix.length);
+  return end < 0 || end === filter.length - 1;
+}
+
 /** Whether the filter (valid, without `$share`) matches the topic name (valid). */
 export function filterMatches(filter: string, topicName: string): boolean {
   const f = filter.split('/');

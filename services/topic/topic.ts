@@ -3,6 +3,7 @@ export {
   filterCovers,
   filterMatches,
   filtersOverlap,
+  isShareWithoutFilter,
   parseShared,
   type SharedFilter,
   topicFilterError,

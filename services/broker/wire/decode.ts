@@ -3,7 +3,7 @@
  * Strict: what the specification calls malformed or a protocol error throws a `PeerFault` with the right reason
  * code (MQTT 5.0 section 4.13). Called by `reader.ts`; never by the PUBLISH path.
  */
-import { topicNameError } from '../../topic/topic.js';
+import { isShareWithoutFilter, topicNameError } from '../../topic/topic.js';
 import type { QoS } from '../message/message.js';
 import type { Cursor } from './cursor.js';
 import {
@@ -151,7 +151,7 @@ function decodeSubscribe(cursor: Cursor, version: ProtocolVersion): SubscribePac
 }
 
 function decodeSubscription(cursor: Cursor, version: ProtocolVersion): SubscriptionRequest {
-  const filter = cursor.utf8();
+  const filter = decodeFilter(cursor, version);
   const options = cursor.u8();
   const qos = options & 0x03;
   const retainHandling = (options >> 4) & 0x03;
@@ -168,11 +168,23 @@ function decodeSubscription(cursor: Cursor, version: ProtocolVersion): Subscript
   };
 }
 
+/**
+ * What is no topic filter at all ends the connection, with the whole packet: a code in SUBACK is for a filter that is one
+ * and is not allowed here (0x8F, section 3.9.3). MQTT 3.x knows no shared subscriptions, so there the session refuses.
+ */
+function decodeFilter(cursor: Cursor, version: ProtocolVersion): string {
+  const filter = cursor.utf8();
+  if (filter.length === 0) throw malformed('a topic filter has at least one character'); // [MQTT-4.7.3-1]
+  if (version === 5 && isShareWithoutFilter(filter))
+    throw protocolError(`${filter}: a shared subscription is $share/<group>/<filter>`); // [MQTT-4.8.2-2]
+  return filter;
+}
+
 function decodeUnsubscribe(cursor: Cursor, version: ProtocolVersion): UnsubscribePacket {
   const packetId = packetIdentifier(cursor);
   const properties = version === 5 ? readProperties(cursor, 'unsubscribe') : {};
   const filters: string[] = [];
-  while (cursor.left > 0) filters.push(cursor.utf8());
+  while (cursor.left > 0) filters.push(decodeFilter(cursor, version));
   if (filters.length === 0) throw protocolError('UNSUBSCRIBE without a topic filter'); // [MQTT-3.10.3-2]
   return { type: 'unsubscribe', packetId, filters, properties };
 }

@@ -212,6 +212,35 @@ export async function badFilters(t: Trial, ...filters: string[]): Promise<void> 
   }
 }
 
+/** An empty filter, alone, first or second, also where the packet ends behind it: malformed, and nothing is subscribed. */
+export async function emptyFilter(t: Trial): Promise<void> {
+  const good = bytes.utf8(t.topic('good'));
+  const none = bytes.utf8('');
+  const option = bytes.u8(0);
+  const head = [bytes.u16(1), ...noProperties(t)];
+  const subscribes = [
+    [none, option],
+    [none, option, good, option],
+    [good, option, none, option],
+    [good, option, none],
+    [none],
+  ];
+  for (const filters of subscribes) await t.refuses(0x81, bytes.packet('subscribe', 2, ...head, ...filters));
+  for (const filters of [[none], [none, good], [good, none]])
+    await t.refuses(0x81, bytes.packet('unsubscribe', 2, ...head, ...filters));
+}
+
+/** `$share/name` and `$share/name/`: a protocol error of MQTT 5.0, and of the whole packet. */
+export async function shareOfNothing(t: Trial, ...filters: string[]): Promise<void> {
+  const good = bytes.utf8(t.topic('good'));
+  const option = bytes.u8(0);
+  const head = [bytes.u16(1), ...noProperties(t)];
+  for (const filter of filters.map(bytes.utf8)) {
+    await t.refuses(0x82, bytes.packet('subscribe', 2, ...head, good, option, filter, option));
+    await t.refuses(0x82, bytes.packet('unsubscribe', 2, ...head, good, filter));
+  }
+}
+
 export async function dollarTopics(t: Trial): Promise<void> {
   const unique = t.fresh();
   // A tenant apart: a subscription to everything would also get what other rows publish, and count as their subscriber.

@@ -1,8 +1,10 @@
 /** Rows beyond the numbered statements: access rules, quotas, tenants, $SYS; and what concerns MQTT 3.x only. */
 import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
+import * as acknowledging from '../scenarios/acknowledging.js';
 import { retainedOn } from '../scenarios/retaining.js';
 import * as sharing from '../scenarios/sharing.js';
+import * as subscribing from '../scenarios/subscribing.js';
 
 export const accessRows: Row[] = [
   {
@@ -193,6 +195,21 @@ export const v3Rows: Row[] = [
     says: '$share with 3.1.1: unacknowledged messages of a member that left go to another',
     binds: 'server',
     test: sharing.handedOnWhenMemberLeaves,
+  },
+  {
+    id: 'SHOAL-V3-9',
+    says: 'an acknowledgement of the wrong kind closes the connection, and the message is still there',
+    binds: 'server',
+    async test(t) {
+      await acknowledging.wrongKind(t, false);
+      await acknowledging.wrongKind(t, true);
+    },
+  },
+  {
+    id: 'SHOAL-V3-10',
+    says: '$share/group is refused with 0x80: MQTT 3.x knows no shared subscriptions, and calls it a filter',
+    binds: 'server',
+    test: (t) => subscribing.badFilters(t, '$share/group', '$share/group/'),
   },
   {
     id: 'SHOAL-V3-6',

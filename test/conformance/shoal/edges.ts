@@ -1,6 +1,7 @@
 /** Rows beyond the numbered statements: where two rules meet, which is where brokers go wrong. */
 import { bytes } from '../../support/packet-bytes.js';
 import type { Row } from '../row.js';
+import * as acknowledging from '../scenarios/acknowledging.js';
 import * as forwarding from '../scenarios/forwarding.js';
 import * as retaining from '../scenarios/retaining.js';
 import * as sharing from '../scenarios/sharing.js';
@@ -157,11 +158,26 @@ export const edgeRows: Row[] = [
       s.sendAck('pubcomp', 9);
       await s.expectNothing();
       await (await t.connect()).publish({ topic: t.topic(), payload: 'x', qos: 2 });
+      s.sendAck('pubrec', 9, 0x80);
       const { packetId } = await s.expect('publish', { payload: 'x' });
-      s.sendAck('pubcomp', packetId!);
       s.sendAck('pubrec', packetId!);
       await s.answer('pubrel', packetId!);
     },
+  },
+  {
+    id: 'SHOAL-EDGE-16',
+    says: 'an acknowledgement of the wrong kind ends the connection (0x82), and the message is still there',
+    binds: 'server',
+    async test(t) {
+      await acknowledging.wrongKind(t, false);
+      await acknowledging.wrongKind(t, true);
+    },
+  },
+  {
+    id: 'SHOAL-EDGE-17',
+    says: 'packets that only a server sends end the connection',
+    binds: 'server',
+    test: acknowledging.packetsOfServers,
   },
   {
     id: 'SHOAL-EDGE-10',

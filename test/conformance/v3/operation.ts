@@ -132,7 +132,7 @@ export const operationRows: Row[] = [
     binds: 'both',
     async test(t) {
       await subscribing.emptyTopicName(t);
-      await subscribing.badFilters(t, '');
+      await subscribing.emptyFilter(t);
     },
   },
   {

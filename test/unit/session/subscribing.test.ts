@@ -21,7 +21,7 @@ const wishes: Wish[] = [
   { topic: 'a', qos: 1 },
   { topic: 'a/#/b' },
   { topic: 'secret/#' },
-  { topic: '$share/g' },
+  { topic: '$share/g+/b' },
   { topic: '$share/g/b', qos: 2 },
   { topic: 'x'.repeat(1025) },
 ];
@@ -67,7 +67,7 @@ describe('UNSUBSCRIBE', () => {
     const { send, outbox, host, session } = connect();
     send(subscribe(1, { topic: 'a' }, { topic: '$share/g/a' }));
     outbox.take();
-    send(unsubscribe(2, '$share/g/a', 'b', 'a', 'a', 'a/#/b', '$share/g'));
+    send(unsubscribe(2, '$share/g/a', 'b', 'a', 'a', 'a/#/b', '$share/+/a'));
     expect(granted(outbox.take())).toEqual([[0, 0x11, 0, 0x11, 0x8f, 0x8f]]);
     expect(host.routes.slice(2)).toEqual(['-$share/g/a', '-a']);
     expect(session.subscriptions.size).toBe(0);
