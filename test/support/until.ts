@@ -1,5 +1,8 @@
-/** Waiting without sleeping: polls a condition often, fails loudly when it does not come true in time. */
-export async function until(condition: () => unknown, what = 'the condition', boundMs = 5_000): Promise<void> {
+/**
+ * Waiting without sleeping: polls a condition often, fails loudly when it does not come true in time. The bound only says
+ * when to give up, and leaves a busy machine its time; it stays below that of a test.
+ */
+export async function until(condition: () => unknown, what = 'the condition', boundMs = 15_000): Promise<void> {
   const deadline = performance.now() + boundMs;
   for (;;) {
     if (await condition()) return;

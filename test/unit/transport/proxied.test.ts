@@ -112,17 +112,22 @@ async function balancer(asked: Asked, before: Buffer, cut: number): Promise<numb
   return listen(
     createServer({ noDelay: true }, (client) => {
       const server = connect({ port: asked.port, host: '127.0.0.1', noDelay: true });
-      const count = asked.sockets.length;
       client.on('error', () => {}).on('close', () => server.destroy());
       server.on('error', () => {}).on('close', () => client.destroy());
       client.once('data', (first) => {
         client.pause();
         const bytes = Buffer.concat([before, first]);
         server.write(bytes.subarray(0, cut));
-        void until(() => (asked.sockets[count]?.bytesRead ?? 0) >= cut, `${cut} bytes to arrive`).then(() => {
-          server.write(bytes.subarray(cut));
-          client.pipe(server).pipe(client);
-        });
+        // Others may connect at the same time: which of the sockets is this one's, its port says.
+        const arrived = (): number =>
+          asked.sockets.find(({ remotePort }) => remotePort === server.localPort)?.bytesRead ?? 0;
+        until(() => arrived() >= cut, `${cut} bytes to arrive`).then(
+          () => {
+            server.write(bytes.subarray(cut));
+            client.pipe(server).pipe(client);
+          },
+          (error: Error) => client.destroy(error), // The one that asks sees it.
+        );
       });
     }),
   );
