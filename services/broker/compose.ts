@@ -1,6 +1,6 @@
 /** Puts the rooms of one broker together. With `main.ts` the only file that knows them all. */
 import { randomBytes } from 'node:crypto';
-import { type BrokerId, type Clock, type Log, Metrics } from '../kernel/kernel.js';
+import { type BrokerId, type Clock, type Log, Metrics, reportFaults } from '../kernel/kernel.js';
 import { brokerAccess, Dynamo } from '../dynamo/dynamo.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
@@ -99,6 +99,7 @@ export async function startBroker(
   await checkDynamo(config);
   const rooms = assemble(config, brokerId, clock, log);
   const { metrics, dynamo, leaseDynamo, lease, admission, controlLog, transport, gone } = rooms;
+  const endReport = reportFaults({ log, metrics, clock });
   lease.onLost(onLost);
   let trouble: string | undefined = 'standing by';
   // The checks of a Network Load Balancer carry the header that its listeners are set to send.
@@ -107,6 +108,7 @@ export async function startBroker(
     health.close();
     leaseDynamo.close();
     dynamo.close();
+    endReport();
   };
   const abort = (): void => {
     controlLog.stop();

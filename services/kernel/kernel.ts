@@ -2,6 +2,7 @@
 export { atOnce } from './at-once.js';
 export type { BrokerId, ClientId, TenantId } from './ids.js';
 export { type Cancel, type Clock, systemClock } from './clock.js';
+export { caught, eachGuarded, type FaultPlace, guarded, reportFaults, unattended } from './faults.js';
 export { BoundedFifo } from './fifo.js';
 export { type Log, silentLog } from './log.js';
 export { Counter, Metrics, type MetricSample } from './metrics.js';

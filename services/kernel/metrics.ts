@@ -2,6 +2,8 @@
  * The metric port: counters and gauges that cost one addition where they are counted. A room asks for its
  * counters once, at construction, and holds them; `ops` renders the registry.
  */
+import { caught } from './faults.js';
+
 export class Counter {
   value = 0;
   add(n = 1): void {
@@ -49,8 +51,16 @@ export class Metrics {
   /** All, or those of some families: the others are then not even read. */
   *samples(families?: ReadonlySet<string>): Iterable<MetricSample> {
     for (const [name, { kind, help, members }] of this.#families)
-      for (const { labels, read } of families?.has(name) === false ? [] : members.values())
-        yield { name, kind, help, labels, value: read() };
+      for (const { labels, read } of families?.has(name) === false ? [] : members.values()) {
+        let value: number;
+        try {
+          value = read();
+        } catch (error) {
+          caught('metrics', error, { name });
+          continue; // One that cannot be read hides no other.
+        }
+        yield { name, kind, help, labels, value };
+      }
   }
 
   #family(name: string, kind: Family['kind'], help: string): Family {

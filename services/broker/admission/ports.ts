@@ -3,6 +3,7 @@ import type { BrokerId, ClientId, TenantId } from '../../kernel/kernel.js';
 import type { Credential, RecordUnreadable, SessionRecord, Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import type { Channel, Outbox, Restored, Session } from '../session/session.js';
+import type { Reason } from '../wire/wire.js';
 import type { Tenant } from './tenant.js';
 
 /** Tenants and credentials as they are stored now; undefined when there is none. Throws when the store is out of reach. */
@@ -82,6 +83,8 @@ export interface Connection extends Outbox {
   /** Of the client: `ip:port`. */
   readonly remoteAddress: string;
   readonly closed: boolean;
+  /** Ends it at once: `disconnected` has been called when it returns. The client is told why where its protocol can. */
+  close(reason: Reason, detail?: string): void;
 }
 
 /** A client that is in. */

@@ -3,6 +3,8 @@
  * leaves when it has settled, never before ("acknowledge after it is safe"). A receipt that is settled from the
  * start is shared, so the common case allocates nothing.
  */
+import { caught } from '../../kernel/kernel.js';
+
 export interface Receipt {
   /** The MQTT 5.0 reason code of the acknowledgement, or undefined while it is pending. */
   readonly reasonCode: number | undefined;
@@ -57,12 +59,17 @@ export class PendingReceipt implements Receipt {
     else listener();
   }
 
-  /** Later calls change nothing. */
+  /** Later calls change nothing. Never throws: who settles is not who waits, and those who wait are of several clients. */
   settle(reasonCode: number): void {
     if (this.#reasonCode !== undefined) return;
     this.#reasonCode = reasonCode;
     const listeners = this.#listeners;
     this.#listeners = [];
-    for (const listener of listeners) listener();
+    for (const listener of listeners)
+      try {
+        listener();
+      } catch (error) {
+        caught('receipt', error);
+      }
   }
 }

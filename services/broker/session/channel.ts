@@ -2,6 +2,7 @@
  * The half of a connection's MQTT state that ends with the connection: dialect, limits that the client announced,
  * topic aliases of both directions. Turns messages and answers into bytes in the outbox.
  */
+import { caught } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, QoS, TopicName } from '../message/message.js';
 import {
   type AckType,
@@ -207,15 +208,21 @@ export class Channel {
     this.send(encodeUnsuback(this.version, packetId, codes));
   }
 
+  /** A fault of ours in something that happened for this client among others: it costs this connection alone. */
+  failed(error: unknown): void {
+    caught('session', error); // Whose it was is told when the connection is closed.
+    this.outbox.giveUp(reasons.unspecifiedError);
+  }
+
   send(packet: Buffer, isAck = true): void {
     // [MQTT-3.1.2-24] Nothing larger than the client takes; and an answer that cannot be given ends the connection.
     if (!this.#fits(packet))
-      this.outbox.close(reasons.packetTooLarge, 'an answer is larger than the Maximum Packet Size of the client');
+      this.outbox.giveUp(reasons.packetTooLarge, 'an answer is larger than the Maximum Packet Size of the client');
     else this.#answer(packet, 0, packet.length, isAck);
   }
 
   #answer(source: Buffer, start: number, end: number, isAck = true): void {
-    if (this.outbox.waitingBytes > outboxBytesGiveUp) this.outbox.close(reasons.clientTooSlow);
+    if (this.outbox.waitingBytes > outboxBytesGiveUp) this.outbox.giveUp(reasons.clientTooSlow);
     else this.outbox.push(source, start, end, isAck);
   }
 }

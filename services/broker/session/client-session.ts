@@ -7,7 +7,7 @@
  *      transport --receive--> Inbound --host.publish--> fanout
  *      fanout --deliver--> Outbound --Channel--> Outbox
  */
-import type { ClientId } from '../../kernel/kernel.js';
+import { caught, type ClientId } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
 import { Received, type StoredOrigin, StoredRoutes } from '../inbox/inbox.js';
 import { type DeliveryTerms, handedOn, type Message, type QoS, type Receipt } from '../message/message.js';
@@ -189,6 +189,12 @@ export class Session {
   /** Sends what now can be sent: the outbox has drained, or the tenant's rate allows more. */
   pump(nowMs: number): void {
     this.#outbound.pump(nowMs);
+  }
+
+  /** A fault of ours in something that happened for this session among others; its connection, if there is one, ends. */
+  failed(error: unknown): void {
+    if (this.channel) this.channel.failed(error);
+    else caught('session', error, { clientId: this.clientId });
   }
 
   get readiness(): Readiness {

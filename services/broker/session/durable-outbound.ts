@@ -213,7 +213,17 @@ export class DurableOutbound implements InboxOwner {
     }
   }
 
+  // The inbox calls these while it goes through what has been stored: nothing that they throw may end that.
+
   onStored(delivery: Delivery): void {
+    try {
+      this.#goOn(delivery);
+    } catch (error) {
+      this.#session.failed(error);
+    }
+  }
+
+  #goOn(delivery: Delivery): void {
     const channel = this.#session.channel;
     if (!channel || this.#inFlight.get(delivery.packetId) !== delivery || this.#resend.includes(delivery.packetId))
       return;
@@ -226,12 +236,20 @@ export class DurableOutbound implements InboxOwner {
     this.#host.pay(delivery.message, reasonCode);
     if (reasonCode < 0x80 || delivery.qos === 1 || this.#inFlight.get(delivery.packetId) !== delivery) return;
     this.#inFlight.delete(delivery.packetId); // It waited for its item, and will never be sent.
-    this.pump(this.#host.nowMs());
+    if (this.#session.channel) this.#pumpOrPark();
   }
 
   onAllStored(): void {
-    if (this.#session.channel === undefined) this.#park();
-    else if (this.#behind) this.pump(this.#host.nowMs());
+    if (this.#session.channel === undefined || this.#behind) this.#pumpOrPark();
+  }
+
+  #pumpOrPark(): void {
+    try {
+      if (this.#session.channel) this.pump(this.#host.nowMs());
+      else if (this.inbox.allStored) this.#park();
+    } catch (error) {
+      this.#session.failed(error);
+    }
   }
 
   /** Nobody is there and everything is stored: memory lets it go. */
@@ -278,8 +296,7 @@ export class DurableOutbound implements InboxOwner {
     } finally {
       this.#refilling = false;
     }
-    if (this.#session.channel) this.pump(this.#host.nowMs());
-    else if (this.inbox.allStored) this.#park();
+    this.#pumpOrPark();
   }
 
   #recall(delivery: Delivery): Delivery {

@@ -127,19 +127,24 @@ export class Inbound {
     if (receipt.reasonCode === undefined) {
       const channel = this.#channel;
       receipt.whenSettled(() => {
-        if (this.#channel === channel) this.#sendSettled();
+        if (channel && this.#channel === channel) this.#sendSettled(channel);
       });
     }
   }
 
-  #sendSettled(): void {
-    let sent = 0;
-    for (const { type, packetId, receipt } of this.#waiting ?? []) {
-      if (receipt.reasonCode === undefined) break;
-      this.#send(type, packetId, receipt.reasonCode);
-      sent++;
+  /** Called by whoever settles a receipt, for others as well: nothing is thrown back at it. */
+  #sendSettled(channel: Channel): void {
+    const waiting = this.#waiting;
+    let settled = 0;
+    while (waiting?.[settled]?.receipt.reasonCode !== undefined) settled++;
+    if (settled === 0) return;
+    // Taken out before the first is sent: what sending leads to finds no acknowledgement that is on its way already.
+    const answers = waiting!.splice(0, settled);
+    try {
+      for (const { type, packetId, receipt } of answers) this.#send(type, packetId, receipt.reasonCode!);
+    } catch (error) {
+      channel.failed(error);
     }
-    if (sent > 0) this.#waiting!.splice(0, sent);
   }
 
   #send(type: AckType, packetId: number, reasonCode: number): void {
@@ -160,8 +165,14 @@ export class Inbound {
     const removed = this.#received?.remove(packetId) ?? handedOn;
     if (channel) channel.owedAnswers++;
     removed.whenSettled(() => {
-      if (channel) channel.owedAnswers--;
-      if (this.#channel === channel) channel?.ack(packetType.pubcomp, packetId, known ? 0x00 : 0x92); // [MQTT-4.3.3-11]
+      if (channel === undefined) return;
+      channel.owedAnswers--;
+      if (this.#channel !== channel) return;
+      try {
+        channel.ack(packetType.pubcomp, packetId, known ? 0x00 : 0x92); // [MQTT-4.3.3-11]
+      } catch (error) {
+        channel.failed(error);
+      }
     });
   }
 

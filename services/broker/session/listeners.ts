@@ -1,3 +1,5 @@
+import { caught } from '../../kernel/kernel.js';
+
 /** Who wants to be called once; the same listener twice is one. Nothing is allocated while nobody does. */
 export class Listeners {
   #waiting: Set<() => void> | undefined;
@@ -17,6 +19,12 @@ export class Listeners {
   call(): void {
     const listeners = this.#waiting;
     this.#waiting = undefined;
-    for (const listener of listeners ?? []) listener();
+    if (listeners === undefined) return;
+    for (const listener of listeners)
+      try {
+        listener();
+      } catch (error) {
+        caught('session', error);
+      }
   }
 }

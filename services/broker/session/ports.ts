@@ -13,8 +13,12 @@ export interface Outbox {
   push(source: Buffer, start: number, end: number, isAck?: boolean): void;
   /** Bytes pushed and not yet taken by the network. */
   readonly waitingBytes: number;
-  /** Ends the connection; the client is told why where its protocol can. */
-  close(reason: Reason, detail?: string): void;
+  /**
+   * Gives the connection up: nothing that is pushed from now on is sent, and it ends when the present turn of the event loop
+   * is over; the client is told why where its protocol can. It never calls back into the session, so whoever sends in a loop
+   * finds everything as it was: to the session it is a connection whose bytes got lost, as they may in any network.
+   */
+  giveUp(reason: Reason, detail?: string): void;
 }
 
 /** Where a session that outlives its connection is kept. */

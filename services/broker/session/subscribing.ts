@@ -58,7 +58,12 @@ function whenStored(
   channel.owedAnswers++;
   receipt.whenSettled(() => {
     channel.owedAnswers--;
-    if (session.channel === channel) answer(receipt.reasonCode!);
+    if (session.channel !== channel) return;
+    try {
+      answer(receipt.reasonCode!);
+    } catch (error) {
+      channel.failed(error);
+    }
   });
 }
 

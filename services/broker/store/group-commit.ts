@@ -8,8 +8,16 @@
  * A call that fails is made again until it succeeds, with jitter, for as long as DynamoDB takes: the publishers wait
  * for their acknowledgements meanwhile, and what they may have unacknowledged is bounded. Writes are puts and deletes of
  * whole items, so that one whose answer was lost may simply be repeated.
+ *
+ * One source must not cost another anything, for the sources are of all tenants. So what is theirs (`take`, `committed`) is
+ * called guarded, one by one, and never where a failure would count as one of DynamoDB:
+ *
+ *      take throws               it has nothing under way, its lane is free; the others of the call go out
+ *      a write is no item        given up, as one that DynamoDB will never take; the source's other writes are made
+ *      committed throws          what was made is made; the lane goes on, the others are told
+ *      a write is over twice     the second time is nothing: the source would take what it has under way now for made
  */
-import type { Clock, Counter, Log, Metrics } from '../../kernel/kernel.js';
+import { caught, type Clock, type Counter, type Log, type Metrics, unattended } from '../../kernel/kernel.js';
 import { type Dynamo, DynamoRejected, type TableWrite } from '../../dynamo/dynamo.js';
 import type { CommitLog, CommitSource, StoredPage, Write } from '../inbox/inbox.js';
 import { itemOf, messagesFromItem } from './inbox-item.js';
@@ -35,6 +43,8 @@ interface Share {
 interface Part {
   readonly write: Write;
   readonly share: Share;
+  /** Made or given up. */
+  isOver: boolean;
 }
 
 type Parts = ReadonlyMap<TableWrite, Part>;
@@ -52,7 +62,7 @@ export interface GroupCommitOptions {
 export class GroupCommit implements CommitLog {
   readonly persistDelayMs: number;
   readonly #options: GroupCommitOptions;
-  readonly #dirty = new Set<CommitSource>();
+  #dirty = new Set<CommitSource>();
   /** By lane under way: those of it that have asked meanwhile. */
   readonly #busy = new Map<string, Set<CommitSource>>();
   #later = new Set<CommitSource>();
@@ -127,38 +137,65 @@ export class GroupCommit implements CommitLog {
   }
 
   #send(): void {
-    while (this.#callsInFlight < callsInFlightMax && this.#dirty.size > 0 && !this.#closed) {
+    const asked = this.#dirty;
+    this.#dirty = new Set(); // Whoever asks meanwhile has to wait: one that asks again and again would hold up all others.
+    while (this.#callsInFlight < callsInFlightMax && asked.size > 0 && !this.#closed) {
       const writes: TableWrite[] = [];
       const parts = new Map<TableWrite, Part>();
       const nowMs = this.#options.clock.nowMs();
-      for (const source of this.#dirty) {
+      for (const source of asked) {
         if (writes.length >= writesMax) break;
-        this.#dirty.delete(source);
+        asked.delete(source);
         const waiting = this.#busy.get(source.lane);
-        if (waiting) {
-          waiting.add(source);
-          continue;
-        }
-        const taken = source.take(writesMax - writes.length, nowMs);
-        if (taken.length === 0) {
-          source.committed([]); // Not due yet, or done meanwhile: it asks again as long as it has something.
-          continue;
-        }
-        this.#busy.set(source.lane, new Set());
-        const share: Share = { source, left: taken.length, refused: [] };
-        for (const write of taken) {
-          const tableWrite = itemOf(source.partition, write);
-          writes.push(tableWrite);
-          parts.set(tableWrite, { write, share });
-        }
+        if (waiting) waiting.add(source);
+        else this.#collect(source, writes, parts, nowMs);
       }
-      if (writes.length > 0) void this.#call(writes, parts);
+      if (writes.length > 0) unattended('commit-told', this.#call(writes, parts));
+    }
+    if (asked.size > 0) {
+      for (const source of this.#dirty) asked.add(source); // Behind those who have waited longer.
+      this.#dirty = asked;
     }
     if (this.#waiting === 0) for (const listener of this.#idle.splice(0)) listener();
   }
 
+  /** What the source has to write joins the call. */
+  #collect(source: CommitSource, writes: TableWrite[], parts: Map<TableWrite, Part>, nowMs: number): void {
+    let taken: readonly Write[];
+    try {
+      taken = source.take(writesMax - writes.length, nowMs);
+    } catch (error) {
+      return caught('commit-take', error, { lane: source.lane });
+    }
+    // Not due yet, or done meanwhile: it asks again as long as it has something.
+    if (taken.length === 0) return tellCommitted(source, []);
+    this.#busy.set(source.lane, new Set());
+    const share: Share = { source, left: taken.length, refused: [] };
+    for (const write of taken) {
+      const part: Part = { write, share, isOver: false };
+      try {
+        const tableWrite = itemOf(source.partition, write);
+        writes.push(tableWrite);
+        parts.set(tableWrite, part);
+      } catch (error) {
+        caught('commit-item', error, { lane: source.lane });
+        share.refused.push(write);
+        this.#over(part);
+      }
+    }
+  }
+
   async #call(all: readonly TableWrite[], parts: Parts): Promise<void> {
     this.#callsInFlight++;
+    try {
+      await this.#writeAll(all, parts);
+    } finally {
+      this.#callsInFlight--;
+    }
+    this.#send();
+  }
+
+  async #writeAll(all: readonly TableWrite[], parts: Parts): Promise<void> {
     let left = all;
     let size = all.length;
     for (let tries = 0; left.length > 0;) {
@@ -175,25 +212,25 @@ export class GroupCommit implements CommitLog {
       // Too much to arrive in time would be too much for ever: the next attempt is half as large.
       size = isNothingDone ? Math.max(1, size >> 1) : Math.min(all.length, size * 2);
     }
-    this.#callsInFlight--;
-    this.#send();
   }
 
   /** What is left to be written. */
   async #attempt(writes: readonly TableWrite[], parts: Parts): Promise<readonly TableWrite[]> {
+    let unprocessed: ReadonlySet<TableWrite>;
+    this.#calls.add();
     try {
-      this.#calls.add();
-      const unprocessed = new Set(await this.#options.dynamo.batchWriteOnce(writes, { deadlineMs }));
-      this.#writes.add(writes.length - unprocessed.size);
-      this.#failing = undefined;
-      for (const write of writes) if (!unprocessed.has(write)) this.#over(parts.get(write)!);
-      return [...unprocessed];
+      unprocessed = new Set(await this.#options.dynamo.batchWriteOnce(writes, { deadlineMs }));
     } catch (error) {
       this.#failures.add();
       if (error instanceof DynamoRejected) return this.#isolate(writes, parts, error);
       this.#tellOnce(error);
       return writes;
     }
+    // What comes of it here is none of DynamoDB's business: it must not be taken for a call that failed.
+    this.#writes.add(writes.length - unprocessed.size);
+    this.#failing = undefined;
+    for (const write of writes) if (!unprocessed.has(write)) this.#over(parts.get(write)!);
+    return [...unprocessed];
   }
 
   /** One write that DynamoDB will never take must not hold up the others: each alone, and the culprit is given up. */
@@ -211,10 +248,13 @@ export class GroupCommit implements CommitLog {
   }
 
   /** One write has been made or given up; its source is told when that is so for all it has given. */
-  #over({ share }: Part): void {
+  #over(part: Part): void {
+    if (part.isOver) return;
+    part.isOver = true;
+    const { share } = part;
     if (--share.left > 0) return;
     const { source, refused } = share;
-    source.committed(refused);
+    tellCommitted(source, refused);
     const waiting = this.#busy.get(source.lane)!;
     this.#busy.delete(source.lane);
     for (const next of waiting) this.request(next);
@@ -256,5 +296,13 @@ export class GroupCommit implements CommitLog {
       }
     });
     return { items, more: page.next !== undefined, unreadable };
+  }
+}
+
+function tellCommitted(source: CommitSource, refused: readonly Write[]): void {
+  try {
+    source.committed(refused);
+  } catch (error) {
+    caught('commit-told', error, { lane: source.lane });
   }
 }

@@ -5,7 +5,7 @@
  *
  *      awaiting CONNECT -> admitting (reading stops) -> open -> closed
  */
-import { type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
+import { caught, type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission, Admitted, Connection as AdmissionConnection, Ending } from '../admission/admission.js';
 import { receiveMaximum } from '../session/session.js';
 import {
@@ -82,6 +82,8 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #heardAtMs: number;
   #keepAliveMs = 0;
   #nowMs = 0;
+  /** Nothing more is sent, and it ends with this turn of the event loop. */
+  #isGivenUp = false;
   #cancelPause: Cancel | undefined;
   #cancelLinger: Cancel | undefined;
 
@@ -103,7 +105,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   push(source: Buffer, start: number, end: number, isAck = false): void {
-    if (!this.closed) this.#queue.push(source, start, end, isAck);
+    if (!this.closed && !this.#isGivenUp) this.#queue.push(source, start, end, isAck);
   }
 
   // From the stream.
@@ -119,7 +121,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   onDrain(): void {
     this.#queue.recount();
-    this.#admitted?.session.pump(this.#world.clock.nowMs());
+    if (this.#admitted) this.#guarded(() => this.#admitted!.session.pump(this.#world.clock.nowMs()));
   }
 
   onClosed(): void {
@@ -128,17 +130,14 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#world.onGone(this);
   }
 
-  /** A peer's fault ends its connection; a fault of ours ends this connection, too, and is logged. */
+  /** A peer's fault ends its connection; a fault of ours ends this connection, too, and nothing else. */
   #guarded(step: () => void): void {
     try {
       step();
     } catch (error) {
       if (error instanceof PeerFault) this.#fail(error);
       else {
-        this.#world.log.error(
-          { error, address: this.remoteAddress },
-          'a connection failed through a fault of the broker',
-        );
+        caught('connection', error, { address: this.remoteAddress });
         this.close(reasons.unspecifiedError);
       }
     }
@@ -241,9 +240,11 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       this.#cancelPause = undefined;
       this.#heardAtMs = this.#world.clock.monotonicMs(); // We did not listen.
       if (this.closed) return;
-      const againMs = this.#mustWaitMs();
-      if (againMs > 0) this.#pause(againMs);
-      else this.#guarded(() => this.#resumeReading());
+      this.#guarded(() => {
+        const againMs = this.#mustWaitMs();
+        if (againMs > 0) this.#pause(againMs);
+        else this.#resumeReading();
+      });
     });
   }
 
@@ -294,14 +295,25 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     const lateAtMs = clock.monotonicMs() + answeringMsMax;
     const look = (): void => {
       const isOwed = (this.#admitted?.session.owedAnswers ?? 0) > 0;
-      if (isOwed && clock.monotonicMs() < lateAtMs) this.#cancelPause = clock.after(answeringLookMs, look);
+      if (isOwed && clock.monotonicMs() < lateAtMs)
+        this.#cancelPause = clock.after(answeringLookMs, () => this.#guarded(look));
       else this.close(reasons.serverShuttingDown);
     };
     look();
   }
 
+  giveUp(reason: Reason, detail?: string): void {
+    if (this.closed || this.#isGivenUp) return;
+    if (!this.#admitted) return this.close(reason, detail); // Its session does not know it yet.
+    this.#isGivenUp = true;
+    this.#reader.stop();
+    queueMicrotask(() => this.close(reason, detail));
+  }
+
+  /** At once: the session has heard of it when this returns. For those who are not in the middle of its work. */
   close(reason: Reason, detail: string = reason.words): void {
     if (this.closed) return;
+    this.#isGivenUp = false; // The last word may leave.
     if (this.#admitted?.channel.version === 5 && reason.code !== undefined) {
       const withWords = encodeDisconnect(reason.code, { reasonString: detail });
       // [MQTT-3.14.2-3] Not larger than the client takes. [MQTT-3.1.2-29] allows the words in DISCONNECT.
@@ -320,7 +332,12 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#world.wheel.forget(this);
     closedBy(this.#world.metrics, reason).add();
     this.#tell(reason, detail);
-    if (this.#admitted) this.#world.admission.disconnected(this.#admitted, ending);
+    if (!this.#admitted) return;
+    try {
+      this.#world.admission.disconnected(this.#admitted, ending);
+    } catch (error) {
+      caught('connection-end', error, { address: this.remoteAddress });
+    }
   }
 
   /** What an operator asks first when a client complains; a goodbye, ours or the client's, is told at level debug only. */

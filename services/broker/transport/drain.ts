@@ -2,7 +2,7 @@
  * Sends clients away one after the other when the broker stops: they all connect again somewhere, and those who let them
  * in should not get them all at once. Few clients are gone at once, many in as long as there is. Called by `transport.ts`.
  */
-import type { Clock } from '../../kernel/kernel.js';
+import { caught, type Clock } from '../../kernel/kernel.js';
 
 /** What a broker lets in without effort: each CONNECT is a write and perhaps some 30 ms of stretching a password. */
 const perSecondMin = 250;
@@ -31,7 +31,12 @@ export async function paced<T>(
   const startedMs = clock.monotonicMs();
   for (let sent = 0; ;) {
     const due = dueAfter(clock.monotonicMs() - startedMs, all.length, withinMs);
-    for (; sent < due; sent++) sendAway(all[sent]!);
+    for (; sent < due; sent++)
+      try {
+        sendAway(all[sent]!);
+      } catch (error) {
+        caught('drain', error);
+      }
     if (sent === all.length) return;
     await new Promise<void>((resolve) => clock.after(stepMs, resolve));
   }

@@ -2,6 +2,7 @@
  * Enqueue now, flush once: outboxes that got something in this tick are written together at its end, so that a
  * message to a thousand subscribers, or a thousand messages to one, cost one write a socket. The gate is asked once for all.
  */
+import { caught } from '../../kernel/kernel.js';
 import type { AcknowledgementGate } from './ports.js';
 import type { SendQueue } from './send-queue.js';
 
@@ -12,7 +13,13 @@ export class Flusher {
     const leave = this.#gate.leave(); // First: it may find out just now that a time has ended.
     const dirty = this.#dirty;
     this.#dirty = [];
-    for (const queue of dirty) queue.flush(leave);
+    for (const queue of dirty)
+      try {
+        queue.flush(leave);
+      } catch (error) {
+        caught('flush', error);
+        queue.abandon();
+      }
   };
 
   constructor(gate: AcknowledgementGate) {

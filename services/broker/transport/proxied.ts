@@ -140,6 +140,10 @@ class Pending implements Guarded {
     return 0;
   }
 
+  destroy(): void {
+    this.socket.destroy();
+  }
+
   readonly #onData = (chunk: Buffer): void => {
     const bytes = this.#bytes ? Buffer.concat([this.#bytes, chunk]) : chunk;
     const reading = readProxyHeader(bytes);

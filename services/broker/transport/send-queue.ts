@@ -57,10 +57,14 @@ export class SendQueue {
   flush(leave: 'all' | 'new' | 'none'): void {
     this.#isDirty = false;
     if (this.#source === undefined) return;
-    if (leave !== 'all' && this.#holdsAcks && (leave === 'none' || this.#areAcksOld)) {
-      this.clear();
-      this.#stream.destroy();
-    } else this.#write();
+    if (leave !== 'all' && this.#holdsAcks && (leave === 'none' || this.#areAcksOld)) this.abandon();
+    else this.#write();
+  }
+
+  /** Nothing that it holds leaves any more, and nobody knows what of it has: the connection is over. */
+  abandon(): void {
+    this.clear();
+    this.#stream.destroy();
   }
 
   /** The time in which its acknowledgements were made has ended. */

@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { type BlockList, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { WebSocketServer } from 'ws';
-import type { Clock, Counter, Log, Metrics } from '../../kernel/kernel.js';
+import { caught, type Clock, type Counter, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission } from '../admission/admission.js';
 import { type TopicTable } from '../wire/wire.js';
 import { answeringMsMax, Connection, type ConnectionWorld, lingerMs } from './connection.js';
@@ -181,7 +181,14 @@ export class Transport {
     if (this.#connections.size >= this.#options.connectionsMax) {
       this.#refused('limit').add();
       socket.destroy();
-    } else this.#connections.add(new Connection(this.#world, makeStream));
+      return;
+    }
+    try {
+      this.#connections.add(new Connection(this.#world, makeStream));
+    } catch (error) {
+      caught('accept', error);
+      socket.destroy();
+    }
   }
 
   /** Nobody new comes in. */
@@ -217,7 +224,7 @@ export class Transport {
   stop(): void {
     this.stopAccepting();
     for (const proxied of this.#proxied) proxied.stop();
-    for (const connection of this.#connections) connection.destroy();
+    eachGuarded('stop', this.#connections, (connection) => connection.destroy());
     this.#world.wheel.stop();
   }
 }

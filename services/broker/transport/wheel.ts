@@ -2,6 +2,7 @@
  * Deadlines of many connections on one timer. A connection is looked at when its slot comes up and put into a later
  * slot if it has been heard of meanwhile, so that traffic costs the wheel nothing.
  */
+import { caught, guarded as guard } from '../../kernel/kernel.js';
 
 /** How late a deadline may be noticed, in milliseconds. */
 export const wheelTickMs = 250;
@@ -11,6 +12,8 @@ export interface Guarded {
   slot: Set<Guarded> | undefined;
   /** Milliseconds until it wants to be looked at again; 0 or less when its deadline has passed and it has been dealt with. */
   checkDeadline(nowMs: number): number;
+  /** It cannot be watched any more: ends it, without a word and at once. */
+  destroy(): void;
 }
 
 export class DeadlineWheel {
@@ -48,8 +51,13 @@ export class DeadlineWheel {
       this.#slots.delete(this.#tick);
       for (const guarded of due) {
         guarded.slot = undefined;
-        const againMs = guarded.checkDeadline(nowMs);
-        if (againMs > 0) this.watch(guarded, nowMs, againMs);
+        try {
+          const againMs = guarded.checkDeadline(nowMs);
+          if (againMs > 0) this.watch(guarded, nowMs, againMs);
+        } catch (error) {
+          caught('deadlines', error);
+          guard('deadlines', () => guarded.destroy());
+        }
       }
     }
   }

@@ -1,12 +1,15 @@
 /** What the group commit in DynamoDB adds to the contract of a commit log: few calls, and all of it made in any trouble. */
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Write } from '../../../services/broker/inbox/inbox.js';
 import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
+import { type Message } from '../../../services/broker/message/message.js';
 import { type Clock, type Log, Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
 import type { FaultProxy } from '../../support/fault-proxy.js';
 import { type Fault, type FaultKind, faultOn, noFaults, randomFaults } from '../../support/faults.js';
 import { seed } from '../../support/seed.js';
+import { heardFaults, type HeardFaults } from '../../support/heard-faults.js';
 import { until } from '../../support/until.js';
+import { connect, FakeHost, nowMs, publish, terms } from '../../unit/session/world.js';
 import { groupCommitOver, messagesAt, payloads, Source, tooLarge } from './commits.js';
 import { type DynamoServer, dynamoServers, type FaultyServer, startFaulty } from './servers.js';
 
@@ -163,7 +166,9 @@ function groupCommitInTrouble(behind: DynamoServer): void {
     });
 
     it(`keeps the order of each source in any trouble, and loses nothing (seed ${seed})`, async () => {
-      const { log, sourceOf, request, done } = open();
+      // Its pauses add up to ten seconds and more of real time, in which nothing happens that this is about.
+      const after = (ms: number, run: () => void) => systemClock.after(Math.min(ms, 5), run);
+      const { log, sourceOf, request, done } = open({ clock: { ...systemClock, after } });
       const all = Array.from({ length: 30 }, () =>
         sourceOf(...Array.from({ length: 9 }, (_, i) => messagesAt(1 + (i % 3), String(i)))),
       );
@@ -276,4 +281,140 @@ function groupCommitInTrouble(behind: DynamoServer): void {
   });
 }
 
-for (const server of dynamoServers) groupCommitInTrouble(server);
+/** Sources are of all tenants: whatever one of them does, it costs no other anything. */
+function groupCommitWithFaults(behind: DynamoServer): void {
+  describe(`a source at fault in the group commit in ${behind.name}`, () => {
+    let server: FaultyServer;
+    let faults: HeardFaults;
+    let partitions = 0;
+    beforeAll(async () => {
+      server = await startFaulty(behind);
+    }, 90_000);
+    beforeEach(() => {
+      faults = heardFaults();
+    });
+    afterEach(() => {
+      faults.stop();
+      vi.restoreAllMocks();
+    });
+    afterAll(async () => await server?.stop());
+
+    function open() {
+      const log = groupCommitOver(server.dynamo);
+      const lanes = new Set<string>();
+      const sourceOf = (...writes: Write[]) => new Source(log, lanes, `acme#${++partitions}`, writes);
+      const calls = vi.spyOn(server.dynamo, 'batchWriteOnce');
+      return { log, calls, sourceOf, request: (...all: Source[]) => all.forEach((source) => log.request(source)) };
+    }
+    const done = (...all: Source[]) => until(() => all.every(({ isDone }) => isDone), 'the commits', 15_000);
+    const planted = (): never => {
+      throw new Error('planted');
+    };
+
+    it('does not say what it has to write: the others go out, its lane is free, and it is told nothing', async () => {
+      const { log, sourceOf, request } = open();
+      const before = sourceOf(messagesAt(1, 'before'));
+      const broken = sourceOf(messagesAt(1, 'x'));
+      const behind = sourceOf(messagesAt(1, 'behind'));
+      vi.spyOn(broken, 'take').mockImplementationOnce(planted);
+      request(before, broken, behind);
+      await done(before, behind);
+      await log.settled();
+      expect([before.commits, broken.commits, behind.commits]).toEqual([1, 0, 1]);
+      expect(faults.counts).toEqual({ 'commit-take': 1 });
+      request(broken);
+      await done(broken);
+      expect(await payloads(log, broken.partition)).toEqual(['x']);
+    });
+
+    it('has a write that is no item: that one is given up, as one that DynamoDB does not take', async () => {
+      const { log, sourceOf, request } = open();
+      const unreadable: Write = { kind: 'messages', key: 'm00000000010000000002', messages: [undefined as never] };
+      const broken = sourceOf(messagesAt(1, 'a'), unreadable, messagesAt(3, 'b'));
+      const alone = sourceOf(unreadable);
+      const other = sourceOf(messagesAt(1, 'x'));
+      request(broken, alone, other);
+      await done(broken, alone, other);
+      expect([broken.refused, alone.refused, other.refused]).toEqual([[unreadable], [unreadable], []]);
+      expect([broken.commits, alone.commits, other.commits]).toEqual([1, 1, 1]);
+      expect(await payloads(log, broken.partition)).toEqual(['a', 'b']);
+      expect(faults.counts).toEqual({ 'commit-item': 2 });
+    });
+
+    it('throws when it is told: the call is made once, the others are told once, and its lane goes on', async () => {
+      const { log, calls, sourceOf, request } = open();
+      const broken = sourceOf(messagesAt(1, 'x'));
+      const others = [sourceOf(messagesAt(1, '1')), sourceOf(messagesAt(1, '2'))];
+      const told = broken.committed.bind(broken);
+      vi.spyOn(broken, 'committed').mockImplementationOnce((refused) => {
+        told(refused);
+        planted();
+      });
+      request(others[0]!, broken, others[1]!);
+      await done(broken, ...others);
+      await log.settled();
+      expect([calls.mock.calls.length, ...others.map(({ commits }) => commits)]).toEqual([1, 1, 1]);
+      broken.left.push(messagesAt(2, 'y'));
+      request(broken);
+      await done(broken);
+      expect(await payloads(log, broken.partition)).toEqual(['x', 'y']);
+      expect(faults.counts).toEqual({ 'commit-told': 1 });
+    });
+
+    it('asks again and again with nothing to write: the others are served', async () => {
+      const { log, sourceOf, request } = open();
+      const idle = sourceOf();
+      let asks = 0;
+      vi.spyOn(idle, 'committed').mockImplementation(() => {
+        if (++asks < 100_000) log.request(idle);
+      });
+      const other = sourceOf(messagesAt(1, 'x'));
+      request(idle, other);
+      await done(other);
+      expect(asks).toBeLessThan(10_000);
+      log.close();
+    });
+
+    it('is told once, also when the store names what has been made long ago', async () => {
+      const { calls, sourceOf, request } = open();
+      const first = sourceOf(messagesAt(1, '1'));
+      request(first);
+      await done(first);
+      const [stale] = calls.mock.calls[0]![0];
+      first.left.push(messagesAt(2, '2'));
+      const second = sourceOf(messagesAt(1, '2'));
+      calls.mockImplementationOnce(() => Promise.resolve([stale!]));
+      request(second);
+      await done(second);
+      await until(() => calls.mock.calls.length === 3, 'what it named to be written again');
+      expect([first.commits, second.commits, first.left.length]).toEqual([1, 1, 1]);
+    });
+
+    it('is a session whose publisher does not read: closed, and everybody else is stored and told once', async () => {
+      const { log, calls, sourceOf, request } = open();
+      const host = new FakeHost();
+      const stored = connect({ host, clientId: 'stored', keeping: { partition: `evil#${++partitions}`, log } });
+      stored.session.detach(nowMs);
+      host.publish = (message: Message) => {
+        stored.session.deliver(message, terms(1), nowMs);
+        return message.pending!;
+      };
+      const publisher = connect({ host, clientId: 'p' });
+      publisher.send(publish('t', 'x', 1, 1), publish('t', 'y', 1, 2));
+      publisher.outbox.waitingBytes = 3 << 20; // It has not read for a while.
+      const other = sourceOf(messagesAt(1, 'x'));
+      request(other);
+      await done(other);
+      await log.settled();
+      expect([calls.mock.calls.length, other.commits]).toEqual([1, 1]);
+      expect(publisher.outbox.closedBy?.name).toBe('client-too-slow');
+      expect(publisher.session.channel).toBeUndefined();
+      expect(faults.counts).toEqual({});
+    });
+  });
+}
+
+for (const server of dynamoServers) {
+  groupCommitInTrouble(server);
+  groupCommitWithFaults(server);
+}

@@ -70,6 +70,9 @@ export class Device implements Connection {
   admitted(admitted: Admitted): void {
     this.in = admitted;
   }
+  giveUp(reason: Reason): void {
+    queueMicrotask(() => this.close(reason));
+  }
   close(_reason: Reason): void {
     this.end({ publishWill: true });
   }

@@ -90,6 +90,7 @@ export class FakeConnection implements Connection {
   admission: Admission;
   in: Admitted | undefined;
   readonly #version: ProtocolVersion;
+  #isMute = false;
   #bytes: Buffer[] = [];
 
   constructor(admission: Admission, version: ProtocolVersion) {
@@ -97,10 +98,16 @@ export class FakeConnection implements Connection {
     this.#version = version;
   }
   push(source: Buffer, start: number, end: number): void {
-    this.#bytes.push(Buffer.from(source.subarray(start, end)));
+    if (!this.#isMute) this.#bytes.push(Buffer.from(source.subarray(start, end)));
   }
   admitted(admitted: Admitted): void {
     this.in = admitted;
+  }
+  /** As the transport does it: mute at once, and over with the turn; before the client is in, over at once. */
+  giveUp(reason: Reason): void {
+    if (!this.in) return this.close(reason);
+    this.#isMute = true;
+    queueMicrotask(() => this.close(reason));
   }
   /** As the transport does it: once, and the session hears of it at once. */
   close(reason: Reason): void {

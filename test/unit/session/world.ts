@@ -106,9 +106,12 @@ export class FakeHost implements SessionHost {
   }
 }
 
+/** As the real connection does it: given up it is mute at once, and its session hears of it when the turn is over. */
 export class FakeOutbox implements Outbox {
   waitingBytes = 0;
   closedBy: Reason | undefined;
+  /** The end of the connection, as the session hears of it. */
+  onEnd: () => void = () => undefined;
   readonly #version: ProtocolVersion;
   #bytes: Buffer[] = [];
 
@@ -116,10 +119,12 @@ export class FakeOutbox implements Outbox {
     this.#version = version;
   }
   push(source: Buffer, start: number, end: number): void {
-    this.#bytes.push(Buffer.from(source.subarray(start, end)));
+    if (!this.closedBy) this.#bytes.push(Buffer.from(source.subarray(start, end)));
   }
-  close(reason: Reason): void {
-    this.closedBy ??= reason;
+  giveUp(reason: Reason): void {
+    if (this.closedBy) return;
+    this.closedBy = reason;
+    queueMicrotask(() => this.onEnd());
   }
   /** What has been sent since the last call. */
   take(): Packet[] {
@@ -197,7 +202,11 @@ export function connect(
         ...again,
         version,
       });
-      session.attach(client.channel, nowMs);
+      const { channel } = client;
+      client.outbox.onEnd = () => {
+        if (session.channel === channel) session.detach(nowMs);
+      };
+      session.attach(channel, nowMs);
     },
     send(...packets) {
       const { channel } = client;

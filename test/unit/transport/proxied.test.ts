@@ -248,7 +248,7 @@ describe('refused', () => {
     await until(() => asked.sockets[0]?.bytesRead === bytes.length);
     asked.clock.advance(headerTimeoutMs - 2 * wheelTickMs);
     let hasTurned = false;
-    const probe = { slot: undefined, checkDeadline: () => Number((hasTurned = true)) - 1 };
+    const probe = { slot: undefined, destroy() {}, checkDeadline: () => Number((hasTurned = true)) - 1 };
     asked.wheel.watch(probe, asked.clock.monotonicMs() - wheelTickMs, 0);
     await until(() => hasTurned, 'the wheel to turn');
     expect(asked.refused).toEqual([]);

@@ -25,6 +25,7 @@ const guarded = (...againMs: number[]): Guarded & { looks: number[] } => {
       looks.push(atMs);
       return againMs.shift() ?? 0;
     },
+    destroy() {},
   };
 };
 
