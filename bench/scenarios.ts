@@ -19,6 +19,8 @@ export interface Window extends Common {
   readonly kind: 'window';
   readonly pairs: number;
   readonly window: number;
+  /** Instead of a subscriber for each publisher, one for all of them. */
+  readonly isFanIn?: boolean;
 }
 
 /** Publishers with a full window each, QoS 1; each has a subscriber of its own with a durable session, which is away. */
@@ -78,6 +80,14 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     payloadBytes,
   },
   'pairs-qos1': { kind: 'window', title: '10 pairs, QoS 1, window 100', pairs: 10, window: 100, payloadBytes },
+  '100to1-qos1': {
+    kind: 'window',
+    title: '100 publishers, QoS 1, window 10, to 1 subscriber',
+    pairs: 100,
+    window: 10,
+    isFanIn: true,
+    payloadBytes,
+  },
   '1to100-qos0': {
     kind: 'flood',
     title: '1 publisher to 100 subscribers, QoS 0, unthrottled (deliveries)',

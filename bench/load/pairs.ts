@@ -1,4 +1,4 @@
-/** Connections in pairs: publisher i and subscriber i share the topic `bench/<i>`. */
+/** Connections in pairs: publisher i has the topic `bench/<i>`, and a subscriber of its own or one with all others. */
 import type { Durable } from './packets.js';
 import { openAll, type Connection, type Target } from './connection.js';
 
@@ -34,4 +34,15 @@ export async function openPairs(
     pair.subscriber.onLost = fail;
     return pair;
   });
+}
+
+/** All publishers with one subscriber, each with a topic of its own. */
+export async function openFanIn(count: number, target: Target, fail: (why: string) => void): Promise<Pair[]> {
+  const [subscriber, ...publishers] = await openAll(target, [
+    'sub-0',
+    ...Array.from({ length: count }, (_, index) => `pub-${index}`),
+  ]);
+  await subscriber!.subscribe('bench/#', 1);
+  for (const connection of [subscriber!, ...publishers]) connection.onLost = fail;
+  return publishers.map((publisher, index) => ({ topic: `bench/${index}`, publisher, subscriber: subscriber! }));
 }

@@ -1,19 +1,22 @@
-/** Pairs at QoS 1: every publisher keeps its window full and sends one message for each acknowledgement. */
+/** QoS 1 to a subscriber each, or to one: every publisher keeps its window full, a message for each acknowledgement. */
 import type { Window } from '../scenarios.js';
 import type { Traffic } from './traffic.js';
 import { AcknowledgingSubscriber, onPubackInOrder } from './acknowledge.js';
 import type { Connection, Target } from './connection.js';
-import { openPairs } from './pairs.js';
+import { openFanIn, openPairs } from './pairs.js';
 import { PublishRing } from './packets.js';
 
 export async function windowed(scenario: Window, target: Target, fail: (why: string) => void): Promise<Traffic> {
-  const pairs = await openPairs(scenario.pairs, target, fail, scenario.durable);
+  const { pairs: count, durable, isFanIn } = scenario;
+  const pairs = isFanIn ? await openFanIn(count, target, fail) : await openPairs(count, target, fail, durable);
   const payload = Buffer.alloc(scenario.payloadBytes, 'x');
   const publishers = pairs.map(
     ({ topic, publisher }) =>
       new WindowPublisher(publisher, new PublishRing(topic, payload, target.version, scenario.window), scenario.window),
   );
-  const subscribers = pairs.map(({ subscriber }) => new AcknowledgingSubscriber(subscriber));
+  const subscribers = [...new Set(pairs.map(({ subscriber }) => subscriber))].map(
+    (subscriber) => new AcknowledgingSubscriber(subscriber),
+  );
   return {
     get expected() {
       return publishers.reduce((sum, publisher) => sum + publisher.published, 0);
