@@ -47,8 +47,8 @@ interface Range {
 export const tuning = {
   /** NLB, task size and file descriptors are planned for the default. */
   SHOAL_CONNECTIONS_MAX: { min: 1, max: 1_000_000, fallback: 50_000 },
-  /** Half of the packet identifiers of QoS 1 or 2, so that one is always free; the default is some round trips' worth. */
-  SHOAL_IN_FLIGHT_MAX: { min: 1, max: 16_383, fallback: 256 },
+  /** Half of the packet identifiers of QoS 1 or 2, so that one is always free; the bytes of the window end it before. */
+  SHOAL_IN_FLIGHT_MAX: { min: 1, max: 16_383, fallback: 16_383 },
   SHOAL_KEEP_ALIVE_SECONDS_MAX: { min: 0, max: 65_535, fallback: 0 },
   SHOAL_PERSIST_DELAY_MS: { min: 0, max: 10_000, fallback: 50 },
   SHOAL_UNSAFE_MB_MAX: { min: 1, max: 65_536, fallback: 64 },

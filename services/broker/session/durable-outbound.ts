@@ -33,6 +33,7 @@ import { InFlight } from './in-flight.js';
 import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
 import { deliver0 } from './qos0.js';
+import { hasPlace, Resend } from './window.js';
 
 /** What of a queue is in memory: some round trips of the largest window. */
 const memoryMessagesMax = 1000;
@@ -40,10 +41,10 @@ const memoryBytesMax = 512 << 10;
 
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 
-/** How a message was under way when memory let it go. */
-interface Remembered {
-  readonly packetId: number;
-  readonly released: boolean;
+/** Memory may let it go: it is stored, and of QoS 2 also how far it has come. */
+function isKnownToItem({ stage, qos, packetId, storedPacketId, released, storedReleased }: Delivery): boolean {
+  if (stage === 'done') return true;
+  return stage === 'stored' && (qos === 1 || (packetId === storedPacketId && released === storedReleased));
 }
 
 /** What the client may know of it: one whose item does not say its identifier yet has never been sent under it. */
@@ -55,7 +56,10 @@ function stageOf(delivery: Delivery | undefined): Stage {
   return delivery.storedReleased ? 'released' : 'received';
 }
 
-const placeOf = ({ item, index }: Delivery): string => `${item!.key}/${index}`;
+interface Unsent {
+  readonly delivery: Delivery;
+  readonly dup: boolean;
+}
 
 export class DurableOutbound implements InboxOwner {
   readonly inbox: Inbox;
@@ -71,11 +75,11 @@ export class DurableOutbound implements InboxOwner {
   #refilled: Promise<void> = Promise.resolve();
   /** Of messages that others have got from here and have not made safe. */
   readonly #moving = new Set<Receipt>();
-  /** Sent before memory let them go, by place in the inbox. */
-  readonly #remembered = new Map<string, Remembered>();
-  #resend: number[] = [];
+  /** Identifiers of QoS 1 messages sent before memory let them go, by item and place in it; those of QoS 2 are stored. */
+  readonly #remembered = new Map<string, Uint16Array>();
+  readonly #resend = new Resend<Delivery>();
   /** QoS 2 messages of this connection that wait for their items, in order; `dup`: the client may have seen them. */
-  #unsent: { readonly delivery: Delivery; readonly dup: boolean }[] = [];
+  readonly #unsent = new BoundedFifo<Unsent>({ itemsMax: Infinity, bytesMax: Infinity }, () => 0);
   readonly #roomListeners = new Listeners();
   readonly #readyListeners = new Listeners();
 
@@ -112,7 +116,7 @@ export class DurableOutbound implements InboxOwner {
       !this.#behind &&
       this.#queue.length === 0 &&
       this.#resend.length === 0 &&
-      this.#inFlight.size < channel.window &&
+      hasPlace(this.#inFlight, channel) &&
       !channel.congested
     );
   }
@@ -127,7 +131,9 @@ export class DurableOutbound implements InboxOwner {
       return;
     }
     if (message.origin?.again && this.inbox.hasStored(message, terms.group?.name)) return; // [MQTT-4.3.3-10] Over a crash, too.
-    if (this.inbox.unfinished >= this.#host.limits.queuedMessagesPerSession + (channel?.window ?? 0)) {
+    // Those under way do not count while they may be acknowledged any moment.
+    const waiting = channel === undefined ? this.inbox.unfinished : this.queuedMessages;
+    if (waiting >= this.#host.limits.queuedMessagesPerSession && !this.windowOpen) {
       this.dropped++;
       meters.droppedOverQuota++;
       return;
@@ -150,7 +156,7 @@ export class DurableOutbound implements InboxOwner {
     if (channel === undefined) return;
     this.#resendSome(channel, nowMs);
     while (this.#resend.length === 0 && this.#queue.length > 0) {
-      if (this.#inFlight.size >= channel.window || channel.congested) break;
+      if (!hasPlace(this.#inFlight, channel) || channel.congested) break;
       const next = this.#queue.peek()!;
       if (next.stage !== 'done' && !this.#host.takeDelivery(next.message.payloadBytes, nowMs)) {
         this.#host.pumpLater(this.#session);
@@ -203,7 +209,7 @@ export class DurableOutbound implements InboxOwner {
 
   /** In order: one whose item does not say enough yet holds back those behind it. */
   #sendStored(channel: Channel, nowMs: number): void {
-    for (let next = this.#unsent[0]; next; next = this.#unsent[0]) {
+    for (let next = this.#unsent.peek(); next; next = this.#unsent.peek()) {
       const { delivery, dup } = next;
       const isOver = this.#inFlight.get(delivery.packetId) !== delivery;
       if (!isOver && delivery.storedPacketId !== delivery.packetId) return;
@@ -225,10 +231,10 @@ export class DurableOutbound implements InboxOwner {
 
   #goOn(delivery: Delivery): void {
     const channel = this.#session.channel;
-    if (!channel || this.#inFlight.get(delivery.packetId) !== delivery || this.#resend.includes(delivery.packetId))
-      return;
+    if (!channel || this.#inFlight.get(delivery.packetId) !== delivery || this.#resend.awaits(delivery)) return;
     const nowMs = this.#host.nowMs();
-    if (this.#unsent.some((waiting) => waiting.delivery === delivery)) this.#sendStored(channel, nowMs);
+    const unsent = this.#unsent.peek()?.delivery; // The oldest: all that were sent later than it wait, too.
+    if (unsent && delivery.sequence >= unsent.sequence) this.#sendStored(channel, nowMs);
     else if (delivery.released) this.#advance(channel, delivery, false, nowMs);
   }
 
@@ -257,15 +263,24 @@ export class DurableOutbound implements InboxOwner {
     if (this.#refilling) return; // What is being read comes first, see `#refill`.
     const inFlight = this.#inFlight.inOrder();
     if (inFlight.length === 0 && this.#queue.length === 0) return;
-    if ([...inFlight, ...this.#queue].some(({ stage }) => stage === 'fresh' || stage === 'writing')) return;
+    if (![...inFlight, ...this.#queue].every(isKnownToItem)) return;
     for (const delivery of inFlight) {
-      this.#remembered.set(placeOf(delivery), { packetId: delivery.packetId, released: delivery.released });
+      if (delivery.qos === 1) this.#remember(delivery);
       this.#inFlight.delete(delivery.packetId);
       this.inbox.forget(delivery);
     }
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift())
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+      if (next.qos === 1 && next.packetId !== 0) this.#remember(next);
       if (next.stage !== 'done') this.inbox.forget(next);
+    }
     this.#behind = true;
+  }
+
+  /** [MQTT-4.4.0-1] It will be sent again under the same identifier, though its item does not say which. */
+  #remember({ item, index, packetId }: Delivery): void {
+    let packetIds = this.#remembered.get(item!.key);
+    if (!packetIds) this.#remembered.set(item!.key, (packetIds = new Uint16Array(item!.size)));
+    packetIds[index] = packetId;
   }
 
   /** So little is left in the queue that the largest message fits: a refill always gets on. */
@@ -287,6 +302,7 @@ export class DurableOutbound implements InboxOwner {
         const page = await this.inbox.read(() => this.#host.nowMs());
         this.#queue.itemsMax = this.#queue.bytesMax = Infinity;
         for (const delivery of page) this.#queue.push(this.#recall(delivery));
+        for (const { item } of page) this.#remembered.delete(item!.key);
         this.#queue.itemsMax = memoryMessagesMax;
         this.#queue.bytesMax = memoryBytesMax;
       }
@@ -300,12 +316,7 @@ export class DurableOutbound implements InboxOwner {
   }
 
   #recall(delivery: Delivery): Delivery {
-    const place = placeOf(delivery);
-    const remembered = this.#remembered.get(place);
-    if (!remembered) return delivery;
-    this.#remembered.delete(place);
-    delivery.packetId = remembered.packetId;
-    delivery.released = remembered.released;
+    if (delivery.qos === 1) delivery.packetId = this.#remembered.get(delivery.item!.key)?.[delivery.index] ?? 0;
     return delivery;
   }
 
@@ -319,17 +330,14 @@ export class DurableOutbound implements InboxOwner {
   }
 
   startResending(): void {
-    this.#resend = this.#inFlight
-      .inOrder()
-      .map(({ packetId }) => packetId)
-      .reverse();
+    this.#resend.start(this.#inFlight);
   }
 
   #resendSome(channel: Channel, nowMs: number): void {
     while (this.#resend.length > 0 && !channel.congested) {
       if (this.#inFlight.size - this.#resend.length >= channel.window) return;
-      const delivery = this.#inFlight.get(this.#resend.pop()!);
-      if (delivery === undefined) continue;
+      const delivery = this.#resend.take()!;
+      if (this.#inFlight.get(delivery.packetId) !== delivery) continue;
       if (delivery.qos === 1) this.#send(channel, delivery, true, nowMs);
       else {
         this.#unsent.push({ delivery, dup: true });
@@ -383,8 +391,8 @@ export class DurableOutbound implements InboxOwner {
 
   /** Nobody acknowledges any more: what is not stored is stored now. */
   onDetached(): void {
-    this.#resend = [];
-    this.#unsent = [];
+    this.#resend.stop();
+    this.#unsent.clear();
     this.#roomListeners.call();
     this.#readyListeners.forget();
     this.inbox.storeNow();

@@ -1,20 +1,26 @@
 /**
  * The QoS 1 and 2 messages that one client has not finished, by packet identifier: a ring of slots, because identifiers
- * are given out one after the other and the window is small. Not a Map: one that is written with every message is
- * rehashed all the time, and V8 links each old table to its successor, which keeps what they hold until a full collection.
+ * are given out one after the other. Not a Map: one that is written with every message is rehashed all the time, and V8
+ * links each old table to its successor, which keeps what they hold until a full collection.
  */
 export interface Numbered {
   packetId: number;
   /** Its place in the order of sending; set here. */
   sequence: number;
+  /** What it takes to hold it does not change. */
+  readonly message: { readonly heldBytes: number };
 }
 
 const slotsMin = 8;
+/** 4 KiB: a ring that had to grow beyond is given back when it is empty, or every client would keep its largest. */
+const slotsKept = 512;
 
 export class InFlight<T extends Numbered> {
   size = 0;
+  /** Of memory that the messages take. */
+  bytes = 0;
   /** A power of two, at least twice `size`. */
-  #slots: (T | undefined)[] = new Array<T | undefined>(slotsMin).fill(undefined);
+  #slots: (T | undefined)[] = emptySlots<T>(slotsMin);
   #mask = slotsMin - 1;
   #lastPacketId = 0;
   #lastUpper = 0;
@@ -46,12 +52,16 @@ export class InFlight<T extends Numbered> {
     item.sequence = ++this.#lastSequence;
     this.#slots[item.packetId & this.#mask] = item;
     this.size++;
+    this.bytes += item.message.heldBytes;
   }
 
   delete(packetId: number): void {
-    if (this.get(packetId) === undefined) return;
+    const item = this.get(packetId);
+    if (item === undefined) return;
     this.#slots[packetId & this.#mask] = undefined;
     this.size--;
+    this.bytes -= item.message.heldBytes;
+    if (this.size === 0 && this.#slots.length > slotsKept) this.#resize(slotsMin);
   }
 
   /** In the order of sending, which identifiers tell only until they start again from 1. */
@@ -61,8 +71,16 @@ export class InFlight<T extends Numbered> {
 
   #grow(): void {
     const items = this.#slots;
-    this.#slots = new Array<T | undefined>(items.length * 2).fill(undefined);
-    this.#mask = this.#slots.length - 1;
+    this.#resize(items.length * 2);
     for (const item of items) if (item !== undefined) this.#slots[item.packetId & this.#mask] = item;
   }
+
+  #resize(length: number): void {
+    this.#slots = emptySlots(length);
+    this.#mask = length - 1;
+  }
+}
+
+function emptySlots<T>(length: number): (T | undefined)[] {
+  return new Array<T | undefined>(length).fill(undefined);
 }

@@ -18,6 +18,7 @@ import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
 import { deliver0 } from './qos0.js';
 import type { Session } from './client-session.js';
+import { hasPlace, Resend } from './window.js';
 
 /** Memory one session's queue may take whatever the quota of messages says. */
 export const queueBytesMax = 8 << 20;
@@ -33,9 +34,6 @@ interface Delivery {
   sequence: number;
 }
 
-/** Shared by all that have nothing to send again; never written to. */
-const none: number[] = [];
-
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 
 function stageOf(delivery: Delivery | undefined): Stage {
@@ -50,8 +48,7 @@ export class Outbound {
   /** Sent and not finished, by packet identifier, in the order of sending. */
   #inFlight: InFlight<Delivery> | undefined;
   #queue: BoundedFifo<Delivery> | undefined;
-  /** Packet identifiers that this connection has yet to send again, the next one last. */
-  #resend: number[] = none;
+  readonly #resend = new Resend<Delivery>();
   readonly #roomListeners = new Listeners();
 
   constructor(session: Session, host: SessionHost) {
@@ -74,7 +71,7 @@ export class Outbound {
       channel !== undefined &&
       this.queuedMessages === 0 &&
       this.#resend.length === 0 &&
-      this.inFlightMessages < channel.window &&
+      hasPlace(this.#inFlight, channel) &&
       !channel.congested
     );
   }
@@ -114,7 +111,7 @@ export class Outbound {
     if (channel === undefined) return;
     this.#resendSome(channel, nowMs);
     while (this.#resend.length === 0 && this.queuedMessages > 0) {
-      if (this.inFlightMessages >= channel.window || channel.congested) break;
+      if (!hasPlace(this.#inFlight, channel) || channel.congested) break;
       if (!this.#host.takeDelivery(this.#queue!.peek()!.message.payloadBytes, nowMs)) {
         this.#host.pumpLater(this.#session);
         break;
@@ -145,22 +142,16 @@ export class Outbound {
     meters.bytesSent += message.payloadEnd - message.payloadStart;
   }
 
-  /** [MQTT-4.4.0-1] After a reconnect everything unacknowledged goes out again, in the original order. */
   startResending(): void {
-    this.#resend = this.#inFlight
-      ? this.#inFlight
-          .inOrder()
-          .map(({ packetId }) => packetId)
-          .reverse()
-      : none;
+    this.#resend.start(this.#inFlight);
   }
 
   #resendSome(channel: Channel, nowMs: number): void {
     while (this.#resend.length > 0 && !channel.congested) {
       if (this.inFlightMessages - this.#resend.length >= channel.window) return;
-      const packetId = this.#resend.pop()!;
-      const delivery = this.#inFlight!.get(packetId);
-      if (delivery === undefined) continue;
+      const delivery = this.#resend.take()!;
+      const { packetId } = delivery;
+      if (this.#inFlight!.get(packetId) !== delivery) continue;
       if (delivery.released) channel.ack(packetType.pubrel, packetId, 0);
       else if (channel.publish(delivery.message, delivery.terms, delivery.qos, packetId, true, nowMs) === 'too-large')
         this.#forget(packetId, delivery);
@@ -215,7 +206,7 @@ export class Outbound {
   }
 
   onDetached(): void {
-    this.#resend = none;
+    this.#resend.stop();
     this.#roomListeners.call();
   }
 

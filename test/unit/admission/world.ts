@@ -175,7 +175,7 @@ export class World {
       shared: this.shared,
       commitLog: new MemoryCommitLog({ tables: this.tables, nowMs: () => this.clock.nowMs(), prompt: true }),
       unsafeBytesMax: 1 << 20,
-      inFlightMax: 256,
+      inFlightMax: 16_383,
       lease: this.lease,
       leaseEndedAtMs: () => undefined,
       makeRetained: () => this.retained,

@@ -244,6 +244,24 @@ describe('what does not fit into memory', () => {
     expect([log.tables.payloads(partition), host.unsafe]).toEqual([[], 0]);
   });
 
+  it.each([1, 2] as const)('may be in their thousands under way, and is sent again in order, QoS %i', async (qos) => {
+    const { client, deliver, log, leave, host } = world();
+    host.limits = { ...host.limits, queuedMessagesPerSession: 10_000 };
+    const wanted = Array.from({ length: 3000 }, (_, i) => String(i));
+    for (const payload of wanted) deliver(payload, qos);
+    log.commit();
+    const first = client.outbox.take().map(({ messageId }) => messageId!);
+    expect(first).toHaveLength(wanted.length);
+    leave();
+    log.commit();
+    client.reconnect();
+    await until(() => (log.commit(), client.session.readiness === 'now'));
+    const again = client.outbox.take();
+    expect(again.map(({ messageId }) => messageId)).toEqual(first); // [MQTT-4.4.0-1]
+    expect(again.map((packet) => packet.cmd === 'publish' && String(packet.payload))).toEqual(wanted);
+    expect(again.every((packet) => packet.cmd === 'publish' && packet.dup)).toBe(true);
+  });
+
   it('may be large: what waits for the window is bounded in bytes, too', async () => {
     const { client, deliver, log, host } = world({}, { receiveMaximum: 1 });
     const large = Array.from({ length: 12 }, (_, i) => String(i).padEnd(100_000, '.'));

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InFlight, type Numbered } from '../../../services/broker/session/in-flight.js';
 
-const send = (ring: InFlight<Numbered>): Numbered => {
-  const item = { packetId: ring.nextPacketId(), sequence: 0 };
+const send = (ring: InFlight<Numbered>, heldBytes = 1): Numbered => {
+  const item = { packetId: ring.nextPacketId(), sequence: 0, message: { heldBytes } };
   ring.add(item);
   return item;
 };
@@ -31,6 +31,30 @@ describe('messages in flight', () => {
     expect(ring.size).toBe(1);
     const young = send(ring);
     expect(ring.inOrder()).toEqual([stuck, young]);
+  });
+
+  it('knows what it takes to hold them', () => {
+    const ring = new InFlight();
+    const [one, two] = [send(ring, 300), send(ring, 40)];
+    expect(ring.bytes).toBe(340);
+    ring.delete(one.packetId);
+    ring.delete(one.packetId);
+    expect(ring.bytes).toBe(40);
+    ring.delete(two.packetId);
+    expect(ring.bytes).toBe(0);
+  });
+
+  it('takes as many as half of the identifiers, and goes on after it was empty', () => {
+    const ring = new InFlight<Numbered>();
+    for (let round = 0; round < 3; round++) {
+      const sent = Array.from({ length: 16_383 }, () => send(ring));
+      expect(new Set(sent.map(({ packetId }) => packetId)).size).toBe(16_383);
+      expect(ring.inOrder()).toEqual(sent);
+      for (const { packetId } of sent) ring.delete(packetId);
+      expect(ring.inOrder()).toEqual([]);
+    }
+    // Identifiers do not begin again: an acknowledgement on its way must not meet another message.
+    expect(send(ring).packetId).toBe(3 * 16_383 + 1);
   });
 
   it('keeps the order of sending over growth and wrap, whatever is finished in between', () => {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Leaver, Message } from '../../../services/broker/message/message.js';
 import { outboxBytesGiveUp, outboxBytesHigh, outboxBytesMax } from '../../../services/broker/session/channel.js';
+import { windowBytesMax } from '../../../services/broker/session/window.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
 import { ack, connect, FakeHost, message, nowMs, publish, terms } from './world.js';
 
@@ -45,6 +46,24 @@ describe('delivery', () => {
     expect(outbox.said()).toEqual(['publish 4 q1 a 4', 'publish 5 q1 a 5']);
     send(ack('puback', 4), ack('puback', 5));
     expect(session.readiness).toBe('now');
+  });
+
+  it('has thousands of small messages under way, and few large ones', () => {
+    const small = connect({ version: 4 });
+    for (let i = 0; i < 10_000; i++) small.session.deliver(message('a', 'x'.repeat(64), 1), terms(1), nowMs);
+    const ids = small.outbox.take().map(({ messageId }) => messageId!);
+    expect(ids.length).toBeGreaterThan(3000);
+    // What they take in memory is what bounds them.
+    const bytes = message('a', 'x'.repeat(64), 1).heldBytes;
+    expect(ids.length).toBe(Math.ceil(windowBytesMax / bytes));
+    small.send(ack('puback', ids[0]!));
+    expect(small.outbox.take()).toHaveLength(1);
+
+    const large = connect({ version: 4 });
+    for (let i = 0; i < 10; i++) large.session.deliver(message('a', 'x'.repeat(300_000), 1), terms(1), nowMs);
+    expect(large.outbox.take()).toHaveLength(4);
+    large.send(ack('puback', 1));
+    expect(large.outbox.take()).toHaveLength(1);
   });
 
   it('waits for an outbox that is full, and drops QoS 0 at its limit', () => {

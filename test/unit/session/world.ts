@@ -28,6 +28,7 @@ import {
   Slab,
   TopicTable,
 } from '../../../services/broker/wire/wire.js';
+import { tuning } from '../../../services/broker/config.js';
 import { decodeAll, encode } from '../../fuzz/packets.js';
 
 export const nowMs = 1_800_000_000_000;
@@ -194,7 +195,7 @@ export function connect(
       client.outbox = new FakeOutbox(version);
       client.channel = new Channel(client.outbox, slab, {
         receiveMaximum: 65_535,
-        inFlightMax: 256,
+        inFlightMax: tuning.SHOAL_IN_FLIGHT_MAX.fallback,
         packetBytesMax: Infinity,
         topicAliasMax: 0,
         problemInformation: false,
