@@ -7,4 +7,5 @@ export { BoundedFifo } from './fifo.js';
 export { type Log, silentLog } from './log.js';
 export { Counter, Metrics, type MetricSample } from './metrics.js';
 export { nearestName } from './nearest.js';
+export { ownBytes } from './own-bytes.js';
 export { TokenBucket } from './token-bucket.js';

@@ -14,55 +14,94 @@ import type { Accounts } from './ports.js';
 
 const keptMs = 60_000;
 const doubtMs = 100;
-/** A credential takes about 1 KB: 20 MB in all. */
-const recordsMax = 20_000;
+/** 64 MB in all: 40 000 credentials without grants, 500 with a hundred long ones. What is over it is read again. */
+const recordBytesMax = 32 << 20;
+/** A record with its promises and its place in the cache: measured, see `test/memory`. */
+const recordBytes = 800;
+const grantBytes = 100;
+/** More than a broker has connections, so that a fleet that comes back pays for its passwords once. 7 MB. */
+const passwordsMax = 1 << 16;
+const passwordKeptMs = 86_400_000;
 
 interface Kept<T> {
   readonly value: Promise<T | undefined>;
   readonly readAtMs: number;
+  bytes: number;
+}
+
+interface RecordCacheOptions<T> {
+  readonly clock: Clock;
+  /** Whether it will soon be something else, and is not remembered. */
+  isPassing(value: T): boolean;
+  bytesOf(value: T): number;
 }
 
 class RecordCache<T> {
+  /** The one that was read first comes first. */
   readonly #kept = new Map<string, Kept<T>>();
-  readonly #clock: Clock;
-  readonly #isPassing: (value: T) => boolean;
+  readonly #options: RecordCacheOptions<T>;
+  bytes = 0;
 
-  /** `isPassing`: whether it will soon be something else, and is not remembered. */
-  constructor(clock: Clock, isPassing: (value: T) => boolean) {
-    this.#clock = clock;
-    this.#isPassing = isPassing;
+  constructor(options: RecordCacheOptions<T>) {
+    this.#options = options;
   }
 
   /** One read for all who ask at the same time. What does not exist and what failed is not remembered. */
   get(key: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
     const known = this.#kept.get(key);
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#options.clock.monotonicMs();
     if (known && known.readAtMs + keptMs > nowMs) return known.value;
+    this.forget(key);
     const value = read();
-    if (this.#kept.size >= recordsMax) this.#kept.delete(this.#kept.keys().next().value!);
-    const kept = { value, readAtMs: nowMs };
+    const kept = { value, readAtMs: nowMs, bytes: 0 };
     this.#kept.set(key, kept);
+    this.#weigh(kept, recordBytes);
     const drop = (): void => {
-      if (this.#kept.get(key) === kept) this.#kept.delete(key);
+      if (this.#kept.get(key) === kept) this.forget(key);
     };
     value.then((found) => {
-      if (found === undefined || this.#isPassing(found)) drop();
+      if (found === undefined || this.#options.isPassing(found)) drop();
+      else if (this.#kept.get(key) === kept) this.#weigh(kept, this.#options.bytesOf(found));
     }, drop);
     return value;
   }
 
+  /** Lets the oldest go when there is no room for it. */
+  #weigh(kept: Kept<T>, bytes: number): void {
+    this.bytes += bytes - kept.bytes;
+    kept.bytes = bytes;
+    for (const key of this.#kept.keys()) {
+      if (this.bytes <= recordBytesMax) return;
+      this.forget(key);
+    }
+  }
+
   forget(key: string): void {
+    const kept = this.#kept.get(key);
+    if (!kept) return;
+    this.bytes -= kept.bytes;
     this.#kept.delete(key);
+  }
+
+  /** Lets go what would be read again anyway. */
+  sweep(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [key, { readAtMs }] of this.#kept) {
+      if (readAtMs + keptMs > nowMs) return;
+      this.forget(key);
+    }
   }
 
   /** Forgets the record unless it has only just been read; true when it has. */
   forgetOlder(key: string, ageMs: number): boolean {
     const known = this.#kept.get(key);
-    return known !== undefined && known.readAtMs + ageMs <= this.#clock.monotonicMs() && this.#kept.delete(key);
+    if (known === undefined || known.readAtMs + ageMs > this.#options.clock.monotonicMs()) return false;
+    this.forget(key);
+    return true;
   }
 
   forgetAll(prefix: string): void {
-    for (const key of this.#kept.keys()) if (key.startsWith(prefix)) this.#kept.delete(key);
+    for (const key of this.#kept.keys()) if (key.startsWith(prefix)) this.forget(key);
   }
 }
 
@@ -74,8 +113,12 @@ export class CachedAccounts implements Accounts {
   constructor(source: Accounts, clock: Clock) {
     this.#source = source;
     // One that is being deleted may be signed up anew a moment later, and nobody tells that.
-    this.#tenants = new RecordCache(clock, ({ status }) => status === 'deleting');
-    this.#credentials = new RecordCache(clock, () => false);
+    this.#tenants = new RecordCache({
+      clock,
+      isPassing: ({ status }) => status === 'deleting',
+      bytesOf: () => recordBytes,
+    });
+    this.#credentials = new RecordCache({ clock, isPassing: () => false, bytesOf: credentialBytes });
   }
 
   tenant(id: TenantId): Promise<Tenant | undefined> {
@@ -94,6 +137,17 @@ export class CachedAccounts implements Accounts {
     return this.#credentials.forgetOlder(`${tenant}/${name}`, doubtMs);
   }
 
+  /** What is remembered, in bytes. */
+  get bytes(): number {
+    return this.#tenants.bytes + this.#credentials.bytes;
+  }
+
+  /** Lets go what is too old to be used. */
+  sweep(): void {
+    this.#tenants.sweep();
+    this.#credentials.sweep();
+  }
+
   forgetTenant(id: TenantId): void {
     this.#tenants.forget(id);
   }
@@ -108,22 +162,51 @@ export class CachedAccounts implements Accounts {
   }
 }
 
+/** A character takes one byte, or two in a text that is not Latin. */
+function credentialBytes({ grants = [] }: Credential): number {
+  return grants.reduce(
+    (sum, { topic }) => sum + grantBytes + Math.max(topic.length, Buffer.byteLength(topic)),
+    recordBytes,
+  );
+}
+
 /**
  * Passwords that were found right, by a keyed hash that dies with the process: checking a chosen password costs
- * 27 ms of CPU, and a fleet that reconnects would pay it for every device.
+ * 27 ms of CPU, and a fleet that reconnects would pay it for every device. The one that was not used for longest goes
+ * first, and after a day without use.
  */
 export class VerifiedPasswords {
   readonly #key = randomBytes(32);
-  readonly #verified = new Set<string>();
+  readonly #clock: Clock;
+  readonly #max: number;
+  /** When each was used last; the one that was used last stands last. */
+  readonly #verified = new Map<string, number>();
+
+  constructor(clock: Clock, max = passwordsMax) {
+    this.#clock = clock;
+    this.#max = max;
+  }
 
   async verify(password: Buffer, credential: Credential | undefined): Promise<boolean> {
     const text = password.toString('utf8');
     if (credential === undefined) return verifySecret(text, undefined);
     const mark = createHmac('sha256', this.#key).update(`${credential.secretHash}\0`).update(password).digest('base64');
-    if (this.#verified.has(mark)) return true;
-    if (!(await verifySecret(text, credential.secretHash))) return false;
-    if (this.#verified.size >= recordsMax) this.#verified.clear();
-    this.#verified.add(mark);
+    if (!this.#verified.has(mark) && !(await verifySecret(text, credential.secretHash))) return false;
+    this.#verified.delete(mark);
+    this.#verified.set(mark, this.#clock.monotonicMs());
+    if (this.#verified.size > this.#max) this.#verified.delete(this.#verified.keys().next().value!);
     return true;
+  }
+
+  get size(): number {
+    return this.#verified.size;
+  }
+
+  sweep(): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const [mark, usedAtMs] of this.#verified) {
+      if (usedAtMs + passwordKeptMs > nowMs) return;
+      this.#verified.delete(mark);
+    }
   }
 }

@@ -88,10 +88,11 @@ export class Admission {
     this.#tenants = new Tenants({ ...options, restore: (tenant) => restoration.restore(tenant) });
     this.#queueNotes = new QueueNotes(options.records, this.#tenants, clock);
     this.#accounts = accounts;
+    const authentication = new Authentication(accounts, clock);
     this.#records = options.records;
     this.#arrival = new Arrival({
       ...options,
-      authentication: new Authentication(accounts),
+      authentication,
       tenants: this.#tenants,
       departure: this.#departure,
       isStopping: () => this.#isDraining,
@@ -101,6 +102,7 @@ export class Admission {
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');
     this.#every(sweepEveryMs, () => this.#tenants.sweep());
+    this.#every(sweepEveryMs, () => authentication.sweep());
     this.#every(sweepQueuesEveryMs, () => this.#queueNotes.sweep());
     this.#every(systemTopicsEveryMs, () => {
       for (const tenant of this.#tenants) tenant.publishSystemTopics();

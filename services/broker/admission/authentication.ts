@@ -1,5 +1,5 @@
 /** Who is it: user name and password of a CONNECT, against records that are remembered (see `accounts.ts`). */
-import type { TenantId } from '../../kernel/kernel.js';
+import type { Clock, TenantId } from '../../kernel/kernel.js';
 import { type Credential, splitUserName, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import { type ConnectPacket, PeerFault, reasons } from '../wire/wire.js';
 import { type CachedAccounts, VerifiedPasswords } from './accounts.js';
@@ -11,10 +11,17 @@ export interface Identity {
 
 export class Authentication {
   readonly #accounts: CachedAccounts;
-  readonly #passwords = new VerifiedPasswords();
+  readonly #passwords: VerifiedPasswords;
 
-  constructor(accounts: CachedAccounts) {
+  constructor(accounts: CachedAccounts, clock: Clock) {
     this.#accounts = accounts;
+    this.#passwords = new VerifiedPasswords(clock);
+  }
+
+  /** Lets go what is too old to be used. */
+  sweep(): void {
+    this.#accounts.sweep();
+    this.#passwords.sweep();
   }
 
   /** Tells nobody whether it was the name or the password. */

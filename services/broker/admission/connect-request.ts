@@ -3,7 +3,7 @@
  * been found out before, what it finds here comes after.
  */
 import { randomBytes } from 'node:crypto';
-import type { ClientId } from '../../kernel/kernel.js';
+import { type ClientId, ownBytes } from '../../kernel/kernel.js';
 import { type Access, clientIdBytesMax, neverExpiresSeconds } from '../../tenancy/tenancy.js';
 import type { Will } from '../session/session.js';
 import {
@@ -60,7 +60,7 @@ export function checkedWill(packet: WillPacket, access: Access, limits: TenantLi
     payload: packet.payload,
     qos: packet.qos,
     retain: packet.retain,
-    properties: encodeProperties(forwarded),
+    properties: ownBytes(encodeProperties(forwarded)),
     delaySeconds: willDelayInterval ?? 0,
     expirySeconds: messageExpiryInterval,
   };

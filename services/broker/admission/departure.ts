@@ -5,9 +5,9 @@
  * A will leaves its record only after it is safe with whoever is to get it: a crash in between publishes it again, and
  * never loses it (G8).
  */
-import type { Clock, Log } from '../../kernel/kernel.js';
+import { type Clock, type Log, ownBytes } from '../../kernel/kernel.js';
 import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
-import { bothReceipts, handedOn, Message, type Receipt, settled } from '../message/message.js';
+import { bothReceipts, handedOn, Message, type Receipt, settled, topicName } from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
 import { cappedExpirySeconds } from './connect-request.js';
 import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
@@ -185,7 +185,7 @@ export function storedWill({ expirySeconds, payload, properties, ...will }: Will
 }
 
 export function willFromStored({ payload, properties, expirySeconds, ...will }: StoredWill): Will {
-  return { ...will, payload: Buffer.from(payload), properties: Buffer.from(properties), expirySeconds };
+  return { ...will, payload: ownBytes(payload), properties: ownBytes(properties), expirySeconds };
 }
 
 export function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
@@ -194,7 +194,7 @@ export function publishWill(tenant: Tenant, session: Session, nowMs: number): Re
   session.will = undefined; // [MQTT-3.1.2-10] Once.
   return tenant.publish(
     Message.of({
-      topic: { text: will.topic, bytes: Buffer.from(will.topic) },
+      topic: topicName(will.topic),
       payload: will.payload,
       qos: will.qos,
       retain: will.retain,

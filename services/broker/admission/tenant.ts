@@ -8,6 +8,7 @@ import { parseShared } from '../../topic/topic.js';
 import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
 import {
+  deliveryBytes,
   handedOn,
   type Meters,
   newMeters,
@@ -27,7 +28,7 @@ import { isSystemFilter, systemMessages } from './system-topics.js';
 /** How soon a session that the tenant's delivery rate holds back is looked at again. */
 const pumpLaterMs = 50;
 
-/** QoS 1 and 2 messages that a tenant's sessions hold in memory, counted once each. */
+/** QoS 1 and 2 messages that a tenant's sessions hold in memory, counted once each, and a little for each further session. */
 const heldBytesMax = 128 << 20;
 
 /** How soon a publisher is looked at again while too much is not safe yet. */
@@ -154,16 +155,15 @@ export class Tenant implements SessionHost {
   }
 
   hold(message: Message): boolean {
-    if (message.holders === 0) {
-      if (this.#heldBytes + message.heldBytes > heldBytesMax) return false;
-      this.#heldBytes += message.heldBytes;
-    }
+    const bytes = message.holders === 0 ? message.heldBytes : deliveryBytes;
+    if (this.#heldBytes + bytes > heldBytesMax) return false;
+    this.#heldBytes += bytes;
     message.holders++;
     return true;
   }
 
   letGo(message: Message): void {
-    if (--message.holders === 0) this.#heldBytes -= message.heldBytes;
+    this.#heldBytes -= --message.holders === 0 ? message.heldBytes : deliveryBytes;
   }
 
   owe(message: Message): void {

@@ -256,8 +256,8 @@ export class Inbox implements CommitSource {
       const first = taken[0];
       if (next.arrivedAtMs > dueMs) break;
       if (first && (next.qos === 2 || first.qos === 2 || next.spilled !== first.spilled)) break;
-      if (first && (bytes + next.message.heldBytes > itemBytesMax || taken.length >= itemMessagesMax)) break;
-      bytes += next.message.heldBytes;
+      if (first && (bytes + next.message.storedBytes > itemBytesMax || taken.length >= itemMessagesMax)) break;
+      bytes += next.message.storedBytes;
       taken.push(next);
       this.#fresh.shift();
       this.#freshOpen--;

@@ -3,7 +3,7 @@
  *
  * A message that has just been read is *volatile*: its payload is a range of the read buffer and the object itself
  * is used again for the next PUBLISH. Whoever holds on to a message after the call that brought it calls `keep()`;
- * all who do so for one message share one copy. That is why QoS 0 traffic allocates nothing.
+ * all who do so for one message share one copy, in memory of its own. That is why QoS 0 traffic allocates nothing.
  *
  *      source   [ ....|payloadStart ........ payloadEnd|.... ]
  *      image3   a complete QoS 0, retain 0 PUBLISH frame with this content for an MQTT 3.x client
@@ -12,7 +12,8 @@
  * An image is a range of some buffer (kept in plain fields, not in an object per message). It starts out as the frame that came in, where that is byte for byte what goes
  * out; otherwise the first subscriber that needs one has it encoded and all others share it.
  */
-import type { ClientId } from '../../kernel/kernel.js';
+import { type ClientId, ownBytes } from '../../kernel/kernel.js';
+import { Nursery } from './nursery.js';
 import { PendingReceipt, type Receipt } from './receipt.js';
 
 export type QoS = 0 | 1 | 2;
@@ -23,6 +24,9 @@ export interface TopicName {
   /** UTF-8, without length prefix. */
   readonly bytes: Buffer;
 }
+
+/** A name that did not come in with a PUBLISH. */
+export const topicName = (text: string): TopicName => ({ text, bytes: ownBytes(Buffer.from(text)) });
 
 /** Identifies a QoS 2 message of one publisher, so that it is stored once although it is sent again after a crash. */
 export interface Origin {
@@ -47,6 +51,14 @@ export interface Settlement {
 
 export const emptyBytes: Buffer = Buffer.alloc(0);
 
+/** One for the process, as its messages share the memory of the process. */
+const nursery = new Nursery();
+
+/** The objects around a message that waits, its topic's and one delivery's included: measured, see `test/memory`. */
+const objectBytes = 700;
+/** What one more session that holds it takes: the record of its delivery and its place in a queue. */
+export const deliveryBytes = 100;
+
 export class Message {
   topic: TopicName;
   qos: QoS = 0;
@@ -69,7 +81,7 @@ export class Message {
   image5: Buffer | undefined = undefined;
   image5Start = 0;
   image5End = 0;
-  /** How many sessions of its tenant hold it; the tenant counts its bytes once. */
+  /** How many sessions of its tenant hold it; the tenant counts its bytes once. Without one it may leave the nursery with its block. */
   holders = 0;
   /** QoS 2 from a client whose session is stored: which of its messages it is. */
   origin: Origin | undefined = undefined;
@@ -79,6 +91,7 @@ export class Message {
   #worstCode = 0;
   readonly #volatile: boolean;
   #kept: Message | undefined = undefined;
+  #inNursery = false;
 
   private constructor(topic: TopicName, isVolatile: boolean) {
     this.topic = topic;
@@ -90,7 +103,7 @@ export class Message {
     return new Message({ text: '', bytes: emptyBytes }, true);
   }
 
-  /** A message of its own, for everything that did not come out of a read buffer. The buffers are not copied. */
+  /** A message of its own, for everything that did not come out of a read buffer. The buffers are not copied: they are memory of its own. */
   static of(fields: {
     topic: TopicName;
     payload: Buffer;
@@ -125,8 +138,13 @@ export class Message {
     return this.payloadEnd - this.payloadStart;
   }
 
-  /** What it takes to hold the message, in bytes; the objects around it are counted with a flat 200. */
+  /** What it takes to hold the message, in bytes: what limits of memory count. */
   get heldBytes(): number {
+    return this.payloadEnd - this.payloadStart + this.properties.length + this.topic.bytes.length + objectBytes;
+  }
+
+  /** What it takes of a stored item, with something for its head, identifiers and publisher. */
+  get storedBytes(): number {
     return this.payloadEnd - this.payloadStart + this.properties.length + this.topic.bytes.length + 200;
   }
 
@@ -163,23 +181,59 @@ export class Message {
 
   /** This message as one that may be held: itself, or one shared copy of a volatile one. */
   keep(): Message {
-    if (!this.#volatile) return this;
-    if (this.#kept) return this.#kept;
-    const payloadBytes = this.payloadEnd - this.payloadStart;
-    const bytes = Buffer.allocUnsafe(payloadBytes + this.properties.length);
-    this.source.copy(bytes, 0, this.payloadStart, this.payloadEnd);
-    const kept = new Message(this.topic, false);
-    if (this.properties.length > 0) {
-      this.properties.copy(bytes, payloadBytes);
-      kept.properties = bytes.subarray(payloadBytes);
+    if (!this.#volatile) {
+      if (this.#inNursery) this.#toOwnMemory();
+      return this;
     }
-    kept.qos = this.qos;
-    kept.retain = this.retain;
-    kept.source = bytes;
-    kept.payloadEnd = payloadBytes;
-    kept.expiresAtMs = this.expiresAtMs;
-    kept.publisher = this.publisher;
-    kept.origin = this.origin;
+    if (this.#kept) return this.#kept.keep();
+    const kept = this.#copy();
+    kept.source = ownBytes(this.source, this.payloadStart, this.payloadEnd);
+    kept.payloadEnd = kept.source.length;
+    if (this.properties.length > 0) kept.properties = ownBytes(this.properties);
     return (this.#kept = kept);
+  }
+
+  /** As `keep`, for those who count themselves as `holders` and mostly let go soon. */
+  keepBriefly(): Message {
+    const payloadBytes = this.payloadEnd - this.payloadStart;
+    const bytes = payloadBytes + this.properties.length;
+    if (!this.#volatile || this.#kept || !nursery.fits(bytes)) return this.#kept ?? this.keep();
+    const kept = this.#copy();
+    const at = nursery.take(bytes, kept);
+    const { block } = nursery;
+    this.source.copy(block, at, this.payloadStart, this.payloadEnd);
+    kept.source = block;
+    kept.payloadStart = at;
+    kept.payloadEnd = at + payloadBytes;
+    if (this.properties.length > 0) {
+      this.properties.copy(block, kept.payloadEnd);
+      kept.properties = block.subarray(kept.payloadEnd, at + bytes);
+    }
+    kept.#inNursery = true;
+    return (this.#kept = kept);
+  }
+
+  /** The block in which it lies is to be given up. One that nobody holds any more goes with it. */
+  moveOut(): void {
+    if (this.#inNursery && this.holders > 0) this.#toOwnMemory();
+  }
+
+  #toOwnMemory(): void {
+    this.source = ownBytes(this.source, this.payloadStart, this.payloadEnd);
+    this.payloadStart = 0;
+    this.payloadEnd = this.source.length;
+    if (this.properties.length > 0) this.properties = ownBytes(this.properties);
+    this.#inNursery = false;
+  }
+
+  /** Everything but the bytes. */
+  #copy(): Message {
+    const copy = new Message(this.topic, false);
+    copy.qos = this.qos;
+    copy.retain = this.retain;
+    copy.expiresAtMs = this.expiresAtMs;
+    copy.publisher = this.publisher;
+    copy.origin = this.origin;
+    return copy;
   }
 }

@@ -37,7 +37,7 @@ import { hasPlace, Resend } from './window.js';
 
 /** What of a queue is in memory: some round trips of the largest window. */
 const memoryMessagesMax = 1000;
-const memoryBytesMax = 512 << 10;
+const memoryBytesMax = 1 << 20;
 
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 

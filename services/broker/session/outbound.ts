@@ -83,7 +83,7 @@ export class Outbound {
       if (channel !== undefined) deliver0(this.#host, channel, message, terms, nowMs);
       return;
     }
-    const kept = message.keep();
+    const kept = message.keepBriefly();
     if (!this.#host.hold(kept)) {
       this.#host.meters.droppedOverQuota++;
       return;

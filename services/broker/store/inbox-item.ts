@@ -9,11 +9,11 @@
  *      flags: QoS 0x03, retain 0x04, retain as published 0x08, released 0x10, sent 0x20
  *      lengths: topic u16, properties u32, identifiers u16 (how many), shared u16, publisher u16, payload u32
  */
-import type { ClientId } from '../../kernel/kernel.js';
+import { type ClientId, ownBytes } from '../../kernel/kernel.js';
 import type { Item, TableWrite } from '../../dynamo/dynamo.js';
 import { RecordUnreadable } from '../../tenancy/tenancy.js';
 import type { ReceivedState, StoredMessage, StoredOrigin, StoredRoute, Write } from '../inbox/inbox.js';
-import { Message, type Settlement } from '../message/message.js';
+import { emptyBytes, Message, type Settlement } from '../message/message.js';
 
 const version = 1;
 const headBytes = 1 + 2 + 8 + 2 + 4 + 2 + 2 + 2 + 4;
@@ -120,11 +120,12 @@ export function messagesFromItem(item: Item): StoredMessage[] {
     ) as [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer];
     messages.push({
       message: Message.of({
-        topic: { text: topic.toString(), bytes: topic },
-        payload,
+        // Copies: one message that waits must not keep its whole item.
+        topic: { text: topic.toString(), bytes: ownBytes(topic) },
+        payload: ownBytes(payload),
         qos: (flags & 0x03) as 1 | 2,
         retain: (flags & 0x04) !== 0,
-        properties,
+        properties: properties.length > 0 ? ownBytes(properties) : emptyBytes,
         expiresAtMs,
         publisher: publisher.length > 0 ? (publisher.toString() as ClientId) : undefined,
       }),

@@ -1,7 +1,7 @@
 /** A retained message as an item. Frozen: what version 1 wrote is read for ever. */
-import type { ClientId, TenantId } from '../../kernel/kernel.js';
+import { type ClientId, ownBytes, type TenantId } from '../../kernel/kernel.js';
 import type { Item, TableKey } from '../../dynamo/dynamo.js';
-import { Message, type QoS } from '../message/message.js';
+import { Message, type QoS, topicName } from '../message/message.js';
 
 const version = 1;
 
@@ -48,11 +48,11 @@ export function retainedFromItem(item: Item): Message {
   const properties = item['properties'] as Uint8Array | undefined;
   const publisher = item['publisher'] as ClientId | undefined;
   return Message.of({
-    topic: { text: topic, bytes: Buffer.from(topic) },
-    payload: Buffer.from(item['payload'] as Uint8Array),
+    topic: topicName(topic),
+    payload: ownBytes(item['payload'] as Uint8Array),
     qos: item['qos'] as QoS,
     retain: true,
-    ...(properties && { properties: Buffer.from(properties) }),
+    ...(properties && { properties: ownBytes(properties) }),
     expiresAtMs: (item['expiresAtMs'] as number | undefined) ?? Infinity,
     publisher,
   });

@@ -69,7 +69,7 @@ const pauseMsMax = 1000;
 
 export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded {
   closed = false;
-  slot: Set<Guarded> | undefined;
+  slot: Guarded['slot'];
   readonly #world: ConnectionWorld;
   readonly #stream: ByteStream;
   readonly #queue: SendQueue;

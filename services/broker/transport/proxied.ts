@@ -124,7 +124,7 @@ interface PendingHost {
 
 /** A connection whose header has not come in full. */
 class Pending implements Guarded {
-  slot: Set<Guarded> | undefined;
+  slot: Guarded['slot'];
   readonly socket: Socket;
   readonly #host: PendingHost;
   #bytes: Buffer | undefined;

@@ -12,9 +12,14 @@ import type { ByteStream } from './ports.js';
 const flushAtBytes = 1 << 16;
 /** Up to here ranges are copied together; one large range goes out as it is. */
 const copyBytesMax = 1 << 17;
+/** Of writes that the network has not taken; small enough for tens of thousands of slow readers. */
+const blockBytesMax = 1 << 14;
+/** A view, an entry of the stream's queue and a callback: what a write that waits takes beside its bytes. */
+const writeBytes = 200;
+const noBlock = Buffer.alloc(0);
 
 export class SendQueue {
-  /** Bytes pushed and not yet taken by the network. */
+  /** Memory for what has been pushed and not yet taken by the network. */
   waitingBytes = 0;
   readonly #stream: ByteStream;
   readonly #flusher: Flusher;
@@ -29,6 +34,11 @@ export class SendQueue {
   #holdsAcks = false;
   /** They were made before the gate closed. */
   #areAcksOld = false;
+  /** Writes that the network had not taken when they were made. */
+  #heldWrites = 0;
+  /** Memory of its own for them, filled up to `#blockAt`. */
+  #block = noBlock;
+  #blockAt = 0;
 
   constructor(stream: ByteStream, flusher: Flusher) {
     this.#stream = stream;
@@ -77,26 +87,64 @@ export class SendQueue {
     this.#areAcksOld = false;
     const last = this.#source!.subarray(this.#start, this.#end);
     this.#source = undefined;
-    if (this.#parts.length === 0) this.#stream.write(this.#unpinned(last));
+    if (this.#stream.unsentBytes === 0) this.#release();
+    if (this.#parts.length === 0) this.#hand(last);
     else {
       this.#parts.push(last);
-      if (this.#queuedBytes <= copyBytesMax) this.#stream.write(Buffer.concat(this.#parts, this.#queuedBytes));
-      else for (const part of this.#parts) this.#stream.write(this.#unpinned(part));
+      if (this.#queuedBytes > copyBytesMax) for (const part of this.#parts) this.#hand(part);
+      else if (this.#stream.unsentBytes > 0) this.#hand(this.#joined());
+      else this.#hand(Buffer.concat(this.#parts, this.#queuedBytes));
       this.#parts = [];
     }
     this.#queuedBytes = 0;
-    this.waitingBytes = this.#stream.unsentBytes;
+    this.recount();
+  }
+
+  #hand(range: Buffer): void {
+    this.#stream.write(this.#stream.unsentBytes > 0 ? this.#unpinned(range) : range);
+    if (this.#stream.unsentBytes > 0) this.#heldWrites++;
   }
 
   /** A slow reader must not hold a large buffer for the sake of a small range of it (G7). */
   #unpinned(range: Buffer): Buffer {
-    const isHeldBack = this.#stream.unsentBytes > 0;
-    return isHeldBack && range.length * 2 < range.buffer.byteLength ? Buffer.from(range) : range;
+    if (range.buffer === this.#block.buffer || range.length * 2 >= range.buffer.byteLength) return range;
+    const own = this.#room(range.length);
+    own.set(range);
+    return own;
+  }
+
+  #joined(): Buffer {
+    const own = this.#room(this.#queuedBytes);
+    let at = 0;
+    for (const part of this.#parts) {
+      own.set(part, at);
+      at += part.length;
+    }
+    return own;
+  }
+
+  /** Of a block of this queue's own, which is no larger than what waits already. */
+  #room(bytes: number): Buffer {
+    if (this.#blockAt + bytes > this.#block.length) {
+      const wanted = Math.min(blockBytesMax, this.#stream.unsentBytes);
+      this.#block = Buffer.allocUnsafeSlow(Math.max(bytes, wanted));
+      this.#blockAt = 0;
+    }
+    return this.#block.subarray(this.#blockAt, (this.#blockAt += bytes));
+  }
+
+  /** The network has taken everything. */
+  #release(): void {
+    this.#heldWrites = 0;
+    this.#block = noBlock;
+    this.#blockAt = 0;
   }
 
   /** The network has taken something: count again. */
   recount(): void {
-    this.waitingBytes = this.#queuedBytes + this.#stream.unsentBytes;
+    const { unsentBytes } = this.#stream;
+    if (unsentBytes === 0) this.#release();
+    this.waitingBytes = this.#queuedBytes + unsentBytes + this.#heldWrites * writeBytes;
   }
 
   clear(): void {

@@ -74,7 +74,12 @@ function onClose(this: SinkSocket): void {
 
 const addressOf = (socket: Socket): string => `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
 
-/** [MQTT-6.0.0-1] … [MQTT-6.0.0-3] Binary frames, packets cut as they may be. `below`: what carries the WebSocket. */
+/**
+ * [MQTT-6.0.0-1] … [MQTT-6.0.0-3] Binary frames, packets cut as they may be. `below`: what carries the WebSocket.
+ *
+ * `ws` takes the head of each frame from Node's shared blocks, so each frame that waits could keep one of 8 KB. While the
+ * network is behind, what comes is collected and goes as one frame.
+ */
 export function webSocketStream(socket: WebSocket, below: Socket, sink: ByteSink, origin?: Origin): ByteStream {
   let wasFull = false;
   socket.on('message', (data: Buffer, isBinary: boolean) => {
@@ -83,7 +88,23 @@ export function webSocketStream(socket: WebSocket, below: Socket, sink: ByteSink
   });
   socket.on('error', ignore);
   socket.on('close', () => sink.onClosed());
+  let isSending = false;
+  let collected: Buffer[] = [];
+  let collectedBytes = 0;
+  const send = (bytes: Buffer): void => {
+    isSending = true;
+    socket.send(bytes, { binary: true }, onSent);
+  };
+  const sendCollected = (): void => {
+    if (collectedBytes === 0) return;
+    const bytes = collected.length === 1 ? collected[0]! : Buffer.concat(collected, collectedBytes);
+    collected = [];
+    collectedBytes = 0;
+    send(bytes);
+  };
   const onSent = (): void => {
+    isSending = false;
+    if (socket.readyState === socket.OPEN) sendCollected();
     if (!wasFull || socket.bufferedAmount > 0) return;
     wasFull = false;
     sink.onDrain();
@@ -92,16 +113,22 @@ export function webSocketStream(socket: WebSocket, below: Socket, sink: ByteSink
     remoteAddress: origin?.address ?? addressOf(below),
     endpointId: origin?.endpointId,
     get unsentBytes() {
-      return socket.bufferedAmount;
+      return socket.bufferedAmount + collectedBytes;
     },
     write(bytes) {
       if (socket.readyState !== socket.OPEN) return;
-      socket.send(bytes, { binary: true }, onSent);
+      if (isSending && socket.bufferedAmount > 0) {
+        collected.push(bytes);
+        collectedBytes += bytes.length;
+      } else send(bytes);
       wasFull ||= socket.bufferedAmount > 0;
     },
     pause: () => socket.pause(),
     resume: () => socket.resume(),
-    end: () => socket.close(1000),
+    end() {
+      if (socket.readyState === socket.OPEN) sendCollected();
+      socket.close(1000);
+    },
     destroy: () => socket.terminate(),
   };
 }

@@ -7,9 +7,15 @@ import { caught, guarded as guard } from '../../kernel/kernel.js';
 /** How late a deadline may be noticed, in milliseconds. */
 export const wheelTickMs = 250;
 
+/** Those whose deadline comes up at one tick. */
+interface Slot {
+  readonly tick: number;
+  readonly members: Set<Guarded>;
+}
+
 export interface Guarded {
   /** Where it sits; kept by the wheel. */
-  slot: Set<Guarded> | undefined;
+  slot: Slot | undefined;
   /** Milliseconds until it wants to be looked at again; 0 or less when its deadline has passed and it has been dealt with. */
   checkDeadline(nowMs: number): number;
   /** It cannot be watched any more: ends it, without a word and at once. */
@@ -17,7 +23,7 @@ export interface Guarded {
 }
 
 export class DeadlineWheel {
-  readonly #slots = new Map<number, Set<Guarded>>();
+  readonly #slots = new Map<number, Slot>();
   #tick = 0;
   readonly #timer: NodeJS.Timeout;
 
@@ -29,17 +35,26 @@ export class DeadlineWheel {
 
   /** Looks at `guarded` in `delayMs`, and not at the time that was chosen before. */
   watch(guarded: Guarded, nowMs: number, delayMs: number): void {
-    guarded.slot?.delete(guarded);
-    const slot = Math.max(this.#tick + 1, Math.ceil((nowMs + delayMs) / wheelTickMs));
-    let members = this.#slots.get(slot);
-    if (!members) this.#slots.set(slot, (members = new Set()));
-    members.add(guarded);
-    guarded.slot = members;
+    this.forget(guarded);
+    const tick = Math.max(this.#tick + 1, Math.ceil((nowMs + delayMs) / wheelTickMs));
+    let slot = this.#slots.get(tick);
+    if (!slot) this.#slots.set(tick, (slot = { tick, members: new Set() }));
+    slot.members.add(guarded);
+    guarded.slot = slot;
   }
 
+  /** The last one of a slot takes it along: a deadline may be a day away, and whoever had it may have gone at once. */
   forget(guarded: Guarded): void {
-    guarded.slot?.delete(guarded);
+    const { slot } = guarded;
+    if (!slot) return;
     guarded.slot = undefined;
+    slot.members.delete(guarded);
+    if (slot.members.size === 0) this.#slots.delete(slot.tick);
+  }
+
+  /** How many ticks somebody waits for. */
+  get slots(): number {
+    return this.#slots.size;
   }
 
   #turn(nowMs: number): void {
@@ -49,7 +64,7 @@ export class DeadlineWheel {
       const due = this.#slots.get(this.#tick);
       if (!due) continue;
       this.#slots.delete(this.#tick);
-      for (const guarded of due) {
+      for (const guarded of due.members) {
         guarded.slot = undefined;
         try {
           const againMs = guarded.checkDeadline(nowMs);

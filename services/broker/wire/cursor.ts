@@ -3,6 +3,7 @@
  * whatever a length field says, nothing beyond it is touched.
  */
 import { isUtf8 } from 'node:buffer';
+import { ownBytes } from '../../kernel/kernel.js';
 import { malformed } from './reasons.js';
 
 export class Cursor {
@@ -46,11 +47,11 @@ export class Cursor {
     throw malformed('a variable byte integer of more than four bytes');
   }
 
-  /** A copy: what a packet says outlives the read buffer. */
+  /** A copy: what a packet says outlives the read buffer. A will is kept as long as its session. */
   binary(): Buffer {
     const length = this.u16();
     const start = this.#take(length);
-    return Buffer.from(this.bytes.subarray(start, start + length));
+    return ownBytes(this.bytes, start, start + length);
   }
 
   utf8(): string {
@@ -64,7 +65,7 @@ export class Cursor {
   }
 
   rest(): Buffer {
-    return Buffer.from(this.bytes.subarray(this.at, this.end));
+    return ownBytes(this.bytes, this.at, this.end);
   }
 
   #take(count: number): number {

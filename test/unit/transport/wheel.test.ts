@@ -71,3 +71,27 @@ it('catches up after the process has stood still', () => {
   expect([early.looks, late.looks]).toEqual([[30_000], []]);
   wheel.stop();
 });
+
+it('keeps nothing of deadlines that are far away when those who had them have gone or been heard of', () => {
+  const wheel = new DeadlineWheel(() => nowMs);
+  const all = Array.from({ length: 1000 }, () => guarded());
+  all.forEach((one, i) => wheel.watch(one, nowMs, 90_000_000 + i * wheelTickMs));
+  expect(wheel.slots).toBe(1000);
+  all.slice(0, 500).forEach((one) => wheel.forget(one));
+  all.slice(500).forEach((one) => wheel.watch(one, nowMs, 5000));
+  expect(wheel.slots).toBe(1);
+  advance(10_000);
+  expect([all.filter(({ looks }) => looks.length === 1).length, wheel.slots]).toEqual([500, 0]);
+  wheel.stop();
+});
+
+it('lets one that is looked at forget another of the same moment', () => {
+  const wheel = new DeadlineWheel(() => nowMs);
+  const other = guarded();
+  const first = { ...guarded(), checkDeadline: () => (wheel.forget(other), 0) };
+  wheel.watch(first, nowMs, 1000);
+  wheel.watch(other, nowMs, 1000);
+  advance(2000);
+  expect([other.looks, wheel.slots]).toEqual([[], 0]);
+  wheel.stop();
+});

@@ -1,0 +1,135 @@
+/**
+ * Fills what can grow in a broker with thousands of items, and prints for each what its limit counts and what the process
+ * holds. Run by `held.test.ts` with --expose-gc.
+ */
+import { deliveryBytes, Message, type QoS } from '../../services/broker/message/message.js';
+import type { Flusher } from '../../services/broker/transport/flusher.js';
+import type { ByteStream } from '../../services/broker/transport/ports.js';
+import { SendQueue } from '../../services/broker/transport/send-queue.js';
+import { PacketReader, type ProtocolVersion, Slab, TopicTable } from '../../services/broker/wire/wire.js';
+import { connect, FakeHost, terms } from '../unit/session/world.js';
+import { encode } from '../fuzz/packets.js';
+import { bustle, type Held, measure } from './measure.js';
+
+const nowMs = 1_800_000_000_000;
+
+/** Counts as a tenant does. */
+class CountingHost extends FakeHost {
+  counted = 0;
+  override limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1_000_000 };
+  override hold(message?: Message): boolean {
+    this.counted += message!.holders++ === 0 ? message!.heldBytes : deliveryBytes;
+    return true;
+  }
+  override letGo(message?: Message): void {
+    this.counted -= --message!.holders === 0 ? message!.heldBytes : deliveryBytes;
+  }
+}
+
+interface Shape {
+  readonly payload: number;
+  readonly topics: 'one' | 'many';
+  readonly version: ProtocolVersion;
+  readonly properties?: object;
+}
+
+/** Messages that came in by the wire and wait for a client that does not acknowledge. */
+function waiting({ payload, topics: which, version, properties }: Shape, messages: number) {
+  const host = new CountingHost();
+  const { session } = connect({ host, version, receiveMaximum: 1 });
+  const topics = new TopicTable();
+  const wanted = terms(1);
+  const reader = new PacketReader(
+    topics,
+    {
+      onPublish: ({ message }) => session.deliver(message, wanted, nowMs),
+      onAck: () => {},
+      onPacket: () => {},
+    },
+    1 << 20,
+  );
+  reader.version = version;
+  for (let i = 0; i < messages; i++) {
+    const topic = which === 'one' ? 'a/topic' : `devices/${i}/temperature`;
+    const packet = { cmd: 'publish' as const, topic, payload: Buffer.alloc(payload, 1), qos: 1 as QoS, messageId: 1 };
+    reader.read(encode({ ...packet, dup: false, retain: false, ...(properties && { properties }) }, version), nowMs);
+    bustle();
+  }
+  return { counted: host.counted, kept: { host, session, topics } };
+}
+
+const shapes: readonly Shape[] = [
+  { payload: 0, topics: 'one', version: 4 },
+  { payload: 20, topics: 'one', version: 4 },
+  { payload: 20, topics: 'many', version: 4 },
+  { payload: 64, topics: 'one', version: 5, properties: { contentType: 'text/plain' } },
+  { payload: 200, topics: 'one', version: 4 },
+  { payload: 200, topics: 'many', version: 5, properties: { userProperties: { a: 'x'.repeat(100) } } },
+  { payload: 2000, topics: 'one', version: 4 },
+  { payload: 6000, topics: 'one', version: 4 },
+];
+
+/** One message that waits for many: the message once, a delivery each. */
+function fannedOut(sessions: number, messages: number) {
+  const host = new CountingHost();
+  const all = Array.from(
+    { length: sessions },
+    (_, i) => connect({ host, version: 4, receiveMaximum: 1, clientId: `c${i}` }).session,
+  );
+  return () => {
+    const volatile = Message.volatile();
+    volatile.qos = 1;
+    volatile.source = Buffer.alloc(100);
+    volatile.payloadEnd = 100;
+    const wanted = terms(1);
+    for (let i = 0; i < messages; i++) {
+      volatile.renew();
+      for (const session of all) session.deliver(volatile, wanted, nowMs);
+    }
+    return { counted: host.counted, kept: all };
+  };
+}
+
+/** Names of topics that nobody uses any more, in a full table: its bound says 14 MB. */
+function topicNames(bytes: number) {
+  const topics = new TopicTable();
+  for (let i = 0; i < 100_000; i++) {
+    const name = Buffer.from(`${i}/`.padEnd(bytes, 'x'));
+    topics.lookup(name, 0, name.length);
+    if (i % 5 === 0) bustle();
+  }
+  return { counted: 16_384 * (2 * bytes + 300), kept: topics };
+}
+
+/** Small packets for a client that has stopped reading, one a turn, with blocks that others write to. */
+function unread(packetBytes: number) {
+  const written: object[] = [];
+  const stream = {
+    unsentBytes: 0,
+    write(bytes: Buffer) {
+      written.push({ chunk: bytes, encoding: 'buffer', callback: undefined }); // As a stream does.
+      stream.unsentBytes += bytes.length;
+    },
+  };
+  const dirty: SendQueue[] = [];
+  const queue = new SendQueue(stream as unknown as ByteStream, { add: () => dirty.push(queue) } as unknown as Flusher);
+  const slab = new Slab();
+  while (queue.waitingBytes < 2 << 20) {
+    slab.reserve(packetBytes);
+    queue.push(slab.bytes, slab.at, (slab.at += packetBytes));
+    slab.reserve(3000);
+    slab.at += 3000; // For somebody else.
+    dirty.splice(0).forEach((each) => each.flush('all'));
+    bustle();
+  }
+  return { counted: queue.waitingBytes, kept: written };
+}
+
+const all: Held[] = [];
+await measure('warm-up', () => waiting({ payload: 100, topics: 'one', version: 5 }, 5000));
+for (const shape of shapes)
+  all.push(await measure(`waiting ${JSON.stringify(shape)}`, () => waiting(shape, shape.payload > 1000 ? 1000 : 5000)));
+all.push(await measure('one message for 100', fannedOut(100, 200)));
+for (const bytes of [30, 250]) all.push(await measure(`topic names of ${bytes} bytes`, () => topicNames(bytes)));
+for (const bytes of [4, 50, 1000]) all.push(await measure(`unread packets of ${bytes} bytes`, () => unread(bytes)));
+process.stdout.write(JSON.stringify(all));

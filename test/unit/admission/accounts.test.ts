@@ -1,0 +1,115 @@
+/** What is remembered of accounts and passwords: bounded in bytes, the oldest goes first, and age ends it. */
+import { describe, expect, it } from 'vitest';
+import { CachedAccounts, VerifiedPasswords } from '../../../services/broker/admission/accounts.js';
+import type { TenantId } from '../../../services/kernel/kernel.js';
+import { type Credential, type Grant, hashSecret } from '../../../services/tenancy/tenancy.js';
+import { ManualClock } from '../../support/manual-clock.js';
+
+const acme = 'acme' as TenantId;
+const secretHash = await hashSecret('secret', 'generated');
+
+function open(grants?: readonly Grant[]) {
+  const clock = new ManualClock();
+  let reads = 0;
+  const accounts = new CachedAccounts(
+    {
+      tenant: () => Promise.resolve(undefined),
+      credential(tenant, name): Promise<Credential> {
+        reads++;
+        return Promise.resolve({ tenant, name, secretHash, createdAtMs: 0, revision: 1, ...(grants && { grants }) });
+      },
+    },
+    clock,
+  );
+  const ask = async (from: number, to: number): Promise<number> => {
+    const before = reads;
+    for (let i = from; i < to; i++) await accounts.credential(acme, `c${i}`);
+    return reads - before;
+  };
+  return { accounts, clock, ask };
+}
+
+const longGrants = Array.from({ length: 100 }, (_, i): Grant => ({
+  effect: 'allow',
+  action: 'all',
+  topic: `${i}/`.padEnd(600, 'x'),
+}));
+
+describe('remembered credentials', () => {
+  it('are weighed: a hundred long grants take the room of a hundred credentials without', async () => {
+    const { accounts, ask } = open(longGrants);
+    expect(await ask(0, 2000)).toBe(2000);
+    expect(accounts.bytes).toBeLessThanOrEqual(32 << 20);
+    // The last ones are there, the first ones have gone.
+    expect([await ask(1600, 2000), await ask(0, 100)]).toEqual([0, 100]);
+  });
+
+  it('are many where they are small', async () => {
+    const { ask } = open();
+    expect(await ask(0, 30_000)).toBe(30_000);
+    expect(await ask(0, 30_000)).toBe(0);
+  });
+
+  it('go when nobody may use them any more, and their bytes with them', async () => {
+    const { accounts, clock, ask } = open(longGrants);
+    await ask(0, 100);
+    clock.advance(30_000);
+    await ask(100, 150);
+    const half = accounts.bytes / 3;
+    clock.advance(31_000);
+    accounts.sweep();
+    expect(accounts.bytes).toBe(half);
+    accounts.forgetCredential(acme, 'c100');
+    accounts.forgetCredential(acme, 'c100');
+    accounts.forgetCredentialsOf(acme);
+    expect(accounts.bytes).toBe(0);
+    await ask(0, 1);
+    clock.advance(1000);
+    expect([accounts.doubtCredential(acme, 'c0'), accounts.doubtCredential(acme, 'c0'), accounts.bytes]).toEqual([
+      true,
+      false,
+      0,
+    ]);
+  });
+
+  it('that do not exist take no room', async () => {
+    const clock = new ManualClock();
+    const missing = new CachedAccounts(
+      { tenant: () => Promise.resolve(undefined), credential: () => Promise.reject(new Error('away')) },
+      clock,
+    );
+    for (let i = 0; i < 10; i++) {
+      await missing.tenant(`t${i}` as TenantId);
+      await expect(missing.credential(acme, `c${i}`)).rejects.toThrow('away');
+    }
+    expect(missing.bytes).toBe(0);
+  });
+});
+
+describe('passwords that were found right', () => {
+  const credential = async (i: number): Promise<Credential> => ({
+    tenant: acme,
+    name: `c${i}`,
+    secretHash: await hashSecret(`secret ${i}`, 'generated'),
+    createdAtMs: 0,
+    revision: 1,
+  });
+
+  it('go one by one when there are too many, the one that was not used for longest first', async () => {
+    const clock = new ManualClock();
+    const passwords = new VerifiedPasswords(clock, 500);
+    const verify = async (i: number, text = `secret ${i}`) => passwords.verify(Buffer.from(text), await credential(i));
+    for (let i = 0; i < 500; i++) expect(await verify(i)).toBe(true);
+    expect(passwords.size).toBe(500);
+    clock.advance(50_000_000);
+    for (let i = 0; i < 100; i++) expect(await verify(i)).toBe(true); // Used again.
+    for (let i = 0; i < 50; i++) expect(await verify(70_000 + i)).toBe(true);
+    expect([await verify(3, 'wrong'), passwords.size]).toEqual([false, 500]);
+    clock.advance(50_000_000);
+    passwords.sweep();
+    expect(passwords.size).toBe(150); // A day old were all but those.
+    clock.advance(40_000_000);
+    passwords.sweep();
+    expect(passwords.size).toBe(0);
+  });
+});
