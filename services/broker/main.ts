@@ -1,15 +1,22 @@
 /**
  * The process of one broker. Started as a task, or as a child with an IPC channel: then it reports when it is ready,
  * and stops when the channel closes, so that it never outlives its parent.
+ *
+ * A fault that nobody has caught ends it: a step was left half done, and nobody knows what of the state is still true. A
+ * broker that dies costs seconds, for what it has acknowledged is stored and the next one takes over; one that goes on with a
+ * wrong state costs messages. Whoever started the process starts it again.
  */
 import { oncePerCause } from '../dynamo/dynamo.js';
-import { systemClock } from '../kernel/kernel.js';
+import { caught, systemClock } from '../kernel/kernel.js';
 import { type Broker, newBrokerId, startBroker } from './compose.js';
 import { readConfig } from './config.js';
 import { makeLog } from './ops/ops.js';
 
 /** A stop that hangs (DynamoDB away) does not keep the process for ever: beside the drain it has this long. */
 const stopTimeoutMs = 15_000;
+/** After a fault: clients are told and what waits is stored as far as that is quick. */
+const faultDrainMsMax = 2000;
+const faultStopTimeoutMs = 8000;
 
 async function main(): Promise<void> {
   // The SDK's advice to move to a newer Node.js is for those who build Shoal, not for those who read its log.
@@ -18,6 +25,7 @@ async function main(): Promise<void> {
   let broker: Broker | undefined;
   let drainMsMax = 0;
   let stopRequested = false;
+  let isFaulty = false;
   const aborting = new AbortController();
   const stop = (): void => {
     if (stopRequested) {
@@ -26,11 +34,14 @@ async function main(): Promise<void> {
       if (!isChild) process.exit(1);
       return;
     }
+    end(drainMsMax, stopTimeoutMs);
+  };
+  const end = (drainMs: number, timeoutMs: number): void => {
     stopRequested = true;
-    setTimeout(() => process.exit(1), drainMsMax + stopTimeoutMs).unref();
+    setTimeout(() => process.exit(1), drainMs + timeoutMs).unref();
     if (!broker) return aborting.abort(); // `startBroker` rejects when it has cleaned up.
-    broker.stop(drainMsMax).then(
-      () => process.exit(0),
+    broker.stop(drainMs).then(
+      () => process.exit(isFaulty ? 1 : 0),
       (error: unknown) => {
         process.stderr.write(`broker: stopping failed: ${messageOf(error)}\n`);
         process.exit(1);
@@ -44,17 +55,27 @@ async function main(): Promise<void> {
     });
   }
   process.on('disconnect', stop);
+  // Whoever read what is printed has gone: no fault of the broker, which goes on without.
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
+  process.on('uncaughtException', (error, origin) => {
+    process.stderr.write(
+      `broker: ${origin}, which nobody has foreseen; stopping: ${error?.stack ?? messageOf(error)}\n`,
+    );
+    if (isFaulty) return; // On its way out, by one of the two timers at the latest.
+    isFaulty = true;
+    if (broker) caught('process', error, { origin });
+    if (stopRequested) setTimeout(() => process.exit(1), faultStopTimeoutMs).unref();
+    else end(Math.min(drainMsMax, faultDrainMsMax), faultStopTimeoutMs);
+  });
   try {
     const config = readConfig(process.env);
     drainMsMax = config.drainMsMax;
     const brokerId = newBrokerId();
     const log = oncePerCause(makeLog(config.logLevel, { broker: brokerId }));
-    // A fault of ours on some timer must not end the connections of every tenant.
-    process.on('uncaughtException', (error) => log.error({ error }, 'a fault of the broker outside any connection'));
     broker = await startBroker(config, brokerId, systemClock, log, { stopping: aborting.signal, onLost });
     process.send?.({ type: 'ready', ports: broker.ports });
   } catch (error) {
-    if (stopRequested) process.exit(0);
+    if (stopRequested) process.exit(isFaulty ? 1 : 0);
     const message = messageOf(error);
     process.stderr.write(`broker: ${message}\n`);
     process.send?.({ type: 'failed', message });

@@ -109,7 +109,7 @@ export function reportFaults({ log, metrics, clock }: FaultReport): () => void {
     if (last && atMs - last.atMs < tellEveryMs) return void last.untold++;
     told.set(where, { atMs, untold: 0 });
     const untold = last && last.untold > 0 ? { untold: last.untold } : {};
-    log.error({ where, ...fields, ...untold, error }, 'a fault of the broker, which goes on');
+    log.error({ where, ...fields, ...untold, error }, 'a fault of the broker');
   };
   hearers.add(hear);
   return () => void hearers.delete(hear);

@@ -2,7 +2,16 @@
  * The door of admission: who comes in (`arrival.ts`), who leaves (`departure.ts`) and what the control log wants done
  * (`control.ts`). It owns the tenants that have sessions on this broker and, through them, the sessions.
  */
-import { type BrokerId, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
+import {
+  type BrokerId,
+  type Clock,
+  type Counter,
+  eachGuarded,
+  type FaultPlace,
+  guarded,
+  type Log,
+  type Metrics,
+} from '../../kernel/kernel.js';
 import type { ControlEntry } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -101,12 +110,12 @@ export class Admission {
     this.#refusals = ({ name }) =>
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');
-    this.#every(sweepEveryMs, () => this.#tenants.sweep());
-    this.#every(sweepEveryMs, () => authentication.sweep());
-    this.#every(sweepQueuesEveryMs, () => this.#queueNotes.sweep());
-    this.#every(systemTopicsEveryMs, () => {
-      for (const tenant of this.#tenants) tenant.publishSystemTopics();
-    });
+    this.#every(sweepEveryMs, 'sweep', () => this.#tenants.sweep());
+    this.#every(sweepEveryMs, 'sweep', () => authentication.sweep());
+    this.#every(sweepQueuesEveryMs, 'queue-notes', () => this.#queueNotes.sweep());
+    this.#every(systemTopicsEveryMs, 'system-topics', () =>
+      eachGuarded('system-topics', this.#tenants, (tenant) => tenant.publishSystemTopics()),
+    );
   }
 
   /**
@@ -176,11 +185,11 @@ export class Admission {
     this.#stopping = true;
     const released: Promise<unknown>[] = [];
     for (const tenant of this.#tenants)
-      for (const { session, connection } of tenant.residences.values()) {
+      eachGuarded('stop', tenant.residences.values(), ({ session, connection }) => {
         connection?.close(reasons.serverShuttingDown);
         released.push(tenant.inTurn(session.clientId, () => Promise.resolve()));
-      }
-    for (const tenant of this.#tenants) released.push(tenant.routing.retained.settled());
+      });
+    eachGuarded('stop', this.#tenants, (tenant) => released.push(tenant.routing.retained.settled()));
     await Promise.allSettled(released);
   }
 
@@ -189,11 +198,12 @@ export class Admission {
     return this.#queueNotes.all();
   }
 
-  #every(everyMs: number, run: () => void): void {
+  /** Armed again first: whatever one run comes to, there is a next one. */
+  #every(everyMs: number, where: FaultPlace, run: () => void): void {
     this.#clock.after(everyMs, () => {
       if (this.#stopping) return;
-      run();
-      this.#every(everyMs, run);
+      this.#every(everyMs, where, run);
+      guarded(where, run);
     });
   }
 }

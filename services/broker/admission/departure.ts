@@ -5,7 +5,7 @@
  * A will leaves its record only after it is safe with whoever is to get it: a crash in between publishes it again, and
  * never loses it (G8).
  */
-import { type Clock, type Log, ownBytes } from '../../kernel/kernel.js';
+import { type Clock, guarded, type Log, ownBytes } from '../../kernel/kernel.js';
 import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
 import { bothReceipts, handedOn, Message, type Receipt, settled, topicName } from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
@@ -83,7 +83,7 @@ export class Departure {
     if (session.expirySeconds === Infinity) return;
     const endsAtMs = record.disconnectedAtMs! + session.expirySeconds * 1000;
     residence.cancelExpiry = clock.after(Math.max(0, endsAtMs - clock.nowMs()), () =>
-      this.endSession(tenant, residence, clock.nowMs()),
+      guarded('due', () => this.endSession(tenant, residence, clock.nowMs())),
     );
   }
 
@@ -94,9 +94,9 @@ export class Departure {
     if (session.will === undefined) return handedOn;
     const waitMs = (record.willAtMs ?? 0) - clock.nowMs();
     if (waitMs <= 0) return (residence.willSafe = publishWill(tenant, session, clock.nowMs()));
-    residence.cancelWill = clock.after(waitMs, () => {
-      this.write(tenant, residence, publishWill(tenant, session, clock.nowMs()));
-    });
+    residence.cancelWill = clock.after(waitMs, () =>
+      guarded('due', () => this.write(tenant, residence, publishWill(tenant, session, clock.nowMs()))),
+    );
     return handedOn;
   }
 

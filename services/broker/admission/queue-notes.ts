@@ -7,7 +7,7 @@
  * can neither bring a session back nor overwrite what a later owner says. Nothing depends on it, so one that DynamoDB does
  * not take is left for the next sweep.
  */
-import type { Clock } from '../../kernel/kernel.js';
+import { type Clock, eachGuarded } from '../../kernel/kernel.js';
 import type { SessionStore } from './ports.js';
 import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
@@ -49,12 +49,12 @@ export class QueueNotes {
   #changed(isDue: (residence: Residence) => boolean): Due[] {
     const due: Due[] = [];
     for (const tenant of this.#tenants)
-      for (const residence of tenant.residences.values()) {
+      eachGuarded('queue-notes', tenant.residences.values(), (residence) => {
         const { session, noted, isNoting } = residence;
         const { queuedMessages, droppedMessages } = session;
         const isSame = noted.queuedMessages === queuedMessages && noted.droppedMessages === droppedMessages;
         if (session.isDurable && !isNoting && !isSame && isDue(residence)) due.push({ tenant, residence });
-      }
+      });
     return due;
   }
 

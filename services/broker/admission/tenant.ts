@@ -3,7 +3,7 @@
  * when the first client of the tenant connects and dropped some time after the last session has ended.
  * It is what the tenant's sessions see as their host; who comes in and who leaves is decided in `admission.ts`.
  */
-import type { Clock, ClientId, Log, TenantId } from '../../kernel/kernel.js';
+import { type Clock, type ClientId, guarded, type Log, type TenantId } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
 import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
@@ -195,7 +195,7 @@ export class Tenant implements SessionHost {
 
   readFailed(reader: { pump(nowMs: number): void }, error: unknown): void {
     this.#log.warn({ tenant: this.id, error }, 'stored messages could not be read, trying again');
-    this.#clock.after(readAgainMs, () => reader.pump(this.#clock.nowMs()));
+    this.#clock.after(readAgainMs, () => guarded('pump', () => reader.pump(this.#clock.nowMs())));
   }
 
   takeDelivery(bytes: number, nowMs: number): boolean {
@@ -226,7 +226,12 @@ export class Tenant implements SessionHost {
     this.#clock.after(pumpLaterMs, () => {
       const sessions = this.#waitingToPump;
       this.#waitingToPump = new Set();
-      for (const waiting of sessions) waiting.pump(this.#clock.nowMs());
+      for (const waiting of sessions)
+        try {
+          waiting.pump(this.#clock.nowMs());
+        } catch (error) {
+          waiting.failed(error);
+        }
     });
   }
 }

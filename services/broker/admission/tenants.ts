@@ -1,5 +1,5 @@
 /** The tenants that have sessions on this broker. */
-import type { Clock, Log, Metrics, TenantId } from '../../kernel/kernel.js';
+import { type Clock, eachGuarded, type Log, type Metrics, type TenantId } from '../../kernel/kernel.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import type { CommitLog } from '../inbox/inbox.js';
@@ -91,7 +91,9 @@ export class Tenants {
 
   /** Forgets tenants whose last session has ended. */
   sweep(): void {
-    for (const tenant of this.#tenants.values()) if (tenant.isEmpty) this.#forget(tenant);
+    eachGuarded('sweep', this.#tenants.values(), (tenant) => {
+      if (tenant.isEmpty) this.#forget(tenant);
+    });
   }
 
   #forget(tenant: Tenant): void {

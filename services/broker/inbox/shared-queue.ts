@@ -17,7 +17,7 @@
  *  - the last member whose session is stored goes: what is left goes to members that are connected, or is removed;
  *  - a queue of that name is made again: its epoch is higher, and what is left of the earlier one is not read.
  */
-import { BoundedFifo } from '../../kernel/kernel.js';
+import { BoundedFifo, unattended } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, Meters, Receipt } from '../message/message.js';
 import type { CommitLog, StoredMessage, StoredOrigin } from './commit.js';
 import { type Delivery, newDelivery } from './delivery.js';
@@ -112,9 +112,9 @@ export class SharedQueue implements InboxOwner {
     if (!this.#members.isKeeperThere) return this.#park();
     const isAllGiven = this.#giveAway((message) => this.#members.giveToKeeper(message, nowMs), nowMs);
     if (this.#whenOver)
-      void this.#scatter(); // It has ended meanwhile.
+      this.#beginScatter(); // It has ended meanwhile.
     else if (!isAllGiven) this.#members.whenKeeperReady(this.#wake);
-    else if (this.isWaiting && !this.#reading) void this.#read();
+    else if (this.isWaiting && !this.#reading) unattended('shared-queue', this.#read());
   }
 
   /** Of what is in memory; false when there is more than anybody takes. */
@@ -161,7 +161,7 @@ export class SharedQueue implements InboxOwner {
     } finally {
       this.#reading = false;
     }
-    if (this.#whenOver) void this.#scatter();
+    if (this.#whenOver) this.#beginScatter();
     else if (found) this.pump(this.#host.nowMs());
   }
 
@@ -173,7 +173,11 @@ export class SharedQueue implements InboxOwner {
   /** No member is left whose session is stored. `over` is called when the rest has been given to whoever is connected. */
   end(over: () => void): void {
     this.#whenOver = over;
-    if (!this.#reading && !this.#giving) void this.#scatter();
+    if (!this.#reading && !this.#giving) this.#beginScatter();
+  }
+
+  #beginScatter(): void {
+    unattended('shared-queue', this.#scatter());
   }
 
   async #scatter(): Promise<void> {
@@ -184,7 +188,7 @@ export class SharedQueue implements InboxOwner {
       while (this.#giveAway(give, nowMs) && this.#inbox.hasUnread)
         for (const delivery of await this.#inbox.read(() => nowMs)) this.#page.push(delivery);
     } catch (error) {
-      this.#host.readFailed({ pump: () => void this.#scatter() }, error);
+      this.#host.readFailed({ pump: () => this.#beginScatter() }, error);
       return;
     }
     for (let next = this.#page.shift(); next; next = this.#page.shift()) this.#inbox.done(next);

@@ -5,7 +5,7 @@
  * The form is "Specification: Embedded metric format" of the CloudWatch user guide: metadata in `_aws`, and beside it a
  * member for each dimension and each metric that the metadata names.
  */
-import type { BrokerId, Cancel, Clock, Metrics } from '../../kernel/kernel.js';
+import { type BrokerId, type Cancel, type Clock, guarded, type Metrics } from '../../kernel/kernel.js';
 import { minuteMetrics } from './process-metrics.js';
 import { type TaskMetric, taskMetrics } from './task-metrics.js';
 
@@ -36,7 +36,7 @@ export class EmfReporter {
 
   #tick(): void {
     this.#cancel = this.#options.clock.after(everyMs, () => this.#tick());
-    this.#print(taskMetrics);
+    guarded('report', () => this.#print(taskMetrics));
   }
 
   /** What has been counted since the last line. Of values as they stand this minute has had its line. */

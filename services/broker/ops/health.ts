@@ -1,6 +1,6 @@
 /** `GET /healthz` for load balancers and `GET /metrics` in the Prometheus text format, on a port of their own. */
-import { createServer, type Server } from 'node:http';
-import type { Metrics, MetricSample } from '../../kernel/kernel.js';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { caught, type Metrics, type MetricSample } from '../../kernel/kernel.js';
 
 /** Undefined: serving. Otherwise why not. */
 export type Health = () => string | undefined;
@@ -17,7 +17,7 @@ export async function serveHealth(
   health: Health,
   metrics: Metrics,
 ): Promise<{ readonly port: number; close(): void }> {
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
     if (request.url === '/healthz') {
       const trouble = health();
       response
@@ -26,6 +26,14 @@ export async function serveHealth(
     } else if (request.url === '/metrics')
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(prometheusText(metrics.samples()));
     else response.writeHead(404).end();
+  };
+  const server = createServer((request, response) => {
+    try {
+      answer(request, response);
+    } catch (error) {
+      caught('health', error);
+      response.destroy();
+    }
   });
   options.prepare?.(server);
   await listen(server, options);

@@ -77,6 +77,7 @@ export const taskMetrics: readonly TaskMetric[] = [
     'shoal_sockets_refused_total',
     'sockets closed at once: at the limit, or without a usable PROXY protocol header',
   ),
+  change('InternalErrors', 'shoal_internal_errors_total', 'faults of the broker itself that were caught'),
   change('TlsFailures', 'shoal_tls_failures_total', 'TLS handshakes of the broker that failed'),
   change('DynamoReadUnits', 'shoal_dynamodb_units_total', 'read request units', ({ kind }) => kind === 'read'),
   change('DynamoWriteUnits', 'shoal_dynamodb_units_total', 'write request units', ({ kind }) => kind === 'write'),

@@ -13,7 +13,7 @@
  * Overflow (G7): a message that finds `queuedMessagesPerSession` waiting is dropped and counted; QoS 0 is dropped when
  * the client is away. Memory is bounded by the queue: what does not fit is read again from the inbox.
  */
-import { BoundedFifo } from '../../kernel/kernel.js';
+import { BoundedFifo, unattended } from '../../kernel/kernel.js';
 import {
   type CommitLog,
   type Delivery,
@@ -165,7 +165,10 @@ export class DurableOutbound implements InboxOwner {
       this.#queue.shift();
       if (next.stage !== 'done') this.#start(channel, next, nowMs);
     }
-    if (this.#behind && !this.#refilling && this.#isLow) this.#refilled = this.#refill();
+    if (this.#behind && !this.#refilling && this.#isLow) {
+      this.#refilled = this.#refill();
+      unattended('session', this.#refilled);
+    }
     if (this.hasRoom) this.#roomListeners.call();
     if (this.windowOpen) this.#readyListeners.call();
   }

@@ -5,7 +5,7 @@
  *
  * What cannot be obeyed because DynamoDB does not answer is tried again, and holds up no entry about anything else.
  */
-import { type Cancel, type Clock, type Log } from '../../kernel/kernel.js';
+import { type Cancel, caught, type Clock, eachGuarded, type Log } from '../../kernel/kernel.js';
 import { type Dynamo, mayPass } from '../../dynamo/dynamo.js';
 import {
   controlCursorAt,
@@ -100,7 +100,7 @@ export class ControlLog {
         sk: { after },
         consistent: true,
       }))
-        for (const item of items) this.#meet(item);
+        eachGuarded('control-log', items, (item) => this.#meet(item));
       this.#readUpToMs = nowMs;
       // Only now that the cursor has moved on: what it may read again is remembered.
       for (const [id, atMs] of this.#met) if (atMs < nowMs - 4 * overlapMs) this.#met.delete(id);
@@ -120,9 +120,10 @@ export class ControlLog {
     const entry = this.#read(item);
     if (!entry) return;
     this.#log.info({ entry }, 'control entry');
+    const atMs = controlTimeMs(id); // Here and not behind what is being obeyed: nothing in that chain may throw.
     const about = aboutOf(entry);
     const obeyed = (this.#obeying.get(about) ?? Promise.resolve())
-      .then(() => this.#obey(entry, controlTimeMs(id)))
+      .then(() => this.#obey(entry, atMs))
       .then(() => {
         if (this.#obeying.get(about) === obeyed) this.#obeying.delete(about);
       });
@@ -143,9 +144,8 @@ export class ControlLog {
       try {
         return await this.#apply(entry, atMs);
       } catch (error) {
-        const isAway = mayPass(error);
-        if (tries === 1 || !isAway) this.#log.error({ entry, error }, 'a control entry could not be obeyed');
-        if (!isAway) return;
+        if (!mayPass(error)) return caught('control', error, { entry });
+        if (tries === 1) this.#log.error({ entry, error }, 'a control entry could not be obeyed');
         await this.#wait(pollMs);
       }
   }

@@ -11,7 +11,15 @@
  * minutes and another broker may serve its clients: nothing at all may be acknowledged until DynamoDB has answered,
  * or has failed to. `outage` says: this process runs well, DynamoDB does not answer it. What needs no DynamoDB goes on.
  */
-import type { BrokerId, Cancel, Clock, Counter, Log, Metrics } from '../../kernel/kernel.js';
+import {
+  type BrokerId,
+  type Cancel,
+  type Clock,
+  type Counter,
+  eachGuarded,
+  type Log,
+  type Metrics,
+} from '../../kernel/kernel.js';
 import { type Dynamo, DynamoUnavailable } from '../../dynamo/dynamo.js';
 import { LeaseRecords } from './lease-records.js';
 import { type Contender, type DeadBroker, takeDead, takeLock } from './lease-serving.js';
@@ -314,8 +322,8 @@ export class Lease {
       if (this.isHeld()) this.#cancelLapse = clock.after(1, notice); // A timer may be early by a fraction.
     };
     this.#cancelLapse = clock.after(since.monotonicMs + ownMs - leavingMs - clock.monotonicMs(), notice);
-    for (const listener of this.#whenAwake.splice(0)) listener();
-    if (hasLapsed) for (const listener of this.#listeners.renewed) listener();
+    tell(this.#whenAwake.splice(0));
+    if (hasLapsed) tell(this.#listeners.renewed);
   }
 
   #fail(since: Moment, error: unknown): void {
@@ -334,21 +342,26 @@ export class Lease {
     this.#hasLapsed = true;
     this.#held.end(); // Also when somebody sets the clock back: only a renewal helps now.
     this.#options.log.warn({ state: this.state }, 'the lease was not renewed in time, acknowledgements wait');
-    for (const listener of this.#listeners.lapsed) listener();
+    tell(this.#listeners.lapsed);
     if (this.state === 'outage') this.#beginOutage();
     this.#renew();
   }
 
   #beginOutage(): void {
-    for (const listener of this.#listeners.outage) listener();
-    for (const listener of this.#whenAwake.splice(0)) listener();
+    tell(this.#listeners.outage);
+    tell(this.#whenAwake.splice(0));
   }
 
   #lose(): void {
     this.#refused.add();
     this.#finish('lost');
-    for (const listener of this.#listeners.lost) listener();
+    tell(this.#listeners.lost);
   }
+}
+
+/** They are of all tenants, and what one of them throws is no failure of the lease. */
+function tell(listeners: readonly Listener[]): void {
+  eachGuarded('lease', listeners, (listener) => listener());
 }
 
 function jitteredMs(): number {

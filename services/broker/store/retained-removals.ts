@@ -3,7 +3,7 @@
  * is deleted then. The time to live of the table would do it, too, but takes days, and until then every
  * subscriber's read would pass over it: this is the fast way, of which nothing depends.
  */
-import type { Clock, TenantId } from '../../kernel/kernel.js';
+import { type Clock, type TenantId, unattended } from '../../kernel/kernel.js';
 import type { Dynamo } from '../../dynamo/dynamo.js';
 
 /** No request of ours is under way for longer: attempts end after seconds, and so do connections. */
@@ -45,7 +45,9 @@ export class RetainedRemovals {
     const next = this.#removals.values().next().value;
     if (this.#isArmed || !next) return;
     this.#isArmed = true;
-    this.#clock.after(Math.max(0, next.dueAtMs - this.#clock.monotonicMs()), () => void this.#deleteDue());
+    this.#clock.after(Math.max(0, next.dueAtMs - this.#clock.monotonicMs()), () =>
+      unattended('retained', this.#deleteDue()),
+    );
   }
 
   async #deleteDue(): Promise<void> {

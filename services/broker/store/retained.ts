@@ -9,7 +9,7 @@
  * latest message, until it succeeds; a write that another broker's newer one has overtaken does nothing, and neither
  * does one that was given up for lost and is carried out late: a removal is written as well, and kept for a while.
  */
-import type { Clock, Log, TenantId } from '../../kernel/kernel.js';
+import { type Clock, type Log, type TenantId, unattended } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo, type Item, mayPass, type TableKey } from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
 import type { RetainedPage, RetainedStore } from '../fanout/fanout.js';
@@ -108,7 +108,7 @@ export class DynamoRetained implements RetainedStore {
       this.#waiting.delete(topic);
       this.#waitingBytes -= waiting.message.heldBytes;
       this.#writing.set(topic, waiting);
-      void this.#write(topic, waiting);
+      unattended('retained', this.#write(topic, waiting));
     }
   }
 

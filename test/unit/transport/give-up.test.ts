@@ -3,22 +3,13 @@
  * fake one of the session's tests keep the same rules, or the session's tests would show nothing.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type {
-  Admission,
-  Admitted,
-  Connection as AdmissionConnection,
-} from '../../../services/broker/admission/admission.js';
 import { PendingReceipt } from '../../../services/broker/message/message.js';
-import { Channel, type Outbox, Session } from '../../../services/broker/session/session.js';
-import { Connection } from '../../../services/broker/transport/connection.js';
-import { Flusher } from '../../../services/broker/transport/flusher.js';
-import type { ByteSink, ByteStream } from '../../../services/broker/transport/ports.js';
-import { DeadlineWheel } from '../../../services/broker/transport/wheel.js';
-import { reasons, Slab, TopicTable } from '../../../services/broker/wire/wire.js';
-import { type ClientId, Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
+import type { Outbox, Session } from '../../../services/broker/session/session.js';
+import { reasons } from '../../../services/broker/wire/wire.js';
 import { decodeAll, encode } from '../../fuzz/packets.js';
 import { heardFaults, type HeardFaults } from '../../support/heard-faults.js';
-import { connect, everything, FakeHost, nowMs, publish } from '../session/world.js';
+import { connect, FakeHost, publish } from '../session/world.js';
+import { looseConnection, turn } from './loose-connection.js';
 
 interface Subject {
   readonly session: Session;
@@ -32,8 +23,6 @@ interface Subject {
   /** Commands of the packets that have left. */
   sent(): string[];
 }
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function fake(host: FakeHost): Subject {
   const client = connect({ host });
@@ -49,47 +38,9 @@ function fake(host: FakeHost): Subject {
   };
 }
 
-const wheels: DeadlineWheel[] = [];
-
 async function real(host: FakeHost): Promise<Subject> {
-  const session = new Session('c' as ClientId, host, everything);
-  session.renew(1);
-  const limits = { packetBytesMax: 1 << 18 };
-  const tenant = { id: 'acme', limits, spendPublish: () => 0, publishWaitMs: () => 0 } as unknown as Admitted['tenant'];
-  const admission = {
-    connect(_: unknown, connection: AdmissionConnection): Promise<void> {
-      const wish = { version: 5, receiveMaximum: 65_535, inFlightMax: 256, packetBytesMax: Infinity } as const;
-      const channel = new Channel(connection, new Slab(), { ...wish, topicAliasMax: 0, problemInformation: false });
-      connection.admitted({ tenant, session, channel, keepAliveSeconds: 0 });
-      session.attach(channel, nowMs);
-      return Promise.resolve();
-    },
-    disconnected: () => session.detach(nowMs), // At once, as the departure does it.
-  } as unknown as Admission;
-  const written: Buffer[] = [];
-  const stream = {
-    remoteAddress: 'test',
-    unsentBytes: 0,
-    write: (bytes: Buffer) => void written.push(Buffer.from(bytes)),
-    pause() {},
-    resume() {},
-    end() {},
-    destroy() {},
-  };
-  const metrics = new Metrics();
-  const wheel = new DeadlineWheel(() => performance.now());
-  wheels.push(wheel);
-  const flusher = new Flusher({ leave: () => 'all', onLapsed() {} });
-  const world = { admission, topics: new TopicTable(), flusher, wheel, clock: systemClock, log: silentLog, metrics };
-  let sink!: ByteSink;
-  const connection = new Connection({ ...world, onGone() {} }, (given): ByteStream => {
-    sink = given;
-    return stream;
-  });
-  sink.onBytes(
-    encode({ cmd: 'connect', clientId: 'c', protocolId: 'MQTT', protocolVersion: 5, clean: true, keepalive: 0 }, 5),
-  );
-  await turn();
+  const loose = await looseConnection(host);
+  const { session, connection, sink, stream } = loose;
   return {
     session,
     outbox: connection,
@@ -99,10 +50,9 @@ async function real(host: FakeHost): Promise<Subject> {
       sink.onDrain();
     },
     get endedBy() {
-      const closed = [...metrics.samples()].find(({ name }) => name === 'shoal_connections_closed_total');
-      return connection.closed ? closed?.labels['reason'] : undefined;
+      return loose.endedBy;
     },
-    sent: () => decodeAll(Buffer.concat(written.splice(0)), 5).map(({ cmd }) => cmd),
+    sent: () => decodeAll(stream.take(), 5).map(({ cmd }) => cmd),
   };
 }
 
@@ -112,7 +62,6 @@ beforeEach(() => {
 });
 afterEach(() => {
   faults.stop();
-  for (const wheel of wheels.splice(0)) wheel.stop();
 });
 
 describe.each([
