@@ -15,4 +15,5 @@ export type { Access } from './check.js';
 export type { CallOptions, DynamoOptions } from './calls.js';
 export { Dynamo, type SortKeyRange } from './client.js';
 export { createTables } from './create.js';
+export { removeExpired } from './expire.js';
 export { oncePerCause } from './troubles.js';

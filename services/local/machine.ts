@@ -16,6 +16,7 @@ import { StartFailure } from './failure.js';
 import { healthOf } from './health.js';
 import { checkPorts } from './ports.js';
 import type { Listener, Settings } from './settings.js';
+import { Sweeper } from './sweeper.js';
 
 /** The broker's health and metrics need no key and tell of every tenant: they stay on this machine, whatever `--host`. */
 const healthHost = '127.0.0.1';
@@ -92,6 +93,8 @@ async function startParts(
   const dynamo = new Dynamo({ endpoint, region, tablePrefix });
   undo.push(() => dynamo.close());
   await createTables(dynamo).catch(tablesFailed);
+  const sweeper = new Sweeper(dynamo, systemClock, logOf('sweeper', settings.logLevel));
+  undo.push(() => sweeper.stop());
 
   const broker = brokerProcess(join(dist, 'broker.js'), endpoint, settings, certificates, supervision);
   children.push(broker);
@@ -121,7 +124,7 @@ async function startParts(
   const api = await serveApi({
     dynamo,
     clock: systemClock,
-    log: apiLog(settings.logLevel),
+    log: logOf('api', settings.logLevel),
     host: settings.host,
     port: settings.ports.api,
     operatorKey,
@@ -151,11 +154,8 @@ function tablesFailed(error: unknown): never {
 }
 
 /** On standard error and with the broker's format of time: standard output is for the banner. */
-const apiLog = (level: string): Log =>
-  pino(
-    { level, base: { part: 'api' }, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ dest: 2, sync: false }),
-  );
+const logOf = (part: string, level: string): Log =>
+  pino({ level, base: { part }, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: false }));
 
 interface Supervision {
   log(line: string): void;
