@@ -62,7 +62,8 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const dynamo = new Dynamo({ ...config.dynamo, metrics, log });
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
   const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
-  const { persistDelayMs, unsafeBytesMax, inFlightMax, keepAliveSecondsMax, connectionsMax, trustedProxies } = config;
+  const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax } = config;
+  const { connectionsMax, trustedProxies } = config;
   const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
   const gone = new Map<BrokerId, number>();
   const admission = new Admission({
@@ -72,6 +73,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.id, tenant.limits, clock, log),
     commitLog,
     unsafeBytesMax,
+    holdBackMs,
     inFlightMax,
     keepAliveSecondsMax,
     lease,

@@ -22,6 +22,8 @@ export interface Config {
   readonly connectionsMax: number;
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
+  /** How long a subscriber that is slower than its publishers may slow them before messages are dropped; 0: not at all. */
+  readonly holdBackMs: number;
   /** How long an online subscriber may take to acknowledge before its messages are stored. */
   readonly persistDelayMs: number;
   /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
@@ -47,6 +49,8 @@ interface Range {
 export const tuning = {
   /** NLB, task size and file descriptors are planned for the default. */
   SHOAL_CONNECTIONS_MAX: { min: 1, max: 1_000_000, fallback: 50_000 },
+  /** Shorter than what clients wait for an acknowledgement before they take the connection for broken. */
+  SHOAL_HOLD_BACK_MS: { min: 0, max: 60_000, fallback: 5000 },
   /** Half of the packet identifiers of QoS 1 or 2, so that one is always free; the bytes of the window end it before. */
   SHOAL_IN_FLIGHT_MAX: { min: 1, max: 16_383, fallback: 16_383 },
   SHOAL_KEEP_ALIVE_SECONDS_MAX: { min: 0, max: 65_535, fallback: 0 },
@@ -95,6 +99,7 @@ export function readConfig(given: Environment): Config {
     drainMsMax: ranged(env, 'SHOAL_DRAIN_SECONDS', drainSeconds) * 1000,
     connectionsMax: tuned(env, 'SHOAL_CONNECTIONS_MAX'),
     inFlightMax: tuned(env, 'SHOAL_IN_FLIGHT_MAX'),
+    holdBackMs: tuned(env, 'SHOAL_HOLD_BACK_MS'),
     persistDelayMs: tuned(env, 'SHOAL_PERSIST_DELAY_MS'),
     unsafeBytesMax: tuned(env, 'SHOAL_UNSAFE_MB_MAX') * (1 << 20),
     keepAliveSecondsMax: tuned(env, 'SHOAL_KEEP_ALIVE_SECONDS_MAX'),

@@ -36,6 +36,7 @@ export interface Settings {
 /** The broker's own table of them is `services/broker/config.ts`. */
 export const brokerVariables = [
   'SHOAL_CONNECTIONS_MAX',
+  'SHOAL_HOLD_BACK_MS',
   'SHOAL_IN_FLIGHT_MAX',
   'SHOAL_KEEP_ALIVE_SECONDS_MAX',
   'SHOAL_PERSIST_DELAY_MS',

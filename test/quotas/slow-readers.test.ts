@@ -100,7 +100,7 @@ async function flood(
   return { received: messages - missing.size, growthBytes: peakBytes - beforeBytes, dropped };
 }
 
-test.each([0, 1] as const)('200 MB of QoS %d', { timeout: 60_000 }, async (qos) => {
+test.each([0, 1] as const)('200 MB of QoS %d', { timeout: 120_000 }, async (qos) => {
   const tenant = await stack.tenant();
   const { received, growthBytes, dropped } = await flood(tenant, qos);
   expect(received).toBe(messages);

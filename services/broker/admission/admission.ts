@@ -51,6 +51,8 @@ export interface AdmissionOptions {
   readonly commitLog: CommitLog;
   /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
   readonly unsafeBytesMax: number;
+  /** How long a subscriber may hold back the acknowledgement of a message that it alone gets. */
+  readonly holdBackMs: number;
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
   readonly lease: LeaseGate;

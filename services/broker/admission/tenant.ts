@@ -37,6 +37,15 @@ const readAgainMs = 500;
 
 const ignore = (): void => {};
 
+/** How soon sessions that hold back acknowledgements are looked at again. */
+const lookAtHeldMs = 50;
+
+/** How far a tenant's publishers may be ahead of safety, and for how long they are slowed. */
+export interface Pace {
+  readonly unsafeBytesMax: number;
+  readonly holdBackMs: number;
+}
+
 export class Tenant implements SessionHost {
   readonly id: TenantId;
   readonly limits: TenantLimits;
@@ -55,11 +64,14 @@ export class Tenant implements SessionHost {
   #unsafeBytes = 0;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #unsafeBytesMax: number;
+  readonly #pace: Pace;
   readonly #lease: LeaseGate;
   #leaseAskedAtMs = -1;
   #withholds = false;
   #waitingToPump = new Set<Session>();
+  /** Sessions that hold back acknowledgements; looked at by one timer while there are any. */
+  readonly #holdingBack = new Set<Session>();
+  #looksAtHeld = false;
   /** The tail of what is going on for a client id: one CONNECT or end after the other. */
   readonly #turns = new Map<ClientId, Promise<unknown>>();
 
@@ -67,13 +79,13 @@ export class Tenant implements SessionHost {
     record: TenantRecord,
     makeRetained: (tenant: Tenant) => RetainedStore,
     queues: SharedQueuesOptions,
-    unsafeBytesMax: number,
+    pace: Pace,
     lease: LeaseGate,
     clock: Clock,
     log: Log,
   ) {
     this.id = record.id;
-    this.#unsafeBytesMax = unsafeBytesMax;
+    this.#pace = pace;
     this.#lease = lease;
     this.#clock = clock;
     this.#log = log;
@@ -209,14 +221,14 @@ export class Tenant implements SessionHost {
   /** Counts what a client has sent; returns for how many milliseconds nothing more is to be read from it. */
   spendPublish(packetBytes: number, nowMs: number): number {
     const { limits } = this;
-    if (!limits.inLimited) return this.#unsafeBytes > this.#unsafeBytesMax ? unsafeWaitMs : 0;
+    if (!limits.inLimited) return this.#unsafeBytes > this.#pace.unsafeBytesMax ? unsafeWaitMs : 0;
     limits.publish.spend(1, nowMs);
     limits.bytesIn.spend(packetBytes, nowMs);
     return this.publishWaitMs(nowMs);
   }
 
   publishWaitMs(nowMs: number): number {
-    if (this.#unsafeBytes > this.#unsafeBytesMax) return unsafeWaitMs;
+    if (this.#unsafeBytes > this.#pace.unsafeBytesMax) return unsafeWaitMs;
     return Math.max(this.limits.publish.waitMs(nowMs), this.limits.bytesIn.waitMs(nowMs));
   }
 
@@ -232,6 +244,30 @@ export class Tenant implements SessionHost {
         } catch (error) {
           waiting.failed(error);
         }
+    });
+  }
+
+  get holdBackMs(): number {
+    return this.#pace.holdBackMs;
+  }
+
+  holdsBack(session: Session): void {
+    this.#holdingBack.add(session);
+    this.#lookAtHeldLater();
+  }
+
+  #lookAtHeldLater(): void {
+    if (this.#looksAtHeld || this.#holdingBack.size === 0) return;
+    this.#looksAtHeld = true;
+    this.#clock.after(lookAtHeldMs, () => {
+      this.#looksAtHeld = false;
+      for (const session of this.#holdingBack)
+        try {
+          if (!session.lookAtHeld(this.#clock.nowMs())) this.#holdingBack.delete(session);
+        } catch (error) {
+          session.failed(error);
+        }
+      this.#lookAtHeldLater();
     });
   }
 }

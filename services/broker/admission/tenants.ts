@@ -15,6 +15,7 @@ export interface TenantsOptions {
   readonly commitLog: CommitLog;
   readonly shared: SharedStore;
   readonly unsafeBytesMax: number;
+  readonly holdBackMs: number;
   readonly lease: LeaseGate;
   /** Takes over what earlier brokers have left of it. */
   readonly restore: (tenant: Tenant) => Promise<void>;
@@ -31,6 +32,7 @@ const totals: Readonly<Record<keyof Meters, readonly [name: string, help: string
     'QoS 0 messages to clients that read too slowly',
   ],
   droppedOverQuota: ['shoal_messages_dropped_over_quota_total', 'Messages over a queue, memory or delivery limit'],
+  heldBack: ['shoal_messages_held_back_total', 'QoS 1 and 2 messages whose publishers waited for a slower subscriber'],
   refusedPublishes: ['shoal_messages_refused_total', 'Messages that access rules refused'],
   droppedOffline: ['shoal_messages_dropped_offline_total', 'QoS 0 messages for sessions whose client is away'],
   expiredMessages: ['shoal_messages_expired_total', 'Messages that expired before delivery'],
@@ -75,9 +77,19 @@ export class Tenants {
   }
 
   async #open(record: TenantRecord): Promise<Tenant> {
-    const { makeRetained, unsafeBytesMax, lease, clock, log, restore, shared: store, commitLog } = this.#options;
+    const {
+      makeRetained,
+      unsafeBytesMax,
+      holdBackMs,
+      lease,
+      clock,
+      log,
+      restore,
+      shared: store,
+      commitLog,
+    } = this.#options;
     const queues = { store, commitLog, clock, log };
-    const tenant = new Tenant(record, makeRetained, queues, unsafeBytesMax, lease, clock, log);
+    const tenant = new Tenant(record, makeRetained, queues, { unsafeBytesMax, holdBackMs }, lease, clock, log);
     await restore(tenant);
     this.#tenants.set(record.id, tenant);
     return tenant;

@@ -76,6 +76,7 @@ export class Routing {
   publish(message: Message, nowMs: number): Receipt {
     const plan = this.#plan(message.topic.text);
     const { targets, groups } = plan;
+    message.subscribers = targets.length + groups.length;
     if (plan.hasNoLocal) deliverWithNoLocal(plan, message, nowMs);
     else
       for (let i = 0; i < targets.length; i++) {

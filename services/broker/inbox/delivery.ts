@@ -5,7 +5,8 @@ export interface Delivery {
   readonly message: Message;
   readonly terms: DeliveryTerms;
   readonly qos: 1 | 2;
-  readonly arrivedAtMs: number;
+  /** When it came, or got a place in the queue that it had to wait for: it is stored some time after that. */
+  arrivedAtMs: number;
   /** PUBREC has come: PUBREL is repeated, not PUBLISH. */
   released: boolean;
   /** An earlier owner has sent it, or may have. */

@@ -85,6 +85,8 @@ export class Message {
   holders = 0;
   /** QoS 2 from a client whose session is stored: which of its messages it is. */
   origin: Origin | undefined = undefined;
+  /** How many get it, a shared subscription counting as one: the more they are, the less one may slow its publisher. */
+  subscribers = 1;
   /** How many have yet to make it safe: subscribers that have not acknowledged and stores that have not confirmed. */
   owed = 0;
   #receipt: PendingReceipt | undefined = undefined;
@@ -234,6 +236,7 @@ export class Message {
     copy.expiresAtMs = this.expiresAtMs;
     copy.publisher = this.publisher;
     copy.origin = this.origin;
+    copy.subscribers = this.subscribers;
     return copy;
   }
 }

@@ -41,6 +41,8 @@ export interface Meters {
   droppedSlowSubscriber: number;
   /** Messages not delivered because the subscriber's queue or the tenant's delivery rate was full. */
   droppedOverQuota: number;
+  /** QoS 1 and 2 messages whose publishers were slowed because a subscriber was slower. */
+  heldBack: number;
   /** Messages refused because the publisher's access rules do not allow the topic. */
   refusedPublishes: number;
   /** QoS 0 messages for sessions whose client is not connected. */
@@ -56,6 +58,7 @@ export const newMeters = (): Meters => ({
   bytesSent: 0,
   droppedSlowSubscriber: 0,
   droppedOverQuota: 0,
+  heldBack: 0,
   refusedPublishes: 0,
   droppedOffline: 0,
   expiredMessages: 0,

@@ -197,6 +197,11 @@ export class Session {
     else caught('session', error, { clientId: this.clientId });
   }
 
+  /** Lets go of what has been held back for too long; whether something is held back still. */
+  lookAtHeld(nowMs: number): boolean {
+    return this.#outbound.lookAtHeld(nowMs);
+  }
+
   get readiness(): Readiness {
     if (this.channel === undefined) return 'disconnected';
     return this.#outbound.windowOpen ? 'now' : 'queue';

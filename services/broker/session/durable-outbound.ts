@@ -1,7 +1,7 @@
 /**
  * Messages on their way to a client whose session outlives its connection: as `Outbound`, with an inbox behind it.
  *
- *      deliver -> inbox (order, storage) -> queue (bounded memory) -> in flight -> PUBACK / PUBCOMP -> inbox.done
+ *      deliver -> (held back) -> inbox (order, storage) -> queue (bounded memory) -> in flight -> PUBACK / PUBCOMP -> inbox.done
  *
  * QoS 1 is sent at once and stored only if the client does not acknowledge within the delay, is away, or the queue in
  * memory is full. A QoS 2 message is sent only when its item says under which packet identifier, and PUBREL follows
@@ -10,8 +10,8 @@
  * Packet identifiers of QoS 2 are of the upper half, those of QoS 1 of the lower: after a crash those of QoS 1 are given
  * out anew, and must not meet a stored one that has not been read yet.
  *
- * Overflow (G7): a message that finds `queuedMessagesPerSession` waiting is dropped and counted; QoS 0 is dropped when
- * the client is away. Memory is bounded by the queue: what does not fit is read again from the inbox.
+ * Overflow (G7): while the client reads, a message that finds half of `queuedMessagesPerSession` waiting slows its
+ * publisher (`held-back.ts`); one that finds all of it is dropped and counted; QoS 0 is dropped when the client is away. Memory is bounded by the queue: what does not fit is read again from the inbox.
  */
 import { BoundedFifo, unattended } from '../../kernel/kernel.js';
 import {
@@ -29,6 +29,7 @@ import { type AckType, packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import type { Session } from './client-session.js';
 import { type Stage, stepFor } from './exchange.js';
+import { type HalfQueue, HeldBack } from './held-back.js';
 import { InFlight } from './in-flight.js';
 import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
@@ -61,7 +62,7 @@ interface Unsent {
   readonly dup: boolean;
 }
 
-export class DurableOutbound implements InboxOwner {
+export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   readonly inbox: Inbox;
   /** Messages a full queue has refused. */
   dropped = 0;
@@ -71,6 +72,7 @@ export class DurableOutbound implements InboxOwner {
   /** Next to be sent; everything behind it is in the inbox only while `#behind`. */
   readonly #queue = new BoundedFifo<Delivery>({ itemsMax: memoryMessagesMax, bytesMax: memoryBytesMax }, sizeOf);
   #behind = false;
+  #held: HeldBack<Delivery> | undefined;
   #refilling = false;
   #refilled: Promise<void> = Promise.resolve();
   /** Of messages that others have got from here and have not made safe. */
@@ -102,7 +104,21 @@ export class DurableOutbound implements InboxOwner {
   }
 
   get queuedMessages(): number {
-    return this.inbox.unfinished - this.#inFlight.size;
+    return this.inbox.unfinished - this.#inFlight.size + (this.#held?.length ?? 0);
+  }
+
+  /** What counts against the queue: those under way do not while they may be acknowledged any moment. */
+  get #waiting(): number {
+    return this.inbox.unfinished - (this.#session.channel === undefined ? 0 : this.#inFlight.size);
+  }
+
+  get #isFull(): boolean {
+    return this.#waiting >= this.#host.limits.queuedMessagesPerSession && !this.windowOpen;
+  }
+
+  get isBelowHalf(): boolean {
+    const waiting = this.#waiting;
+    return waiting === 0 || waiting < this.#host.limits.queuedMessagesPerSession / 2;
   }
 
   get inFlightMessages(): number {
@@ -115,6 +131,7 @@ export class DurableOutbound implements InboxOwner {
       channel !== undefined &&
       !this.#behind &&
       this.#queue.length === 0 &&
+      !this.#held?.length &&
       this.#resend.length === 0 &&
       hasPlace(this.#inFlight, channel) &&
       !channel.congested
@@ -131,46 +148,78 @@ export class DurableOutbound implements InboxOwner {
       return;
     }
     if (message.origin?.again && this.inbox.hasStored(message, terms.group?.name)) return; // [MQTT-4.3.3-10] Over a crash, too.
-    // Those under way do not count while they may be acknowledged any moment.
-    const waiting = channel === undefined ? this.inbox.unfinished : this.queuedMessages;
-    if (waiting >= this.#host.limits.queuedMessagesPerSession && !this.windowOpen) {
-      this.dropped++;
-      meters.droppedOverQuota++;
-      return;
+    if (channel !== undefined && !this.windowOpen) {
+      this.#held ??= new HeldBack(this, this.#host.holdBackMs);
+      if (this.#held.isNeeded) return this.#holdBack(this.#held, newDelivery(message.keep(), terms, qos, nowMs));
     }
+    if (this.#isFull) return this.#drop();
     const delivery = newDelivery(message.keep(), terms, qos, nowMs);
     this.#host.owe(delivery.message);
-    if (channel === undefined || this.#behind || !this.#queue.fits(sizeOf(delivery))) {
+    this.#accept(delivery);
+    if (this.#queue.length === 1) this.pump(nowMs);
+  }
+
+  #holdBack(held: HeldBack<Delivery>, delivery: Delivery): void {
+    this.#host.owe(delivery.message);
+    this.#host.meters.heldBack++;
+    if (held.add(delivery) === 1) this.#host.holdsBack(this.#session);
+  }
+
+  admit(delivery: Delivery): void {
+    if (this.#isFull) {
+      this.#drop();
+      return this.#host.pay(delivery.message, 0);
+    }
+    delivery.arrivedAtMs = this.#host.nowMs();
+    this.#accept(delivery);
+  }
+
+  /** See `Session.lookAtHeld`. */
+  lookAtHeld(nowMs: number): boolean {
+    this.pump(nowMs);
+    this.#held?.giveUpIfLate(nowMs);
+    return this.#held !== undefined && this.#held.length > 0;
+  }
+
+  #drop(): void {
+    this.dropped++;
+    this.#host.meters.droppedOverQuota++;
+  }
+
+  /** From now on it is in order, and will be stored or acknowledged. */
+  #accept(delivery: Delivery): void {
+    if (this.#session.channel === undefined || this.#behind || !this.#queue.fits(sizeOf(delivery))) {
       this.#behind = true;
       delivery.spilled = true;
-      this.inbox.accept(delivery, true);
-      return;
+      return this.inbox.accept(delivery, true);
     }
-    this.inbox.accept(delivery, qos === 2);
+    this.inbox.accept(delivery, delivery.qos === 2);
     this.#queue.push(delivery);
-    if (this.#queue.length === 1) this.pump(nowMs);
   }
 
   pump(nowMs: number): void {
     const channel = this.#session.channel;
     if (channel === undefined) return;
     this.#resendSome(channel, nowMs);
-    while (this.#resend.length === 0 && this.#queue.length > 0) {
-      if (!hasPlace(this.#inFlight, channel) || channel.congested) break;
-      const next = this.#queue.peek()!;
-      if (next.stage !== 'done' && !this.#host.takeDelivery(next.message.payloadBytes, nowMs)) {
-        this.#host.pumpLater(this.#session);
-        break;
-      }
-      this.#queue.shift();
-      if (next.stage !== 'done') this.#start(channel, next, nowMs);
-    }
+    do this.#sendQueued(channel, nowMs);
+    while (this.#held?.admitSome() && this.#session.channel === channel);
     if (this.#behind && !this.#refilling && this.#isLow) {
       this.#refilled = this.#refill();
       unattended('session', this.#refilled);
     }
     if (this.hasRoom) this.#roomListeners.call();
     if (this.windowOpen) this.#readyListeners.call();
+  }
+
+  #sendQueued(channel: Channel, nowMs: number): void {
+    while (this.#resend.length === 0 && this.#queue.length > 0) {
+      if (!hasPlace(this.#inFlight, channel) || channel.congested) return;
+      const next = this.#queue.peek()!;
+      if (next.stage !== 'done' && !this.#host.takeDelivery(next.message.payloadBytes, nowMs))
+        return this.#host.pumpLater(this.#session);
+      this.#queue.shift();
+      if (next.stage !== 'done') this.#start(channel, next, nowMs);
+    }
   }
 
   /** Takes a place in the window: QoS 1 is sent, QoS 2 when its item says so. */
@@ -379,7 +428,8 @@ export class DurableOutbound implements InboxOwner {
 
   get hasRoom(): boolean {
     const channel = this.#session.channel;
-    return channel !== undefined && !channel.congested && !this.#behind && this.#queue.length <= memoryMessagesMax / 2;
+    if (channel === undefined || channel.congested || this.#held?.length) return false;
+    return !this.#behind && this.#queue.length <= memoryMessagesMax / 2;
   }
 
   whenRoom(listener: () => void): void {
@@ -410,6 +460,17 @@ export class DurableOutbound implements InboxOwner {
       delivery.qos === 1 && this.#moveOn(delivery, false, nowMs) !== undefined;
     for (const delivery of this.#inFlight.inOrder()) if (moves(delivery)) this.#inFlight.delete(delivery.packetId);
     this.#queue.extract(moves);
+    this.#letHeldGo(false, nowMs);
+  }
+
+  /** They were never in the inbox: another member gets them as they are, or they take their places behind the others. */
+  #letHeldGo(sessionEnds: boolean, nowMs: number): void {
+    const leaver = { clientId: this.#session.clientId, isDurable: true, sessionEnds };
+    for (let held = this.#held?.take(); held; held = this.#held!.take()) {
+      const isGone = held.terms.group?.handOn(held.message, leaver, nowMs) || sessionEnds;
+      if (isGone) this.#host.pay(held.message, 0);
+      else this.admit(held);
+    }
   }
 
   /**
@@ -426,6 +487,7 @@ export class DurableOutbound implements InboxOwner {
       end(delivery);
     }
     this.#queue.extract(end);
+    this.#letHeldGo(true, nowMs);
     this.inbox.unspill(end);
     this.inbox.end();
     if (isShared && this.#refilling) {

@@ -2,17 +2,18 @@
  * Messages on their way to one client: the queue, the window of QoS 1 and 2 messages under way, and what has to be
  * sent again after a reconnect. Survives the connection.
  *
- *      deliver -> queue -> (window free, outbox not congested) -> in flight -> PUBACK / PUBCOMP
+ *      deliver -> (held back) -> queue -> (window free, outbox not congested) -> in flight -> PUBACK / PUBCOMP
  *
- * Overflow rules (G7): QoS 0 is dropped when the client is not connected or its outbox is full; a QoS 1 or 2 message
- * that finds the queue full, or the tenant's memory used up, is dropped, so that what was queued first is kept in
- * order. All are counted. What is held is counted once per message, however many sessions hold it (`SessionHost.hold`).
+ * Overflow rules (G7): QoS 0 is dropped when the client is not connected or its outbox is full. While the client reads,
+ * QoS 1 and 2 messages slow their publishers when half of the queue is taken (`held-back.ts`); one that finds the
+ * queue full, or the tenant's memory used up, is dropped, so that what was queued first is kept in order. All are counted. What is held is counted once per message, however many sessions hold it (`SessionHost.hold`).
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, QoS } from '../message/message.js';
 import { type AckType, packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import { type Stage, stepFor } from './exchange.js';
+import { type HalfQueue, HeldBack } from './held-back.js';
 import { InFlight } from './in-flight.js';
 import { Listeners } from './listeners.js';
 import type { SessionHost } from './ports.js';
@@ -27,6 +28,7 @@ interface Delivery {
   readonly message: Message;
   readonly terms: DeliveryTerms;
   readonly qos: 1 | 2;
+  readonly arrivedAtMs: number;
   /** PUBREC has come: PUBREL is repeated, not PUBLISH. */
   released: boolean;
   /** 0 until it is sent. */
@@ -42,12 +44,13 @@ function stageOf(delivery: Delivery | undefined): Stage {
   return delivery.released ? 'released' : 'sent2';
 }
 
-export class Outbound {
+export class Outbound implements HalfQueue<Delivery> {
   readonly #session: Session;
   readonly #host: SessionHost;
   /** Sent and not finished, by packet identifier, in the order of sending. */
   #inFlight: InFlight<Delivery> | undefined;
   #queue: BoundedFifo<Delivery> | undefined;
+  #held: HeldBack<Delivery> | undefined;
   readonly #resend = new Resend<Delivery>();
   readonly #roomListeners = new Listeners();
 
@@ -57,7 +60,7 @@ export class Outbound {
   }
 
   get queuedMessages(): number {
-    return this.#queue?.length ?? 0;
+    return (this.#queue?.length ?? 0) + (this.#held?.length ?? 0);
   }
 
   get inFlightMessages(): number {
@@ -88,13 +91,43 @@ export class Outbound {
       this.#host.meters.droppedOverQuota++;
       return;
     }
-    const delivery: Delivery = { message: kept, terms, qos, released: false, packetId: 0, sequence: 0 };
-    if (channel === undefined || !this.windowOpen) this.#enqueue(delivery);
-    else if (this.#host.takeDelivery(message.payloadBytes, nowMs)) this.#send(channel, delivery, nowMs);
-    else {
-      this.#enqueue(delivery);
+    const delivery: Delivery = {
+      message: kept,
+      terms,
+      qos,
+      arrivedAtMs: nowMs,
+      released: false,
+      packetId: 0,
+      sequence: 0,
+    };
+    if (channel === undefined) return this.#enqueue(delivery);
+    if (this.windowOpen) {
+      if (this.#host.takeDelivery(message.payloadBytes, nowMs)) return this.#send(channel, delivery, nowMs);
       this.#host.pumpLater(this.#session);
     }
+    this.#held ??= new HeldBack(this, this.#host.holdBackMs);
+    if (!this.#held.isNeeded) return this.#enqueue(delivery);
+    this.#host.owe(kept);
+    this.#host.meters.heldBack++;
+    if (this.#held.add(delivery) === 1) this.#host.holdsBack(this.#session);
+  }
+
+  get isBelowHalf(): boolean {
+    const queue = this.#queue;
+    if (queue === undefined || queue.length === 0) return true;
+    return queue.length < this.#host.limits.queuedMessagesPerSession / 2 && queue.bytes < queueBytesMax / 2;
+  }
+
+  admit(delivery: Delivery): void {
+    this.#enqueue(delivery);
+    this.#host.pay(delivery.message, 0);
+  }
+
+  /** See `Session.lookAtHeld`. */
+  lookAtHeld(nowMs: number): boolean {
+    this.pump(nowMs);
+    this.#held?.giveUpIfLate(nowMs);
+    return this.#held !== undefined && this.#held.length > 0;
   }
 
   #enqueue(delivery: Delivery): void {
@@ -110,15 +143,19 @@ export class Outbound {
     const channel = this.#session.channel;
     if (channel === undefined) return;
     this.#resendSome(channel, nowMs);
-    while (this.#resend.length === 0 && this.queuedMessages > 0) {
-      if (!hasPlace(this.#inFlight, channel) || channel.congested) break;
-      if (!this.#host.takeDelivery(this.#queue!.peek()!.message.payloadBytes, nowMs)) {
-        this.#host.pumpLater(this.#session);
-        break;
-      }
-      this.#send(channel, this.#queue!.shift()!, nowMs);
-    }
+    do this.#sendQueued(channel, nowMs);
+    while (this.#held?.admitSome() && this.#session.channel === channel);
     if (this.hasRoom) this.#roomListeners.call();
+  }
+
+  #sendQueued(channel: Channel, nowMs: number): void {
+    const queue = this.#queue;
+    while (this.#resend.length === 0 && queue !== undefined && queue.length > 0) {
+      if (!hasPlace(this.#inFlight, channel) || channel.congested) return;
+      if (!this.#host.takeDelivery(queue.peek()!.message.payloadBytes, nowMs))
+        return this.#host.pumpLater(this.#session);
+      this.#send(channel, queue.shift()!, nowMs);
+    }
   }
 
   #send(channel: Channel, delivery: Delivery, nowMs: number): void {
@@ -195,6 +232,7 @@ export class Outbound {
     return (
       channel !== undefined &&
       !channel.congested &&
+      !this.#held?.length &&
       this.queuedMessages <= this.#host.limits.queuedMessagesPerSession / 2
     );
   }
@@ -232,5 +270,11 @@ export class Outbound {
       if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) this.#forget(delivery.packetId, delivery);
     const moved = this.#queue?.extract((delivery) => handedOn(delivery) || sessionEnds) ?? [];
     for (const { message } of moved) this.#host.letGo(message);
+    for (let held = this.#held?.take(); held; held = this.#held!.take()) {
+      const { message } = held;
+      if (handedOn(held) || sessionEnds) this.#host.letGo(message);
+      else this.#enqueue(held);
+      this.#host.pay(message, 0);
+    }
   }
 }

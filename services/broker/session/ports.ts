@@ -93,6 +93,10 @@ export interface SessionHost {
   readFailed(reader: { pump(nowMs: number): void }, error: unknown): void;
   /** Takes one message of `bytes` from the tenant's delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean;
+  /** How long a message that one subscriber gets may be held back; 0: not at all. */
+  readonly holdBackMs: number;
+  /** Calls `session.lookAtHeld` every now and then, as long as that is true. */
+  holdsBack(session: Session): void;
   /** Calls `session.pump` when the delivery rate allows more. */
   pumpLater(session: Session): void;
 }

@@ -172,6 +172,7 @@ export class Site {
       shared: mortal(this.shared, isDead),
       commitLog: mortal(this.log, isDead),
       unsafeBytesMax: 1 << 20,
+      holdBackMs: 5000,
       inFlightMax: 16_383,
       lease: { state: 'held', whenAwake: (listener: () => void) => listener() },
       leaseEndedAtMs: () => undefined,

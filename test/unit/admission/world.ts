@@ -175,6 +175,7 @@ export class World {
       shared: this.shared,
       commitLog: new MemoryCommitLog({ tables: this.tables, nowMs: () => this.clock.nowMs(), prompt: true }),
       unsafeBytesMax: 1 << 20,
+      holdBackMs: 5000,
       inFlightMax: 16_383,
       lease: this.lease,
       leaseEndedAtMs: () => undefined,

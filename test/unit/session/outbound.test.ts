@@ -52,7 +52,7 @@ describe('delivery', () => {
     const small = connect({ version: 4 });
     for (let i = 0; i < 10_000; i++) small.session.deliver(message('a', 'x'.repeat(64), 1), terms(1), nowMs);
     const ids = small.outbox.take().map(({ messageId }) => messageId!);
-    expect(ids.length).toBeGreaterThan(3000);
+    expect(ids.length).toBeGreaterThan(2000);
     // What they take in memory is what bounds them.
     const bytes = message('a', 'x'.repeat(64), 1).heldBytes;
     expect(ids.length).toBe(Math.ceil(windowBytesMax / bytes));
@@ -61,7 +61,7 @@ describe('delivery', () => {
 
     const large = connect({ version: 4 });
     for (let i = 0; i < 10; i++) large.session.deliver(message('a', 'x'.repeat(300_000), 1), terms(1), nowMs);
-    expect(large.outbox.take()).toHaveLength(4);
+    expect(large.outbox.take()).toHaveLength(7);
     large.send(ack('puback', 1));
     expect(large.outbox.take()).toHaveLength(1);
   });

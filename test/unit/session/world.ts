@@ -95,6 +95,12 @@ export class FakeHost implements SessionHost {
   wakeShared({ filter }: Subscription): void {
     this.woken.push(filter);
   }
+  holdBackMs = 5000;
+  /** Sessions that hold back acknowledgements. */
+  readonly holding = new Set<Session>();
+  holdsBack(session: Session): void {
+    this.holding.add(session);
+  }
   readFailed(reader: { pump(nowMs: number): void }): void {
     this.readFailures++;
     this.waiting.push(reader);
