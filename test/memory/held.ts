@@ -2,11 +2,17 @@
  * Fills what can grow in a broker with thousands of items, and prints for each what its limit counts and what the process
  * holds. Run by `held.test.ts` with --expose-gc.
  */
-import { deliveryBytes, Message, type QoS } from '../../services/broker/message/message.js';
+import { CachedAccounts, VerifiedPasswords } from '../../services/broker/admission/accounts.js';
+import type { StoredMessage } from '../../services/broker/inbox/inbox.js';
+import { deliveryBytes, Message, type QoS, topicName } from '../../services/broker/message/message.js';
+import { itemOf, messagesFromItem } from '../../services/broker/store/inbox-item.js';
 import type { Flusher } from '../../services/broker/transport/flusher.js';
 import type { ByteStream } from '../../services/broker/transport/ports.js';
 import { SendQueue } from '../../services/broker/transport/send-queue.js';
 import { PacketReader, type ProtocolVersion, Slab, TopicTable } from '../../services/broker/wire/wire.js';
+import type { Item } from '../../services/dynamo/dynamo.js';
+import { systemClock, type TenantId } from '../../services/kernel/kernel.js';
+import { type Credential, hashSecret } from '../../services/tenancy/tenancy.js';
 import { connect, FakeHost, terms } from '../unit/session/world.js';
 import { encode } from '../fuzz/packets.js';
 import { bustle, type Held, measure } from './measure.js';
@@ -125,6 +131,56 @@ function unread(packetBytes: number) {
   return { counted: queue.waitingBytes, kept: written };
 }
 
+/** Credentials that clients have connected with. Objects of their own, as they come out of the database. */
+async function credentials(count: number, grants: number) {
+  const source = {
+    tenant: () => Promise.resolve(undefined),
+    credential: (tenant: TenantId, name: string): Promise<Credential> => {
+      const all = Array.from({ length: grants }, (_, i) => ({
+        effect: 'allow' as const,
+        action: 'all' as const,
+        topic: Buffer.from(`${name}/${i}/`.padEnd(600, 'x')).toString(),
+      }));
+      const secretHash = Buffer.from(`sha256$${name}`.padEnd(50, 'h')).toString() as Credential['secretHash'];
+      return Promise.resolve({
+        tenant,
+        name,
+        secretHash,
+        createdAtMs: 1.8e12,
+        revision: 1,
+        ...(grants && { grants: all }),
+      });
+    },
+  };
+  const accounts = new CachedAccounts(source, systemClock);
+  for (let i = 0; i < count; i++) await accounts.credential('acme' as TenantId, `device-${i}`);
+  return { counted: accounts.bytes, kept: accounts };
+}
+
+async function passwords(count: number) {
+  const verified = new VerifiedPasswords(systemClock);
+  for (let i = 0; i < count; i++) {
+    const secretHash = await hashSecret(`password ${i}`, 'generated');
+    const credential = { tenant: 'acme' as TenantId, name: 'c', secretHash, createdAtMs: 0, revision: 1 };
+    if (!(await verified.verify(Buffer.from(`password ${i}`), credential))) throw new Error('it is right');
+  }
+  return { counted: count * 110, kept: verified };
+}
+
+/** One message of each stored item, the others of which have been acknowledged. */
+function read(items: number) {
+  const messages = Array.from({ length: items }, (_, i) => {
+    const stored = Array.from({ length: 100 }, (_unused, n) => ({
+      message: Message.of({ topic: topicName(`devices/${n}`), payload: Buffer.alloc(200), qos: 1, retain: false }),
+      ...{ terms: terms(1), qos: 1 as const, packetId: 0, released: false, sent: false, shared: undefined },
+    }));
+    const write = { kind: 'messages' as const, key: `m${i}`, messages: stored as unknown as StoredMessage[] };
+    const item = itemOf('acme#c', write) as { put: Item };
+    return messagesFromItem(item.put)[50]!.message;
+  });
+  return { counted: messages.reduce((sum, { heldBytes }) => sum + heldBytes, 0), kept: messages };
+}
+
 const all: Held[] = [];
 await measure('warm-up', () => waiting({ payload: 100, topics: 'one', version: 5 }, 5000));
 for (const shape of shapes)
@@ -132,4 +188,8 @@ for (const shape of shapes)
 all.push(await measure('one message for 100', fannedOut(100, 200)));
 for (const bytes of [30, 250]) all.push(await measure(`topic names of ${bytes} bytes`, () => topicNames(bytes)));
 for (const bytes of [4, 50, 1000]) all.push(await measure(`unread packets of ${bytes} bytes`, () => unread(bytes)));
+all.push(await measure('credentials', () => credentials(20_000, 0)));
+all.push(await measure('credentials with long grants', () => credentials(1000, 100)));
+all.push(await measure('verified passwords', () => passwords(20_000)));
+all.push(await measure('messages of stored items', () => read(1000)));
 process.stdout.write(JSON.stringify(all));

@@ -11,6 +11,11 @@ async function settledBytes(): Promise<number> {
   return heapUsed + external;
 }
 
+interface Filled {
+  readonly counted: number;
+  readonly kept: unknown;
+}
+
 export interface Held {
   readonly name: string;
   /** What the limits count. */
@@ -19,9 +24,9 @@ export interface Held {
 }
 
 /** `fill` makes something, keeps it reachable through what it returns, and says what it is counted as. */
-export async function measure(name: string, fill: () => { counted: number; kept: unknown }): Promise<Held> {
+export async function measure(name: string, fill: () => Filled | Promise<Filled>): Promise<Held> {
   const before = await settledBytes();
-  const { counted, kept } = fill();
+  const { counted, kept } = await fill();
   const held = (await settledBytes()) - before;
   if (kept === undefined) throw new Error(`${name} keeps nothing`);
   return { name, counted, held };

@@ -36,7 +36,7 @@ export class Machine {
     this.endpoints = endpointsIn(join(folder, 'data'));
     const environment = readFileSync(`/proc/${this.endpoints.pids.broker}/environ`, 'utf8').split('\0');
     const endpoint = environment.find((line) => line.startsWith('SHOAL_DYNAMODB_ENDPOINT='))!.split('=')[1]!;
-    this.#dynamo = new Dynamo({ endpoint, region: 'local', tablePrefix: 'shoal-' });
+    this.#dynamo = new Dynamo({ endpoint, region: 'local', tablePrefix: 'shoal-', requestTimeoutMs: 30_000 });
   }
 
   static async start(): Promise<Machine> {

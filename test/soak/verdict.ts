@@ -20,7 +20,7 @@ export interface Verdict {
   readonly isLeak: boolean;
 }
 
-export const roundsMin = 6;
+export const roundsMin = 9;
 
 export function judge({ name, tolerance, samples }: Series): Verdict {
   if (samples.length < roundsMin) throw new Error(`${samples.length} rounds are too few to tell a slope from chance`);

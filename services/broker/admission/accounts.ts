@@ -14,10 +14,10 @@ import type { Accounts } from './ports.js';
 
 const keptMs = 60_000;
 const doubtMs = 100;
-/** 64 MB in all: 40 000 credentials without grants, 500 with a hundred long ones. What is over it is read again. */
+/** 64 MB in all: 55 000 credentials without grants, 500 with a hundred long ones. What is over it is read again. */
 const recordBytesMax = 32 << 20;
 /** A record with its promises and its place in the cache: measured, see `test/memory`. */
-const recordBytes = 800;
+const recordBytes = 600;
 const grantBytes = 100;
 /** More than a broker has connections, so that a fleet that comes back pays for its passwords once. 7 MB. */
 const passwordsMax = 1 << 16;
