@@ -17,7 +17,7 @@ import {
   type SessionRecord,
   splitUserName,
 } from '../../tenancy/tenancy.js';
-import type { CommitLog } from '../inbox/inbox.js';
+import type { CommitLog, StoredOrigin } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
 import { Session } from '../session/session.js';
 import { type Departure, willFromStored } from './departure.js';
@@ -49,13 +49,15 @@ export class Restoration {
 
   async restore(tenant: Tenant): Promise<void> {
     const restored: Residence[] = [];
+    /** What subscribers have stored of QoS 2 messages: their publishers may send them again. */
+    const origins: StoredOrigin[] = [];
     const { records, unreadable } = this.#options;
     const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
       unreadable.session(tenant.id, clientId, error);
     for await (const page of records.records(tenant.id, leftOut)) {
       await atOnce(page, atOnceMax, async (record) => {
         try {
-          const residence = await this.#restoreOne(tenant, record);
+          const residence = await this.#restoreOne(tenant, record, origins);
           if (residence) restored.push(residence);
         } catch (error) {
           if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
@@ -63,7 +65,9 @@ export class Restoration {
         }
       });
     }
-    await tenant.queues.restore((name, error) => unreadable.shared(tenant.id, name, error));
+    const queued = await tenant.queues.restore((name, error) => unreadable.shared(tenant.id, name, error));
+    for (const origin of [...origins, ...queued])
+      tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
     const { departure, clock } = this.#options;
     for (const residence of restored) {
       const { session, record } = residence;
@@ -76,7 +80,7 @@ export class Restoration {
     }
   }
 
-  async #restoreOne(tenant: Tenant, record: SessionRecord): Promise<Residence | undefined> {
+  async #restoreOne(tenant: Tenant, record: SessionRecord, origins: StoredOrigin[]): Promise<Residence | undefined> {
     const { records, clock, leaseEndedAtMs } = this.#options;
     if (tenant.residences.has(record.clientId)) return undefined;
     const nowMs = clock.nowMs();
@@ -89,10 +93,10 @@ export class Restoration {
       : (record.willAtMs ?? disconnectedAtMs);
     const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs });
     if (!adopted) return undefined;
-    return this.#reside(tenant, adopted, record.born < record.epoch);
+    return this.#reside(tenant, adopted, record.born < record.epoch, origins);
   }
 
-  async #reside(tenant: Tenant, record: OwnRecord, hadMore: boolean): Promise<Residence> {
+  async #reside(tenant: Tenant, record: OwnRecord, hadMore: boolean, origins: StoredOrigin[]): Promise<Residence> {
     const { records, commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
     const found = await this.#credential(tenant.id, name, record.clientId);
@@ -108,7 +112,11 @@ export class Restoration {
     );
     session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
     if (record.will) session.will = willFromStored(record.will);
-    if (isDurable) session.restore(await records.load(record));
+    if (isDurable) {
+      const stored = await records.load(record);
+      session.restore(stored);
+      for (const origin of stored.stored.origins) origins.push(origin);
+    }
     // What its rules have come to while nobody looked. Without a credential nobody can say.
     if (found) session.setAccess(access);
     const residence: Residence = {

@@ -73,23 +73,25 @@ export class SharedQueues implements GroupQueues {
   }
 
   /**
-   * When all sessions that an earlier broker has left are there: what is stored for their shared subscriptions. Rejects
-   * when the store is out of reach; what cannot be read is left out and told.
+   * When all sessions that an earlier broker has left are there: what is stored for their shared subscriptions. Returns
+   * the origins of QoS 2 messages. Rejects when the store is out of reach; what cannot be read is left out and told.
    */
-  async restore(onUnreadable: (name: string, error: RecordUnreadable) => void): Promise<void> {
+  async restore(onUnreadable: (name: string, error: RecordUnreadable) => void): Promise<readonly StoredOrigin[]> {
+    const origins: StoredOrigin[] = [];
     const opened = this.#toRestore!;
     this.#toRestore = undefined;
     await atOnce(opened, atOnceMax, async ([group, queue]) => {
       try {
-        await this.#restoreOne(group, queue);
+        for (const origin of await this.#restoreOne(group, queue)) origins.push(origin);
       } catch (error) {
         if (!(error instanceof RecordUnreadable)) throw error;
         onUnreadable(group.name, error);
       }
     });
+    return origins;
   }
 
-  async #restoreOne(group: SharedGroup, queue: SharedQueue): Promise<void> {
+  async #restoreOne(group: SharedGroup, queue: SharedQueue): Promise<readonly StoredOrigin[]> {
     const { store } = this.#options;
     const stored = await store.loadShared(this.#tenant, group.name);
     const moved = stored.origins.filter(({ origin }) => group.isWithMember(messageOf(origin)));
@@ -97,7 +99,9 @@ export class SharedQueues implements GroupQueues {
     // Before any of them can be completed there, or a second crash would bring it again.
     if (keys.length > 0) await store.removeShared(this.#tenant, group.name, keys);
     this.#begin(queue, stored.lastEpoch);
-    queue.restoreInbox(stored.messages - moved.length, without(stored, moved));
+    const left = without(stored, moved);
+    queue.restoreInbox(stored.messages - moved.length, left);
+    return left;
   }
 }
 

@@ -35,6 +35,7 @@ export interface SettledState {
 export interface StoredOrigin extends Settlement {
   readonly publisher: string;
   readonly packetId: number;
+  readonly hash?: number | undefined;
   /** `$share/group/filter`, if it came to a session that way; another copy may have come directly. */
   readonly shared?: string | undefined;
 }

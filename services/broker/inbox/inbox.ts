@@ -9,6 +9,7 @@ export type {
   StoredSummary,
   Write,
 } from './commit.js';
+export { contentHash } from './content.js';
 export { type Delivery, newDelivery, type StoredItem } from './delivery.js';
 export { moveOn } from './moving.js';
 export { Inbox, type InboxOwner } from './session-inbox.js';

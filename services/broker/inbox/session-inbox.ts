@@ -121,10 +121,10 @@ export class Inbox implements CommitSource {
   /** Whether an earlier owner has stored this QoS 2 message: its publisher sends it again, or another inbox had it, too. */
   hasStored({ publisher, origin }: Message, shared: string | undefined): boolean {
     if (origin === undefined) return false;
-    const { again: isSettled, packetId, epoch, number } = origin;
+    const { again, packetId, epoch, number } = origin;
     const known = this.#inherited?.get(`${packetId}/${publisher!}`) ?? [];
     const same = known.filter((stored) => stored.shared === shared);
-    if (isSettled) return same.some((stored) => !isSettled(stored));
+    if (again) return same.some(again);
     return same.some((stored) => !this.#left.has(stored) && stored.epoch === epoch && stored.number === number);
   }
 

@@ -33,15 +33,20 @@ export interface Origin {
   readonly epoch: number;
   /** Counts the QoS 2 messages of the publisher within the epoch. */
   readonly number: number;
+  /** 0: it is a will, and `epoch` that of the claim which set it. */
   readonly packetId: number;
+  /** Of topic and payload; undefined for wills and in items of earlier releases. */
+  readonly hash?: number | undefined;
   /**
-   * It may have been stored before a crash: the publisher says that it sends it again, and nothing is known of it. Tells
-   * whether a stored message of that packet identifier is an older, settled one.
+   * Set when it may have been stored before a crash: tells whether a stored message of its packet identifier is the same.
    */
-  readonly again: ((stored: Settlement & { readonly packetId: number }) => boolean) | undefined;
+  readonly again: ((stored: OriginName) => boolean) | undefined;
   /** When the publisher's own state knows it, nobody has to remember it any more. */
   readonly settled: Receipt;
 }
+
+/** What is stored of an origin. */
+export type OriginName = Pick<Origin, 'epoch' | 'number' | 'packetId' | 'hash'>;
 
 /** Up to here all QoS 2 messages of a publisher are known to its stored state. */
 export interface Settlement {

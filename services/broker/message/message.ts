@@ -4,6 +4,7 @@ export {
   emptyBytes,
   Message,
   type Origin,
+  type OriginName,
   type QoS,
   type Settlement,
   type TopicName,

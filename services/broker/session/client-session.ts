@@ -99,6 +99,11 @@ export class Session {
     }
   }
 
+  /** After a restart: a subscriber has this message of the client. */
+  leftOpen(stored: StoredOrigin): void {
+    this.#durable?.received.leftOpen(stored);
+  }
+
   /** Settles when the stored state knows this QoS 2 message of the client. */
   settlementOf(origin: StoredOrigin): Receipt {
     return this.#durable?.received.settlementOf(origin) ?? handedOn;

@@ -7,7 +7,7 @@
  * is not published twice.
  */
 import type { ClientId } from '../../kernel/kernel.js';
-import type { Received } from '../inbox/inbox.js';
+import { contentHash, type Received } from '../inbox/inbox.js';
 import { handedOn, type Receipt } from '../message/message.js';
 import { type AckType, type InboundPublish, packetType, PeerFault, protocolError, reasons } from '../wire/wire.js';
 import { type Channel, receiveMaximum, topicAliasMax } from './channel.js';
@@ -110,7 +110,7 @@ export class Inbound {
       if (channel.version !== 5 && message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, refused);
       return;
     }
-    const origin = message.qos === 2 ? this.#received?.begin(packetId, publish.dup) : undefined;
+    const origin = message.qos === 2 ? this.#received?.begin(packetId, publish.dup, contentHash(message)) : undefined;
     message.origin = origin;
     const published = this.#host.publish(message, nowMs);
     const receipt = origin ? this.#received!.settle(origin, published) : published;

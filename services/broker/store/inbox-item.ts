@@ -65,6 +65,7 @@ function messagesToItem(partition: string, key: string, messages: readonly Store
         epoch: first.origin.epoch,
         number: first.origin.number,
         packetId: first.origin.packetId,
+        ...(first.origin.hash !== undefined && { hash: first.origin.hash }),
         ...(messages[0]!.shared !== undefined && { shared: messages[0]!.shared }),
       } satisfies StoredOrigin,
     }),

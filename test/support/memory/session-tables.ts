@@ -84,8 +84,8 @@ function readBack(stored: StoredMessage): StoredMessage {
 
 function storedOrigin(
   publisher: string,
-  { epoch, number, packetId }: Origin,
+  { epoch, number, packetId, hash }: Origin,
   shared: string | undefined,
 ): StoredOrigin {
-  return { publisher, epoch, number, packetId, ...(shared !== undefined && { shared }) };
+  return { publisher, epoch, number, packetId, hash, ...(shared !== undefined && { shared }) };
 }

@@ -1,5 +1,6 @@
 /** What releases have stored of inboxes and subscriptions, byte for byte. Rows are added, never changed. */
 import { describe, expect, it } from 'vitest';
+import { handedOn } from '../../../services/broker/message/message.js';
 import {
   itemOf,
   messagesFromItem,
@@ -40,6 +41,20 @@ const packed =
   '707562' +
   'ff';
 const released = '12' + 'c350' + '7ff0000000000000' + '0000' + '00000000' + '0000' + '0000' + '0000' + '00000000';
+/** From `pub` to `a`. */
+const qos2 =
+  '02' +
+  'c350' +
+  '7ff0000000000000' +
+  '0001' +
+  '00000000' +
+  '0000' +
+  '0000' +
+  '0003' +
+  '00000002' +
+  '61' +
+  '707562' +
+  '6869';
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
 
 describe('stored items of version 1', () => {
@@ -76,6 +91,17 @@ describe('stored items of version 1', () => {
     const from = { publisher: 'pub', epoch: 5, number: 6, packetId: 7 };
     const item = { pk, sk: key, v: 1, n: 1, m: bytes(released), from };
     expect(messagesFromItem(item)).toMatchObject([{ qos: 2, packetId: 50_000, released: true, origin: from }]);
+  });
+
+  it.each([
+    ['say what the publisher has sent', { publisher: 'pub', epoch: 5, number: 6, packetId: 7, hash: 0xfedcba98 }],
+    ['are of a will', { publisher: 'pub', epoch: 5, number: 0, packetId: 0 }],
+  ])('of QoS 2 messages %s', (_, from) => {
+    const item = { pk, sk: key, v: 1, n: 1, m: bytes(qos2), from };
+    const messages = messagesFromItem(item);
+    expect(messages).toMatchObject([{ qos: 2, packetId: 50_000, released: false, origin: from }]);
+    messages[0]!.message.origin = { ...from, again: undefined, settled: handedOn };
+    expect(itemOf(pk, { kind: 'messages', key, messages })).toEqual({ table: 'inbox', put: item });
   });
 
   it('are packet identifiers of the present session, and none of an earlier one', () => {
