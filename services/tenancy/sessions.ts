@@ -30,6 +30,8 @@ export interface SessionRecord {
   readonly will?: StoredWill;
   /** When the will of a client that is not connected is due; without it at once. */
   readonly willAtMs?: number;
+  /** Of the claim that set the will, if it is not `epoch`: the record has been adopted since. */
+  readonly willEpoch?: number;
   /** Messages waiting for the client, as last written: when it left, and every few seconds since. */
   readonly queuedMessages: number;
   /** Messages its full queue has refused since the session began, as last written. */
@@ -79,6 +81,7 @@ export function sessionToItem(session: SessionRecord): Item & TableKey {
     born: session.born,
     ...(session.will && { will: session.will }),
     ...(session.willAtMs !== undefined && { willAtMs: session.willAtMs }),
+    ...(session.willEpoch !== undefined && { willEpoch: session.willEpoch }),
     queuedMessages: session.queuedMessages,
     droppedMessages: session.droppedMessages,
     ...(endsAtMs !== undefined && { ttl: ttlAt(endsAtMs, expirySeconds > 0 ? persistentTtlGraceSeconds : undefined) }),
@@ -97,6 +100,7 @@ export function sessionFromItem(item: Item): SessionRecord {
     read.optional(name, (value) => (typeof value === 'number' ? value : undefined));
   const disconnectedAtMs = number('disconnectedAtMs');
   const willAtMs = number('willAtMs');
+  const willEpoch = number('willEpoch');
   const will = read.optional('will', (value) => (isWill(value) ? value : undefined));
   return {
     tenant: read.text('tenant') as TenantId,
@@ -115,6 +119,7 @@ export function sessionFromItem(item: Item): SessionRecord {
     born: number('born') ?? read.number('epoch'),
     ...(will && { will }),
     ...(willAtMs !== undefined && { willAtMs }),
+    ...(willEpoch !== undefined && { willEpoch }),
     queuedMessages: number('queuedMessages') ?? 0,
     droppedMessages: number('droppedMessages') ?? 0,
   };

@@ -68,6 +68,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     files: under('services/broker/transport'),
     door: 'services/broker/transport/transport.ts',
     mayImport: ['kernel', 'wire', 'session', 'fanout', 'admission'],
+    mayImportTypes: ['message'],
   },
   store: {
     files: under('services/broker/store'),

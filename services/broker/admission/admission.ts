@@ -14,6 +14,7 @@ import {
 } from '../../kernel/kernel.js';
 import type { ControlEntry } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
+import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import { type ConnectPacket, PeerFault, type Reason, reasons, type Slab } from '../wire/wire.js';
 import { CachedAccounts } from './accounts.js';
@@ -145,9 +146,9 @@ export class Admission {
     return new PeerFault(reasons.serverUnavailable, reasons.serverUnavailable.words);
   }
 
-  /** The connection of an admitted client has ended. Call it once, whatever the cause. */
-  disconnected(admitted: Admitted, ending: Ending): void {
-    this.#departure.disconnected(admitted, ending);
+  /** See `Departure.disconnected`. */
+  disconnected(admitted: Admitted, ending: Ending): Receipt {
+    return this.#departure.disconnected(admitted, ending);
   }
 
   /**

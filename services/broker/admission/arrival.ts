@@ -30,7 +30,7 @@ import {
   protocolNames,
   sessionExpirySeconds,
 } from './connect-request.js';
-import { type Departure, recordOf, storedWill } from './departure.js';
+import { type Departure, storedWill, willEpochOf } from './departure.js';
 import type { Claim, Connection, OwnRecord, SessionStore } from './ports.js';
 import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
@@ -89,7 +89,7 @@ export class Arrival {
           connection.closed ||
           isStopping()
         ) {
-          await this.#giveBack(claimed, tenant.residences.get(clientId));
+          await this.#giveBack(tenant, claimed);
           throw new PeerFault(reasons.serverUnavailable, 'the connection or its credential ended meanwhile');
         }
         // From here on nothing waits.
@@ -114,14 +114,16 @@ export class Arrival {
   }
 
   /** A claim for a client that did not come in after all; a session that is here already lives on under it. */
-  async #giveBack(claimed: OwnRecord, residence: Residence | undefined): Promise<void> {
+  async #giveBack(tenant: Tenant, claimed: OwnRecord): Promise<void> {
     const { records, clock } = this.#options;
+    const residence = tenant.residences.get(claimed.clientId);
     const { will: _, ...record } = claimed;
     if (residence) {
       const { disconnectedAtMs = clock.nowMs(), willAtMs, born } = residence.record;
-      residence.record = { ...record, born, disconnectedAtMs, ...(willAtMs !== undefined && { willAtMs }) };
+      const willEpoch = willEpochOf(residence.record);
+      residence.record = { ...record, born, disconnectedAtMs, ...(willAtMs !== undefined && { willAtMs, willEpoch }) };
       residence.session.renew(claimed.epoch);
-      await records.release(recordOf(residence));
+      await this.#options.departure.release(tenant, residence);
     } else await records.release({ ...record, connected: false, disconnectedAtMs: clock.nowMs(), expirySeconds: 0 });
   }
 
@@ -136,6 +138,8 @@ export class Arrival {
     }
     old?.cancelWill?.(); // [MQTT-3.1.3-9] Back before the delay was over.
     old?.cancelExpiry?.();
+    tenant.wills.letGo(clientId, record.epoch); // The claim has written over it.
+    if (will?.qos === 2) tenant.wills.keep(clientId, record.epoch, false);
     const expirySeconds = sessionExpirySeconds(packet, tenant.limits);
     const keeping = { partition: clientPartition(tenant.id, clientId), log: this.#options.commitLog };
     const session = old?.session ?? new Session(clientId, tenant, access, expirySeconds > 0 ? keeping : undefined);

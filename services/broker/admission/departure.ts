@@ -7,7 +7,15 @@
  */
 import { type Clock, guarded, type Log, ownBytes } from '../../kernel/kernel.js';
 import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
-import { bothReceipts, handedOn, Message, type Receipt, settled, topicName } from '../message/message.js';
+import {
+  bothReceipts,
+  handedOn,
+  Message,
+  PendingReceipt,
+  type Receipt,
+  settled,
+  topicName,
+} from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
 import { cappedExpirySeconds } from './connect-request.js';
 import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
@@ -32,10 +40,13 @@ export class Departure {
     this.#options = options;
   }
 
-  /** The connection of an admitted client has ended. Call it once, whatever the cause. */
-  disconnected(admitted: Admitted, ending: Ending): void {
+  /**
+   * The connection of an admitted client has ended. Call it once, whatever the cause. Settles when its record says so:
+   * from then on a crash of the broker publishes no will of it (G8). 0x80 and above: that is not known.
+   */
+  disconnected(admitted: Admitted, ending: Ending): Receipt {
     const { tenant, session, channel } = admitted;
-    if (session.channel !== channel) return;
+    if (session.channel !== channel) return handedOn;
     const residence = tenant.residences.get(session.clientId)!;
     const nowMs = this.#options.clock.nowMs();
     const { isSentAway = false } = ending;
@@ -60,20 +71,37 @@ export class Departure {
     session.detach(nowMs);
     this.scheduleEnd(tenant, residence);
     // The will of one that has been sent away is for whoever serves it then.
-    this.write(tenant, residence, isSentAway ? handedOn : this.#scheduleWill(tenant, residence));
+    if (!isSentAway) this.#scheduleWill(tenant, residence);
+    return this.write(tenant, residence);
   }
 
-  /** The record as it is now, once `after` has settled: in turn, so that it cannot overtake a CONNECT of the client. */
-  write(tenant: Tenant, residence: Residence, after: Receipt = handedOn): void {
-    const { records, clock, log } = this.#options;
-    tenant
-      .inTurn(residence.session.clientId, async () => {
-        await settled(after);
-        const record = recordOf(residence);
-        await records.release(record);
-        residence.noted = depthOf(record, clock.nowMs());
-      })
-      .catch((error: unknown) => log.warn({ tenant: tenant.id, error }, 'a session record could not be written'));
+  /** The record as it is now, once its will is safe: in turn, so that it cannot overtake a CONNECT of the client. */
+  write(tenant: Tenant, residence: Residence): Receipt {
+    const written = tenant.inTurn(residence.session.clientId, () => this.release(tenant, residence));
+    return this.#told(written, tenant, 'a session record could not be written');
+  }
+
+  /** A failure is logged. */
+  #told(done: Promise<void>, tenant: Tenant, failure: string): Receipt {
+    const receipt = new PendingReceipt();
+    done.then(
+      () => receipt.settle(0),
+      (error: unknown) => {
+        this.#options.log.warn({ tenant: tenant.id, error }, failure);
+        receipt.settle(0x80);
+      },
+    );
+    return receipt;
+  }
+
+  /** The same for whoever has the client's turn. */
+  async release(tenant: Tenant, residence: Residence): Promise<void> {
+    const { records, clock } = this.#options;
+    await settled(residence.willSafe);
+    const record = recordOf(residence);
+    await records.release(record);
+    residence.noted = depthOf(record, clock.nowMs());
+    if (!record.will) tenant.wills.letGo(record.clientId, record.epoch);
   }
 
   /** The end of the session of a client that is away. */
@@ -88,32 +116,38 @@ export class Departure {
   }
 
   /** [MQTT-3.1.2-8] [MQTT-3.1.3-9] At once, or when its delay is over and nobody has come back. */
-  #scheduleWill(tenant: Tenant, residence: Residence): Receipt {
+  #scheduleWill(tenant: Tenant, residence: Residence): void {
     const { clock } = this.#options;
     const { session, record } = residence;
-    if (session.will === undefined) return handedOn;
+    if (session.will === undefined) return;
+    const publish = (): void => {
+      residence.willSafe = publishWill(tenant, session, clock.nowMs());
+    };
     const waitMs = (record.willAtMs ?? 0) - clock.nowMs();
-    if (waitMs <= 0) return (residence.willSafe = publishWill(tenant, session, clock.nowMs()));
+    if (waitMs <= 0) return publish();
     residence.cancelWill = clock.after(waitMs, () =>
-      guarded('due', () => this.write(tenant, residence, publishWill(tenant, session, clock.nowMs()))),
+      guarded('due', () => {
+        publish();
+        this.write(tenant, residence);
+      }),
     );
-    return handedOn;
   }
 
   /** Of a session that was taken over from a broker that has gone. */
   resumeWill(tenant: Tenant, residence: Residence): void {
-    if (residence.session.will) this.write(tenant, residence, this.#scheduleWill(tenant, residence));
+    if (!residence.session.will) return;
+    this.#scheduleWill(tenant, residence);
+    this.write(tenant, residence);
   }
 
   /**
    * The session ends for good: with it its subscriptions, its messages and, if it is still due, its will. `replaced`: a
-   * new session of the client has its record. What is stored is removed in turn; a failure is logged.
+   * new session of the client has its record. What is stored is removed in turn; settles as `disconnected` does.
    */
-  endSession(tenant: Tenant, residence: Residence, nowMs: number, replaced = false): void {
+  endSession(tenant: Tenant, residence: Residence, nowMs: number, replaced = false): Receipt {
     const remove = this.#end(tenant, residence, nowMs, replaced);
-    (replaced ? remove() : tenant.inTurn(residence.session.clientId, remove)).catch((error: unknown) =>
-      this.#options.log.warn({ tenant: tenant.id, error }, 'what was stored of a session could not be removed'),
-    );
+    const removed = replaced ? remove() : tenant.inTurn(residence.session.clientId, remove);
+    return this.#told(removed, tenant, 'what was stored of a session could not be removed');
   }
 
   /** The same for whoever has the client's turn: resolves when nothing is left, rejects when DynamoDB is out of reach. */
@@ -149,7 +183,9 @@ export class Departure {
       }
       await settled(residence.willSafe);
       if (session.isDurable) await records.purge(tenant.id, session.clientId, record.epoch + 1);
-      if (!replaced) await records.release({ ...recordOf(residence), expirySeconds: 0 });
+      if (replaced) return;
+      await records.release({ ...recordOf(residence), expirySeconds: 0 });
+      tenant.wills.letGo(session.clientId, record.epoch);
     };
   }
 }
@@ -164,12 +200,16 @@ const overRecord = (residence: Residence): OwnRecord => ({
 
 /** What is to be stored of a session whose client is away. */
 export function recordOf({ session, record }: Residence): OwnRecord {
-  const { will: _, willAtMs, ...rest } = record;
+  const { will: _, willAtMs, willEpoch, ...rest } = record;
   return {
     ...rest,
     connected: false,
     expirySeconds: Math.min(session.expirySeconds, neverExpiresSeconds),
-    ...(session.will && { will: storedWill(session.will), ...(willAtMs !== undefined && { willAtMs }) }),
+    ...(session.will && {
+      will: storedWill(session.will),
+      ...(willAtMs !== undefined && { willAtMs }),
+      ...(willEpoch !== undefined && { willEpoch }),
+    }),
     queuedMessages: session.queuedMessages,
     droppedMessages: session.droppedMessages,
   };
@@ -188,20 +228,21 @@ export function willFromStored({ payload, properties, expirySeconds, ...will }: 
   return { ...will, payload: ownBytes(payload), properties: ownBytes(properties), expirySeconds };
 }
 
-export function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
+export const willEpochOf = ({ willEpoch, epoch }: OwnRecord): number => willEpoch ?? epoch;
+
+function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
   const { will } = session;
   if (will === undefined) return handedOn;
   session.will = undefined; // [MQTT-3.1.2-10] Once.
-  return tenant.publish(
-    Message.of({
-      topic: topicName(will.topic),
-      payload: will.payload,
-      qos: will.qos,
-      retain: will.retain,
-      properties: will.properties,
-      ...(will.expirySeconds !== undefined && { expiresAtMs: nowMs + will.expirySeconds * 1000 }),
-      publisher: session.clientId,
-    }),
-    nowMs,
-  );
+  const message = Message.of({
+    topic: topicName(will.topic),
+    payload: will.payload,
+    qos: will.qos,
+    retain: will.retain,
+    properties: will.properties,
+    ...(will.expirySeconds !== undefined && { expiresAtMs: nowMs + will.expirySeconds * 1000 }),
+    publisher: session.clientId,
+  });
+  message.origin = tenant.wills.originOf(session.clientId);
+  return tenant.publish(message, nowMs);
 }

@@ -20,7 +20,8 @@ import {
 import type { CommitLog, StoredOrigin } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
 import { Session } from '../session/session.js';
-import { type Departure, willFromStored } from './departure.js';
+import { type Departure, willEpochOf, willFromStored } from './departure.js';
+import { isWill } from './kept-wills.js';
 import type { Accounts, OwnRecord, SessionStore } from './ports.js';
 import { depthOf, type Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
@@ -67,7 +68,7 @@ export class Restoration {
     }
     const queued = await tenant.queues.restore((name, error) => unreadable.shared(tenant.id, name, error));
     for (const origin of [...origins, ...queued])
-      tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
+      if (!isWill(origin)) tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
     const { departure, clock } = this.#options;
     for (const residence of restored) {
       const { session, record } = residence;
@@ -91,7 +92,8 @@ export class Restoration {
     const willAtMs = record.connected
       ? disconnectedAtMs + (record.will?.delaySeconds ?? 0) * 1000
       : (record.willAtMs ?? disconnectedAtMs);
-    const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs });
+    const willEpoch = record.will && { willEpoch: willEpochOf(record) };
+    const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs, ...willEpoch });
     if (!adopted) return undefined;
     return this.#reside(tenant, adopted, record.born < record.epoch, origins);
   }
@@ -112,6 +114,7 @@ export class Restoration {
     );
     session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
     if (record.will) session.will = willFromStored(record.will);
+    if (record.will?.qos === 2) tenant.wills.keep(record.clientId, willEpochOf(record), true);
     if (isDurable) {
       const stored = await records.load(record);
       session.restore(stored);

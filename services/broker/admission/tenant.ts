@@ -19,6 +19,7 @@ import {
 import type { Session, SessionHost, Subscription } from '../session/session.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
+import { isWill, KeptWills } from './kept-wills.js';
 import { TenantLimits } from './limits.js';
 import type { LeaseGate } from './ports.js';
 import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
@@ -52,6 +53,7 @@ export class Tenant implements SessionHost {
   readonly meters: Meters = newMeters();
   readonly routing: Routing;
   readonly queues: SharedQueues;
+  readonly wills = new KeptWills();
   readonly residences = new Map<ClientId, Residence>();
   connections = 0;
   /** CONNECTs that passed the quota and are not connections yet. */
@@ -198,6 +200,7 @@ export class Tenant implements SessionHost {
   }
 
   settlementOf(origin: StoredOrigin): Receipt {
+    if (isWill(origin)) return this.wills.settlementOf(origin.publisher as ClientId, origin);
     return this.residences.get(origin.publisher as ClientId)?.session.settlementOf(origin) ?? handedOn;
   }
 

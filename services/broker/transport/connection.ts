@@ -7,6 +7,7 @@
  */
 import { caught, type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission, Admitted, Connection as AdmissionConnection, Ending } from '../admission/admission.js';
+import type { Receipt } from '../message/message.js';
 import { receiveMaximum } from '../session/session.js';
 import {
   type AckType,
@@ -58,6 +59,8 @@ const connectTimeoutMs = 10_000;
 const connectBytesMax = 128 * 1024;
 /** After the last word the client has this long to take it and go. */
 export const lingerMs = 2000;
+/** After DISCONNECT the end waits for DynamoDB so long at most; then the connection is cut off. */
+const goodbyeMsMax = 4000;
 /** MQTT 3.x knows no Receive Maximum: with more than this unacknowledged, reading stops until some are. */
 const unacknowledgedMax = 4 * receiveMaximum;
 const unacknowledgedWaitMs = 20;
@@ -213,11 +216,28 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       throw protocolError('the session expiry interval was zero in CONNECT');
     const isNormal = packet.reasonCode === 0;
     this.#reader.stop();
-    this.#end(isNormal ? reasons.normalDisconnection : reasons.disconnectWithWill, {
+    const known = this.#end(isNormal ? reasons.normalDisconnection : reasons.disconnectWithWill, {
       publishWill: !isNormal,
       ...(wanted !== undefined && { expirySeconds: wanted }),
     });
-    this.#leave();
+    this.#leaveWhenKnown(known);
+  }
+
+  /**
+   * DISCONNECT has no answer but the end of the connection, which comes when the record says that the client has left: a
+   * client that sees it in order knows that no crash of the broker publishes its will.
+   */
+  #leaveWhenKnown(known: Receipt | undefined): void {
+    if (!known) return this.#leave();
+    this.#queue.flush(this.#world.flusher.leave());
+    this.#stream.resume(); // So that the client's own end is seen.
+    this.#cancelLinger = this.#world.clock.after(goodbyeMsMax, () => this.#stream.destroy());
+    known.whenSettled(() => {
+      if (known.reasonCode! >= 0x80) return; // Cut off when its time is over.
+      this.#cancelLinger!();
+      this.#cancelLinger = undefined;
+      this.#leave();
+    });
   }
 
   // Pace.
@@ -325,18 +345,19 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   /** The connection is over for everybody but the network. Runs once. */
-  #end(reason: Reason, ending: Ending, detail: string = reason.words): void {
-    if (this.closed) return;
+  #end(reason: Reason, ending: Ending, detail: string = reason.words): Receipt | undefined {
+    if (this.closed) return undefined;
     this.closed = true;
     this.#cancelPause?.();
     this.#world.wheel.forget(this);
     closedBy(this.#world.metrics, reason).add();
     this.#tell(reason, detail);
-    if (!this.#admitted) return;
+    if (!this.#admitted) return undefined;
     try {
-      this.#world.admission.disconnected(this.#admitted, ending);
+      return this.#world.admission.disconnected(this.#admitted, ending);
     } catch (error) {
       caught('connection-end', error, { address: this.remoteAddress });
+      return undefined;
     }
   }
 
