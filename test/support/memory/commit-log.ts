@@ -19,6 +19,8 @@ export class MemoryCommitLog implements CommitLog {
   readonly tables: SessionTables;
   /** Every write that has been taken, in short: `messages 3`, `delete`, `route a/#`. */
   readonly taken: string[] = [];
+  /** Whose turn has not come: its lane is busy for longer than those of others. */
+  isLate: (source: CommitSource) => boolean = () => false;
   /** Reads fail while it is set. */
   readError: Error | undefined;
   readonly #options: MemoryCommitLogOptions;
@@ -57,6 +59,7 @@ export class MemoryCommitLog implements CommitLog {
   take(): void {
     const { writesMax = 25, nowMs } = this.#options;
     for (const source of [...this.#dirty]) {
+      if (this.isLate(source)) continue;
       this.#dirty.delete(source);
       if (this.#isUnderWay(source)) {
         this.#again.add(source);

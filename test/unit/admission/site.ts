@@ -19,6 +19,7 @@ import { type BrokerId, Metrics, silentLog, type TenantId } from '../../../servi
 import { hashSecret, type Quotas } from '../../../services/tenancy/tenancy.js';
 import { decodeAll, encode } from '../../fuzz/packets.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import type { Write } from '../../../services/broker/inbox/inbox.js';
 import { MemoryAccounts } from '../../support/memory/accounts.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { MemoryRetained } from '../../support/memory/retained.js';
@@ -34,18 +35,63 @@ export const settle = async (n = 3): Promise<void> => {
   for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
-/** Calls of a broker that has died never answer and change nothing. */
-function mortal<T extends object>(target: T, isDead: () => boolean): T {
-  return new Proxy(target, {
-    get(object, name) {
-      const value = Reflect.get(object, name) as unknown;
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]): unknown => {
-        if (isDead()) return new Promise(() => undefined);
-        return (value as (...a: unknown[]) => unknown).apply(object, args);
-      };
-    },
-  });
+const never = new Promise<never>(() => undefined);
+
+/** One broker, as long as it lives: it passes points, before and after each of its writes, and may die at one of them. */
+class Life {
+  isOver = false;
+  /** The points it has passed. */
+  readonly points: string[] = [];
+  /** At which of them it dies. */
+  diesAt = Infinity;
+
+  pass(what: string): void {
+    if (this.isOver) return;
+    this.points.push(what);
+    if (this.points.length === this.diesAt) this.isOver = true;
+  }
+
+  /** The store as this broker has it: its calls never answer and change nothing when its life is over. */
+  mortal<T extends object>(target: T, writes: readonly (keyof T)[] = []): T {
+    const call = (object: T, name: keyof T, args: unknown[]): unknown => {
+      const isWrite = writes.includes(name);
+      if (isWrite) this.pass(`before ${String(name)}`);
+      if (this.isOver) return never;
+      const result = (object[name] as (...a: unknown[]) => unknown).apply(object, args);
+      if (!(result instanceof Promise)) return result;
+      return result.then((value: unknown) => {
+        if (isWrite) this.pass(`after ${String(name)}`);
+        return this.isOver ? never : value;
+      });
+    };
+    return new Proxy(target, {
+      get: (object, name) => {
+        const value = Reflect.get(object, name) as unknown;
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]): unknown => call(object, name as keyof T, args);
+      },
+    });
+  }
+
+  /** The tables as its commits write them: one item after the other, and it may die between them. */
+  tables(tables: SessionTables): SessionTables {
+    return new Proxy(tables, {
+      get: (object, name) => {
+        const value = Reflect.get(object, name) as unknown;
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]): unknown => {
+          if (name === 'write') this.pass(`before ${inShort(args[1] as Write)}`);
+          if (name === 'write' && this.isOver) return undefined;
+          return (value as (...a: unknown[]) => unknown).apply(object, args);
+        };
+      },
+    });
+  }
+}
+
+function inShort(write: Write): string {
+  if (write.kind === 'messages') return `messages${write.messages[0]!.released ? ' released' : ''}`;
+  return write.kind;
 }
 
 export class Device implements Connection {
@@ -58,13 +104,16 @@ export class Device implements Connection {
   readonly #admission: Admission;
   readonly #version: ProtocolVersion;
   #bytes: Buffer[] = [];
+  readonly life: Life;
   constructor(site: Site, admission: Admission, version: ProtocolVersion, clientId: string) {
     this.#site = site;
     this.#admission = admission;
     this.#version = version;
     this.clientId = clientId;
+    this.life = site.life;
   }
   push(source: Buffer, start: number, end: number): void {
+    if (this.life.isOver) return;
     this.#bytes.push(Buffer.from(source.subarray(start, end)));
   }
   admitted(admitted: Admitted): void {
@@ -117,7 +166,7 @@ export class Device implements Connection {
 export interface Wish {
   clean?: boolean;
   expiry?: number;
-  will?: { topic: string; payload: string; delay?: number };
+  will?: { topic: string; payload: string; delay?: number; qos?: 1 | 2 };
   user?: string;
   more?: object;
 }
@@ -132,7 +181,8 @@ export class Site {
   records!: MemorySessionStore;
   shared!: MemorySharedStore;
   #brokers = 0;
-  #kill: () => void = () => undefined;
+  /** Of the broker that runs now. */
+  life = new Life();
 
   constructor(quotas: Partial<Quotas> = {}) {
     this.accounts.tenants.set(acme, {
@@ -148,10 +198,8 @@ export class Site {
   }
   /** A broker begins; the one before has died. */
   boot(): void {
-    this.#kill();
-    let dead = false;
-    this.#kill = () => (dead = true);
-    const isDead = (): boolean => dead;
+    this.life.isOver = true;
+    const life = (this.life = new Life());
     const owner = `broker-${++this.#brokers}` as BrokerId;
     const clock = this.clock;
     const mortalClock = {
@@ -159,18 +207,18 @@ export class Site {
       monotonicMs: () => clock.monotonicMs(),
       after: (ms: number, run: () => void) =>
         clock.after(ms, () => {
-          if (!dead) run();
+          if (!life.isOver) run();
         }),
     };
     const { tables } = this;
-    this.log = new MemoryCommitLog({ tables, nowMs: () => clock.nowMs(), prompt: false });
+    this.log = new MemoryCommitLog({ tables: life.tables(tables), nowMs: () => clock.nowMs(), prompt: false });
     this.records = new MemorySessionStore(tables, owner, mortalClock);
     this.shared = new MemorySharedStore(tables);
     this.admission = new Admission({
       accounts: this.accounts,
-      records: mortal(this.records, isDead),
-      shared: mortal(this.shared, isDead),
-      commitLog: mortal(this.log, isDead),
+      records: life.mortal(this.records, ['claim', 'adopt', 'release', 'purge']),
+      shared: life.mortal(this.shared, ['removeShared', 'purgeShared']),
+      commitLog: life.mortal(this.log),
       unsafeBytesMax: 1 << 20,
       holdBackMs: 5000,
       inFlightMax: 16_383,
@@ -210,6 +258,14 @@ export class Site {
     await settle();
     if (takes) device.take();
   }
+  /** What is due is written and, if the broker lives on, known to be. */
+  commitOnce(): void {
+    const { length } = this.log.taken;
+    this.log.take();
+    this.log.write();
+    if (this.log.taken.length > length) this.life.pass('told');
+    if (!this.life.isOver) this.log.confirm();
+  }
   /** Everything that is due. */
   async calm(): Promise<void> {
     for (let i = 0; i < 6; i++) {
@@ -239,7 +295,7 @@ function connectPacket(
         will: {
           topic: will.topic,
           payload: Buffer.from(will.payload),
-          qos: 1,
+          qos: will.qos ?? 1,
           retain: false,
           properties: { willDelayInterval: will.delay ?? 0 },
         },
