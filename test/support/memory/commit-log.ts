@@ -99,7 +99,8 @@ export class MemoryCommitLog implements CommitLog {
 
   /** Everything that is due, and what comes of it. */
   commit(): void {
-    for (let rounds = 0; this.#dirty.size + this.#underWay.size > 0; rounds++) {
+    const isDue = (source: CommitSource): boolean => !this.isLate(source);
+    for (let rounds = 0; this.#underWay.size > 0 || [...this.#dirty].some(isDue); rounds++) {
       if (rounds > 1000) throw new Error('a source asks for ever');
       this.take();
       this.write();

@@ -112,3 +112,38 @@ export class Subscriber {
     }
   }
 }
+
+/** A client whose connections have wills of QoS 2, each another one. */
+export class WillDevice {
+  /** `must`: it was let in, and its connection has ended without DISCONNECT. Those that need not come may. */
+  readonly wills: { readonly payload: string; must: boolean }[] = [];
+  readonly #topic: string;
+  #device: Device | undefined;
+
+  constructor(topic: string) {
+    this.#topic = topic;
+  }
+
+  get isThere(): boolean {
+    return this.#device !== undefined;
+  }
+
+  async come(admit: (will: { topic: string; payload: string; qos: 2 }) => Promise<Device>): Promise<void> {
+    const payload = `will-${this.wills.length + 1}`;
+    this.wills.push({ payload, must: false });
+    this.#device = await admit({ topic: this.#topic, payload, qos: 2 });
+  }
+
+  /** DISCONNECT lets the will go, unless the broker dies before it has stored that. */
+  go(publishWill: boolean): void {
+    this.#device!.end({ publishWill });
+    this.#device = undefined;
+    this.wills.at(-1)!.must = publishWill;
+  }
+
+  /** With its broker. */
+  lost(): void {
+    if (this.#device) this.wills.at(-1)!.must = true;
+    this.#device = undefined;
+  }
+}

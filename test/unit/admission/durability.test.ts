@@ -1,11 +1,12 @@
 /**
  * What was acknowledged arrives, QoS 2 exactly once, in order, whatever happens in between: commits that have come any
- * way, clients that come and go, brokers that die. Random steps over a whole admission; the clients obey the specification.
+ * way, clients that come and go, wills, brokers that die, also while they take over. Random steps over a whole admission; the
+ * clients obey the specification, but in half of the stories the publisher sends again without DUP.
  */
 import { expect, it } from 'vitest';
 import { Chance } from '../../support/chance.js';
 import { seed as runSeed } from '../../support/seed.js';
-import { Publisher, Subscriber } from './clients.js';
+import { Publisher, Subscriber, WillDevice } from './clients.js';
 import { type Device, settle, Site } from './site.js';
 
 interface Options {
@@ -13,6 +14,9 @@ interface Options {
   readonly ends: boolean;
   readonly steps: number;
 }
+
+/** The broker has died while somebody waited for it. */
+class Died extends Error {}
 
 async function story(seed: number, { shared, ends, steps }: Options): Promise<string[]> {
   const chance = new Chance(seed);
@@ -26,9 +30,11 @@ async function story(seed: number, { shared, ends, steps }: Options): Promise<st
   };
   const publisher = new Publisher();
   publisher.say = note;
+  publisher.setsDup = chance.happens(0.5);
+  const mortal = new WillDevice('w');
   const subscribers = shared
-    ? ['m1', 'm2', 'm3'].map((id) => new Subscriber(id, ['$share/g/t'], note))
-    : ['s1', 's2'].map((id) => new Subscriber(id, ['t'], note));
+    ? ['m1', 'm2', 'm3'].map((id) => new Subscriber(id, ['$share/g/t', '$share/g/w'], note))
+    : ['s1', 's2'].map((id) => new Subscriber(id, ['t', 'w'], note));
   const admit = async (clientId: string, wish: object = {}): Promise<Device> => {
     const { device, done } = site.connect(clientId, {
       clean: false,
@@ -39,31 +45,49 @@ async function story(seed: number, { shared, ends, steps }: Options): Promise<st
     let failed: Error | undefined;
     done.catch((error: unknown) => (failed = error as Error));
     for (let tries = 0; !device.in; tries++) {
+      if (site.life.isOver) throw new Died();
       if (failed) throw failed;
-      if (tries > 3) await site.calm();
+      if (tries > 3) {
+        site.log.isLate = () => false; // It may have to wait for what is late.
+        await site.calm();
+      }
       if (tries > 50) throw new Error(`${clientId} is not let in`);
       await settle(1);
     }
     return device;
   };
-  const come = async (one: Subscriber, wish: object = {}): Promise<void> => {
-    one.device = await admit(one.clientId, wish);
+  /** Whose sessions have ended. */
+  const ended = new Set<Subscriber>(subscribers);
+  const come = async (one: Subscriber): Promise<void> => {
+    const device = await admit(one.clientId, { clean: ended.has(one) });
+    one.device = device;
+    if (!ended.has(one)) return;
+    for (const filter of one.filters) await site.subscribe(device, filter, 2, false);
+    if (site.life.isOver) throw new Died();
+    ended.delete(one);
   };
-  const subscribe = async (one: Subscriber): Promise<void> => {
-    for (const filter of one.filters) await site.subscribe(one.device!, filter, 2, false);
+  const publisherComes = async (): Promise<void> => {
+    publisher.device = await admit('p');
+    publisher.resend();
+  };
+  const boot = (): void => {
+    note('crash');
+    crashed = true;
+    site.clock.advance(chance.between(1000, 3000));
+    site.boot();
+    for (const each of subscribers) each.lost();
+    publisher.device = undefined;
+    mortal.lost();
   };
   for (const one of subscribers) {
     await come(one);
-    await subscribe(one);
     if (shared || chance.happens(0.5)) {
       one.device!.end();
       one.lost();
     }
   }
   publisher.device = await admit('p');
-  for (let step = 0; step < steps; step++) {
-    const one = pick(subscribers);
-    const dice = chance.between(0, 99);
+  const act = async (one: Subscriber, dice: number): Promise<void> => {
     if (dice < 22) {
       if (publisher.device && publisher.sent.length < 12) {
         const qos = chance.happens(0.6) ? 2 : 1;
@@ -93,7 +117,8 @@ async function story(seed: number, { shared, ends, steps }: Options): Promise<st
     } else if (dice < 76) {
       note('confirm');
       site.log.write();
-      site.log.confirm();
+      site.life.pass('told');
+      if (!site.life.isOver) site.log.confirm();
     } else if (dice < 84) {
       note('delay');
       site.clock.advance(60);
@@ -103,10 +128,7 @@ async function story(seed: number, { shared, ends, steps }: Options): Promise<st
       if (publisher.device) {
         publisher.device.end();
         publisher.device = undefined;
-      } else {
-        publisher.device = await admit('p');
-        publisher.resend();
-      }
+      } else await publisherComes();
       note(publisher.device ? 'publisher comes' : 'publisher leaves');
     } else if (dice < 96) {
       if (ends && one.device) {
@@ -114,28 +136,38 @@ async function story(seed: number, { shared, ends, steps }: Options): Promise<st
         one.device.end({ publishWill: false, expirySeconds: 0 });
         one.lost();
         one.forget();
+        ended.add(one);
         await settle(3);
-        await come(one, { clean: true });
-        await subscribe(one);
+        await come(one);
       }
+    } else if (dice < 97) {
+      boot();
+      if (chance.happens(0.5)) site.life.diesAt = chance.between(1, 30);
+      if (chance.happens(0.5)) await publisherComes();
     } else if (dice < 98) {
-      note('crash');
-      crashed = true;
-      site.clock.advance(chance.between(1000, 3000));
-      site.boot();
-      for (const each of subscribers) each.lost();
-      publisher.device = undefined;
-      if (chance.happens(0.5)) {
-        publisher.device = await admit('p');
-        publisher.resend();
-      }
+      const late = pick(['none', 'received', 'messages']);
+      note(`${late} late`);
+      site.log.isLate = ({ lane }) => lane.startsWith(late);
+    } else {
+      note(`will device ${mortal.isThere ? 'goes' : 'comes'}`);
+      if (mortal.isThere) mortal.go(chance.happens(0.7));
+      else await mortal.come((will) => admit('d', { will }));
     }
-  }
+  };
+  const dying = async (step: () => Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      if (!(error instanceof Died)) throw error;
+    }
+    if (site.life.isOver) boot();
+  };
+  for (let step = 0; step < steps; step++) await dying(() => act(pick(subscribers), chance.between(0, 99)));
   note('end');
-  if (!publisher.device) {
-    publisher.device = await admit('p');
-    publisher.resend();
-  }
+  site.life.diesAt = Infinity;
+  site.log.isLate = () => false;
+  if (!publisher.device) await publisherComes();
+  if (mortal.isThere) mortal.go(true);
   for (const one of subscribers) if (!one.device) await come(one);
   for (let idle = 0, last = ''; idle < 5;) {
     await site.calm();
@@ -156,6 +188,11 @@ async function story(seed: number, { shared, ends, steps }: Options): Promise<st
       if (times === 0 && !(ends && qos === 2)) wrong.push(`${who} misses ${payload}`);
       // Its publisher repeats it after a crash, and who had it is no more.
       if (times > 1 && qos === 2 && !(ends && crashed)) wrong.push(`${who} got ${payload} ${times} times`);
+    }
+    for (const { payload, must } of mortal.wills) {
+      const times = got.filter((each) => each === payload).length;
+      if (times === 0 && must && !ends) wrong.push(`${who} misses ${payload}`);
+      if (times > 1 && !(ends && crashed)) wrong.push(`${who} got ${payload} ${times} times`);
     }
     for (const each of got) if (each.includes('under')) wrong.push(`${who}: ${each}`);
   };
