@@ -159,6 +159,12 @@ const fixtures: Fixture[] = [
     ...sessionCodec,
   },
   {
+    name: 'session with a will, adopted since',
+    item: { ...sessionAt, ...shared.asleep, ...shared.mortal, willEpoch: 1_800_000_002 },
+    record: { clientId, ...shared.asleep, ...shared.mortal, willEpoch: 1_800_000_002 },
+    ...sessionCodec,
+  },
+  {
     name: 'broker lease',
     item: { ...leaseAt, ...shared.lease },
     record: { brokerId: owner, ...shared.lease },
