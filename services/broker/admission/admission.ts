@@ -97,7 +97,12 @@ export class Admission {
     this.#departure = new Departure(options);
     const unreadable = new Unreadable(options.log, metrics);
     const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable });
-    this.#tenants = new Tenants({ ...options, restore: (tenant) => restoration.restore(tenant) });
+    this.#tenants = new Tenants({
+      ...options,
+      restore: (tenant) => restoration.restore(tenant),
+      current: (id) => accounts.tenant(id),
+      retire: (tenant) => this.#control.retire(tenant),
+    });
     this.#queueNotes = new QueueNotes(options.records, this.#tenants, clock);
     this.#accounts = accounts;
     const authentication = new Authentication(accounts, clock);

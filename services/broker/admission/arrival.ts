@@ -86,6 +86,7 @@ export class Arrival {
         if (
           isOver ||
           !(await authentication.isStillValid(record.id, credential)) ||
+          tenant.isGone ||
           connection.closed ||
           isStopping()
         ) {

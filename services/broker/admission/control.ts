@@ -3,9 +3,9 @@
  *
  * An entry tells that something has changed; what it is now is read. So it does no harm to obey it late or once more, as
  * a broker does that follows one that died: a session that began after its removal was asked for stays (`born`), and so do
- * clients of a tenant that is active again or has been made anew.
+ * clients of a tenant that is active again or has been made anew. A tenant that is being opened is waited for.
  */
-import type { Clock, TenantId } from '../../kernel/kernel.js';
+import { type Clock, eachGuarded, type TenantId } from '../../kernel/kernel.js';
 import { compileAccess, type ControlEntry } from '../../tenancy/tenancy.js';
 import { reasons } from '../wire/wire.js';
 import type { CachedAccounts } from './accounts.js';
@@ -13,7 +13,7 @@ import type { Departure } from './departure.js';
 import type { SessionStore } from './ports.js';
 import type { Residence } from './residence.js';
 import type { Tenant } from './tenant.js';
-import type { Tenants } from './tenants.js';
+import { TenantGone, type Tenants } from './tenants.js';
 
 type SessionKick = Extract<ControlEntry, { type: 'session-kick' }>;
 
@@ -53,8 +53,7 @@ export class Control {
 
   /** Removed by its tenant: nothing of the session stays. */
   async #kick({ tenant: id, clientId, born }: SessionKick, atMs: number): Promise<void> {
-    const record = this.#tenants.get(id) ? undefined : await this.#accounts.tenant(id);
-    const tenant = record && record.status !== 'deleting' ? await this.#tenants.open(record) : this.#tenants.get(id);
+    const tenant = (await this.#tenants.known(id)) ?? (await this.#openStored(id));
     if (!tenant) return;
     const residence = tenant.residences.get(clientId);
     if (!residence)
@@ -68,41 +67,64 @@ export class Control {
     else this.#departure.endSession(tenant, residence, this.#clock.nowMs());
   }
 
-  #closeAll(id: TenantId, affects: (residence: Residence) => boolean): void {
-    for (const residence of [...(this.#tenants.get(id)?.residences.values() ?? [])])
-      if (affects(residence)) residence.connection?.close(reasons.administrativeAction);
+  async #openStored(id: TenantId): Promise<Tenant | undefined> {
+    const record = await this.#accounts.tenant(id);
+    if (record === undefined || record.status === 'deleting') return undefined;
+    try {
+      return await this.#tenants.open(record);
+    } catch (error) {
+      if (error instanceof TenantGone) return undefined;
+      throw error;
+    }
+  }
+
+  /** It has been deleted: nothing of it stays here. */
+  retire(tenant: Tenant): void {
+    this.#closeAll(tenant, () => true);
+    this.#endAll(tenant, () => true);
+    if (!tenant.isGone) this.#tenants.drop(tenant); // Whatever has stopped one of its sessions from ending.
+  }
+
+  #closeAll(tenant: Tenant, affects: (residence: Residence) => boolean): void {
+    eachGuarded('control', [...tenant.residences.values()].filter(affects), ({ connection }) =>
+      connection?.close(reasons.administrativeAction),
+    );
   }
 
   /** Clients that came in with a password that is not valid any more; those with the new one may be here already. */
   async #closeRevoked(id: TenantId, name: string): Promise<void> {
-    if (!this.#tenants.get(id)) return;
+    const tenant = await this.#tenants.known(id);
+    if (!tenant) return;
     const current = await this.#accounts.credential(id, name).catch(() => undefined);
-    this.#closeAll(id, ({ credential }) => credential.name === name && credential.secretHash !== current?.secretHash);
+    this.#closeAll(
+      tenant,
+      ({ credential }) => credential.name === name && credential.secretHash !== current?.secretHash,
+    );
   }
 
   /** Suspended or deleted, unless that is over: its name may be that of a new tenant by now. */
   async #shut(id: TenantId, isDeleted: boolean, atMs: number): Promise<void> {
-    const tenant = this.#tenants.get(id);
+    const tenant = await this.#tenants.known(id);
     if (!tenant) return;
     const record = await this.#accounts.tenant(id);
-    const isThere = record !== undefined && record.status !== 'deleting';
+    const isThere = record?.createdAtMs === tenant.createdAtMs && record.status !== 'deleting';
     const affects = (residence: Residence): boolean => !isThere || isOlder(residence, atMs);
-    if (record?.status !== 'active' || isDeleted) this.#closeAll(id, isDeleted ? affects : () => true);
+    if (record?.status !== 'active' || isDeleted) this.#closeAll(tenant, isDeleted ? affects : () => true);
     if (isDeleted) this.#endAll(tenant, affects);
   }
 
   /** Nothing of these sessions stays here, and nothing more is said in their name. */
   #endAll(tenant: Tenant, affects: (residence: Residence) => boolean): void {
-    for (const residence of [...tenant.residences.values()].filter(affects)) {
+    eachGuarded('control', [...tenant.residences.values()].filter(affects), (residence) => {
       residence.session.will = undefined;
       this.#departure.endSession(tenant, residence, this.#clock.nowMs());
-    }
+    });
     if (tenant.residences.size === 0) this.#tenants.drop(tenant);
   }
 
   /** New grants count for live sessions at once; sessions whose grants cannot be read are sent away, to come back. */
   async #renewAccess(id: TenantId, name: string): Promise<void> {
-    const tenant = this.#tenants.get(id);
+    const tenant = await this.#tenants.known(id);
     if (!tenant) return;
     const affected = (): Residence[] =>
       [...tenant.residences.values()].filter((residence) => residence.credential.name === name);
@@ -118,9 +140,10 @@ export class Control {
   }
 
   async #renewLimits(id: TenantId): Promise<void> {
-    const tenant = this.#tenants.get(id);
-    const record = tenant && (await this.#accounts.tenant(id));
-    if (record) tenant.limits.set(record, this.#clock.nowMs());
+    const tenant = await this.#tenants.known(id);
+    if (!tenant) return;
+    const record = await this.#accounts.tenant(id);
+    if (record?.createdAtMs === tenant.createdAtMs) tenant.limits.set(record, this.#clock.nowMs());
   }
 }
 

@@ -49,6 +49,10 @@ export interface Pace {
 
 export class Tenant implements SessionHost {
   readonly id: TenantId;
+  /** Tells it from another tenant that had its name before, or has it later. */
+  readonly createdAtMs: number;
+  /** It has been deleted: nobody comes in any more. */
+  isGone = false;
   readonly limits: TenantLimits;
   readonly meters: Meters = newMeters();
   readonly routing: Routing;
@@ -87,6 +91,7 @@ export class Tenant implements SessionHost {
     log: Log,
   ) {
     this.id = record.id;
+    this.createdAtMs = record.createdAtMs;
     this.#pace = pace;
     this.#lease = lease;
     this.#clock = clock;
@@ -109,6 +114,11 @@ export class Tenant implements SessionHost {
     });
     this.#turns.set(clientId, tail);
     return result;
+  }
+
+  /** Resolves when all steps that have been asked for are over. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#turns.values());
   }
 
   publish(message: Message, nowMs: number): Receipt {

@@ -1,4 +1,12 @@
-/** The tenants that have sessions on this broker. */
+/**
+ * The tenants that have sessions on this broker. To open one takes as long as its sessions take to be read, and a great deal
+ * can happen meanwhile; so nobody may take one that is being opened for one that is not there:
+ *
+ *      an entry of the control log comes     waits for the opening (`known`), and is obeyed then
+ *      it came just before the opening       the record is read again when all sessions are there
+ *      the tenant is deleted meanwhile       its sessions end, whoever waits for it is turned away
+ *      its name is taken by another tenant   the one that is here ends first; each record says when its tenant was made
+ */
 import { type Clock, eachGuarded, type Log, type Metrics, type TenantId } from '../../kernel/kernel.js';
 import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -19,6 +27,15 @@ export interface TenantsOptions {
   readonly lease: LeaseGate;
   /** Takes over what earlier brokers have left of it. */
   readonly restore: (tenant: Tenant) => Promise<void>;
+  /** The record as it is now. */
+  readonly current: (id: TenantId) => Promise<TenantRecord | undefined>;
+  /** Ends all that is here of a tenant that has been deleted, and drops it. */
+  readonly retire: (tenant: Tenant) => void;
+}
+
+/** Deleted, and its name is perhaps another's. */
+export class TenantGone extends Error {
+  override readonly name = 'TenantGone';
 }
 
 /** What the meters of all tenants come to, for the operator. */
@@ -60,43 +77,54 @@ export class Tenants {
       metrics.total(name, help, () => this.#past[meter] + sum((tenant) => tenant.meters[meter])());
   }
 
-  get(id: TenantId): Tenant | undefined {
+  /** If it is here, or as soon as it is: one that is being opened is waited for. */
+  async known(id: TenantId): Promise<Tenant | undefined> {
+    for (let opening = this.#opening.get(id); opening; opening = this.#opening.get(id))
+      await opening.catch(() => undefined); // Told to whoever opens it.
     return this.#tenants.get(id);
   }
 
-  /** The tenant of that record: made, with the sessions that earlier brokers have left, when it is first asked for. */
+  /**
+   * The tenant of that record: made, with the sessions that earlier brokers have left, when it is first asked for. Rejects with
+   * `TenantGone` when it has been deleted.
+   */
   async open(record: TenantRecord): Promise<Tenant> {
-    const known = this.#tenants.get(record.id);
-    if (known) return known;
-    let opening = this.#opening.get(record.id);
-    if (!opening) {
-      opening = this.#open(record).finally(() => this.#opening.delete(record.id));
-      this.#opening.set(record.id, opening);
+    const { id, createdAtMs } = record;
+    for (;;) {
+      const opening = this.#opening.get(id);
+      const known = opening ? await opening : this.#tenants.get(id);
+      if (known?.createdAtMs === createdAtMs) return known;
+      if (opening) continue;
+      if (!known) break;
+      if ((await this.#options.current(id))?.createdAtMs !== createdAtMs) throw new TenantGone(id);
+      if (this.#tenants.get(id) === known) this.#options.retire(known);
+      await known.idle(); // What it had is removed, and will not be read as the next one's.
     }
-    return opening;
+    const opening = this.#open(record).finally(() => this.#opening.delete(id));
+    this.#opening.set(id, opening);
+    return await opening; // As those who come behind: they go on in the order in which they came.
   }
 
   async #open(record: TenantRecord): Promise<Tenant> {
-    const {
-      makeRetained,
-      unsafeBytesMax,
-      holdBackMs,
-      lease,
-      clock,
-      log,
-      restore,
-      shared: store,
-      commitLog,
-    } = this.#options;
+    const { makeRetained, unsafeBytesMax, holdBackMs, lease, clock, log, shared: store, commitLog } = this.#options;
+    const { restore, current, retire } = this.#options;
     const queues = { store, commitLog, clock, log };
     const tenant = new Tenant(record, makeRetained, queues, { unsafeBytesMax, holdBackMs }, lease, clock, log);
     await restore(tenant);
+    const now = await current(record.id);
+    if (now === undefined || now.status === 'deleting' || now.createdAtMs !== tenant.createdAtMs) {
+      retire(tenant);
+      await tenant.idle();
+      throw new TenantGone(record.id);
+    }
+    tenant.limits.set(now, clock.nowMs());
     this.#tenants.set(record.id, tenant);
     return tenant;
   }
 
   /** The tenant has been deleted. */
   drop(tenant: Tenant): void {
+    tenant.isGone = true;
     tenant.routing.retained.close();
     this.#forget(tenant);
   }
@@ -109,7 +137,7 @@ export class Tenants {
   }
 
   #forget(tenant: Tenant): void {
-    this.#tenants.delete(tenant.id);
+    if (this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
     for (const meter of Object.keys(this.#past) as (keyof Meters)[]) this.#past[meter] += tenant.meters[meter];
   }
 

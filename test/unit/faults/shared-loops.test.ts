@@ -309,7 +309,6 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
   },
   async sweep() {
     const options = { makeRetained: () => ({}), clock: new ManualClock(), log: silentLog, metrics: new Metrics() };
-    const tenants = new Tenants({ ...options, restore: () => Promise.resolve() } as unknown as TenantsOptions);
     const record = (id: TenantId): Tenant => ({
       id,
       plan: 'free',
@@ -317,6 +316,9 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
       quotaOverrides: {},
       createdAtMs: 0,
     });
+    const current = (id: TenantId) => Promise.resolve(record(id));
+    const restore = () => Promise.resolve();
+    const tenants = new Tenants({ ...options, restore, current } as unknown as TenantsOptions);
     const one = await tenants.open(record(acme));
     await tenants.open(record(other));
     Object.defineProperty(one, 'isEmpty', { get: planted });
