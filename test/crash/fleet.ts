@@ -30,6 +30,8 @@ export class Fleet {
     this.wills = [
       new WillDevice(site, { clientId: 'will-persistent', delaySeconds: 0 }),
       new WillDevice(site, { clientId: 'will-clean', delaySeconds: 0, expirySeconds: 0 }),
+      new WillDevice(site, { clientId: 'will-exact', delaySeconds: 0, qos: 2 }),
+      new WillDevice(site, { clientId: 'will-exact-clean', delaySeconds: 0, expirySeconds: 0, qos: 2 }),
       new WillDevice(site, { clientId: 'will-delayed', delaySeconds: 3600 }),
     ];
   }
@@ -139,6 +141,7 @@ function makeSubscribers(site: Site): Subscriber[] {
     }),
     new Subscriber(site, { clientId: 's-lower', subscriptions: [{ filter: 'load/q2/+/a', qos: 1 }], ackMsMax: 100 }),
     new Subscriber(site, { clientId: 's-will', subscriptions: [{ filter: 'will/#', qos: 1 }] }),
+    new Subscriber(site, { clientId: 's-will-exact', subscriptions: [{ filter: 'will/#', qos: 2 }], ackMsMax: 100 }),
     // Mostly nobody of it is there.
     ...['w1', 'w2'].map(
       (clientId) =>

@@ -95,6 +95,23 @@ export class Site implements World {
     await broker.kill();
   }
 
+  /**
+   * SIGKILL when DynamoDB gets the first request of that kind from now on, which is not carried out then (`before`), or
+   * when it has carried it out (`after`). Resolves when the process is gone.
+   */
+  killAt(isIt: (action: string, body: string) => boolean, at: 'before' | 'after', what: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.proxy!.onRequest = async (action, body, when) => {
+        if (when !== at || !isIt(action, body)) return;
+        this.proxy!.onRequest = undefined;
+        this.note(`${at} ${what}`);
+        await this.kill();
+        resolve();
+        if (at === 'before') throw new Error('nobody is left to ask');
+      };
+    });
+  }
+
   note(what: string): void {
     this.history.add({ type: 'harness', what });
   }

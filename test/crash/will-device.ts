@@ -10,10 +10,13 @@ import { type Key, keyOf } from './history.js';
 export interface WillOptions extends DeviceOptions {
   /** Longer than any absence in the test, or 0. */
   readonly delaySeconds: number;
+  /** Default 1. */
+  readonly qos?: 1 | 2;
 }
 
 export class WillDevice extends Device {
   readonly #delaySeconds: number;
+  readonly #qos: 1 | 2;
   #connections = 0;
   #key: Key = '';
   #leaving = false;
@@ -21,6 +24,7 @@ export class WillDevice extends Device {
   constructor(world: World, options: WillOptions) {
     super(world, options);
     this.#delaySeconds = options.delaySeconds;
+    this.#qos = options.qos ?? 1;
   }
 
   protected override will(): Will {
@@ -28,9 +32,9 @@ export class WillDevice extends Device {
     const n = ++this.#connections;
     this.#key = keyOf(this.clientId, topic, n);
     const client = this.clientId;
-    this.world.history.add({ type: 'sent', client, key: this.#key, topic, n, qos: 1, will: true });
+    this.world.history.add({ type: 'sent', client, key: this.#key, topic, n, qos: this.#qos, will: true });
     const properties = this.#delaySeconds > 0 ? { willDelayInterval: this.#delaySeconds } : {};
-    return { topic, payload: this.#key, qos: 1, properties };
+    return { topic, payload: this.#key, qos: this.#qos, properties };
   }
 
   protected onConnected(): void {

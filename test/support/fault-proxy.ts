@@ -44,6 +44,11 @@ export class FaultProxy {
   choose: ChooseFault;
   /** What a policy says to an action on any of its tables: the words of the refusal, or nothing. As `choose`. */
   deny: (action: string, table: string) => string | undefined = () => undefined;
+  /**
+   * Told of every request before it is forwarded, and again when the engine has carried it out, before the answer is sent:
+   * what it waits for holds the request up. A test kills the client at either moment.
+   */
+  onRequest: ((action: string, body: string, when: 'before' | 'after') => void | Promise<void>) | undefined;
   /** Requests that arrived, by action. */
   readonly requests = new Map<string, number>();
   /** Faults that happened, by kind; an outage counts each request it met. */
@@ -121,7 +126,7 @@ export class FaultProxy {
     response.on('error', () => {});
     try {
       const body = await readAll(incoming);
-      const action = /\.(\w+)$/.exec(String(incoming.headers['x-amz-target']))?.[1] ?? 'unknown';
+      const action = actionOf(incoming.headers);
       count(this.requests, action);
       if (this.#outage !== undefined) {
         count(this.faults, this.#outage);
@@ -134,6 +139,7 @@ export class FaultProxy {
         const [status, type] = errorTypes.accessDenied;
         return this.#send(response, errorAnswer([status, type, refusal]));
       }
+      await this.onRequest?.(action, String(body), 'before');
       const fault = this.choose(action);
       const applies = fault !== undefined && (fault.kind !== 'partialBatch' || action === 'BatchWriteItem');
       await this.#answer(incoming, body, response, applies ? fault : undefined);
@@ -207,10 +213,12 @@ export class FaultProxy {
           headers: { ...headers, host: this.#upstream.host, 'content-length': String(body.length) },
         },
         (answer) => {
-          readAll(answer).then(
-            (read) => resolve({ status: answer.statusCode ?? 502, headers: answer.headers, body: read }),
-            reject,
-          );
+          readAll(answer)
+            .then(async (read) => {
+              await this.onRequest?.(actionOf(headers), String(body), 'after');
+              resolve({ status: answer.statusCode ?? 502, headers: answer.headers, body: read });
+            })
+            .catch(reject);
         },
       );
       sent.on('error', reject);
@@ -230,6 +238,9 @@ export class FaultProxy {
     socket.resetAndDestroy();
   }
 }
+
+const actionOf = (headers: IncomingHttpHeaders): string =>
+  /\.(\w+)$/.exec(String(headers['x-amz-target']))?.[1] ?? 'unknown';
 
 async function readAll(stream: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
