@@ -63,7 +63,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
   const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
   const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax } = config;
-  const { connectionsMax, trustedProxies } = config;
+  const { trustedProxies, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } = config;
   const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
   const gone = new Map<BrokerId, number>();
   const admission = new Admission({
@@ -86,7 +86,8 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const controlLog = new ControlLog(dynamo, clock, log, (entry, atMs) => admission.apply(entry, atMs));
   const topics = new TopicTable();
   const world = { admission, topics, clock, log, metrics };
-  const transport = new Transport({ ...world, connectionsMax, trustedProxies, gate: lease });
+  const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
+  const transport = new Transport({ ...world, ...places, trustedProxies, gate: lease });
   return { metrics, dynamo, leaseDynamo, lease, commitLog, admission, controlLog, transport, gone };
 }
 

@@ -19,7 +19,11 @@ export interface Config {
   readonly emfStage: string | undefined;
   /** A stop sends clients away one after the other, in this time at most. */
   readonly drainMsMax: number;
+  /** Sockets of all listeners. */
   readonly connectionsMax: number;
+  /** Of these, sockets whose CONNECT is not complete, and the same of one address. */
+  readonly newcomersPercentMax: number;
+  readonly newcomersPerAddressPercentMax: number;
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
   /** How long a subscriber that is slower than its publishers may slow them before messages are dropped; 0: not at all. */
@@ -54,6 +58,10 @@ export const tuning = {
   /** Half of the packet identifiers of QoS 1 or 2, so that one is always free; the bytes of the window end it before. */
   SHOAL_IN_FLIGHT_MAX: { min: 1, max: 16_383, fallback: 16_383 },
   SHOAL_KEEP_ALIVE_SECONDS_MAX: { min: 0, max: 65_535, fallback: 0 },
+  /** More than a broker lets in within their 10 s: of 50 000 that come at once none is refused for want of a place here. */
+  SHOAL_NEWCOMERS_PERCENT_MAX: { min: 1, max: 100, fallback: 80 },
+  /** Behind a NAT, or a balancer that does not say who the client is, many have one address. */
+  SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX: { min: 1, max: 100, fallback: 50 },
   SHOAL_PERSIST_DELAY_MS: { min: 0, max: 10_000, fallback: 50 },
   SHOAL_UNSAFE_MB_MAX: { min: 1, max: 65_536, fallback: 64 },
 } as const satisfies Record<string, Range>;
@@ -98,6 +106,8 @@ export function readConfig(given: Environment): Config {
     emfStage: readEmfStage(env),
     drainMsMax: ranged(env, 'SHOAL_DRAIN_SECONDS', drainSeconds) * 1000,
     connectionsMax: tuned(env, 'SHOAL_CONNECTIONS_MAX'),
+    newcomersPercentMax: tuned(env, 'SHOAL_NEWCOMERS_PERCENT_MAX'),
+    newcomersPerAddressPercentMax: tuned(env, 'SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX'),
     inFlightMax: tuned(env, 'SHOAL_IN_FLIGHT_MAX'),
     holdBackMs: tuned(env, 'SHOAL_HOLD_BACK_MS'),
     persistDelayMs: tuned(env, 'SHOAL_PERSIST_DELAY_MS'),

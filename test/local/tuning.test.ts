@@ -51,9 +51,15 @@ test('SHOAL_IN_FLIGHT_MAX bounds what is under way to a client, unless it takes 
   }
 });
 
-test('SHOAL_CONNECTIONS_MAX bounds what is open on all listeners, and counts whom it turns away', async () => {
+test('SHOAL_CONNECTIONS_MAX bounds what is open on all listeners; who comes then takes the place of a newcomer', async () => {
   const folder = workshop.folder();
-  await workshop.start(['--ephemeral', '--data', folder, ...freePorts], { SHOAL_CONNECTIONS_MAX: '3' }).ready();
+  await workshop
+    .start(['--ephemeral', '--data', folder, ...freePorts], {
+      SHOAL_CONNECTIONS_MAX: '3',
+      SHOAL_NEWCOMERS_PERCENT_MAX: '100',
+      SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX: '100',
+    })
+    .ready();
   const { mqtt, ws, broker } = endpointsIn(folder);
   const metrics = async (): Promise<string> => (await fetch(broker.metricsUrl)).text();
   const open = async (): Promise<PacketClient> => {
@@ -65,14 +71,14 @@ test('SHOAL_CONNECTIONS_MAX bounds what is open on all listeners, and counts who
   const webSocket = new WebSocket(ws.url, 'mqtt');
   await once(webSocket, 'open');
   expect(await metrics()).toContain('\nshoal_sockets_used_percent 100\n');
-  await (await open()).expectSilentClose();
-  expect(await metrics()).toContain('shoal_sockets_refused_total{reason="limit"} 1\n');
-  first[0]!.destroy();
-  await until(async () => (await metrics()).includes('\nshoal_sockets 2\n'), 'the room');
   const next = await open();
+  await first[0]!.expectSilentClose(); // The oldest of those that have not said who they are.
+  const told = await metrics();
+  expect(told).toContain('shoal_sockets_refused_total{reason="displaced"} 1\n');
+  expect(told).toContain('shoal_sockets{state="connect"} 3\n');
   next.send('c000');
   await next.expectSilentClose(); // Not a CONNECT: it was read.
-  expect(await metrics()).toContain('shoal_sockets_refused_total{reason="limit"} 1\n');
+  await until(async () => (await metrics()).includes('\nshoal_sockets{state="connect"} 2\n'), 'the room');
   webSocket.terminate();
 });
 

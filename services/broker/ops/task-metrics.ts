@@ -75,7 +75,7 @@ export const taskMetrics: readonly TaskMetric[] = [
   change(
     'SocketsRefused',
     'shoal_sockets_refused_total',
-    'sockets closed at once: at the limit, or without a usable PROXY protocol header',
+    'sockets closed: places were short, or there was no usable PROXY protocol header',
   ),
   change('InternalErrors', 'shoal_internal_errors_total', 'faults of the broker itself that were caught'),
   change('TlsFailures', 'shoal_tls_failures_total', 'TLS handshakes of the broker that failed'),

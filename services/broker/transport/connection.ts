@@ -4,6 +4,8 @@
  * that whatever goes wrong ends this connection only, with exactly one reason.
  *
  *      awaiting CONNECT -> admitting (reading stops) -> open -> closed
+ *
+ * How long it may take to come in, and to go, is watched by its place (`doorstep.ts`).
  */
 import { caught, type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission, Admitted, Connection as AdmissionConnection, Ending } from '../admission/admission.js';
@@ -28,7 +30,7 @@ import {
   type TopicTable,
 } from '../wire/wire.js';
 import type { Flusher } from './flusher.js';
-import type { ByteSink, ByteStream } from './ports.js';
+import type { ByteSink, ByteStream, Occupant, Place } from './ports.js';
 import { SendQueue } from './send-queue.js';
 import type { DeadlineWheel, Guarded } from './wheel.js';
 
@@ -53,12 +55,8 @@ interface ConnectTraits {
   readonly packetBytesMax: number;
 }
 
-/** A client that says nothing, or too little, for this long before CONNECT is complete is closed. */
-const connectTimeoutMs = 10_000;
 /** A CONNECT with the largest will, password and properties that make sense; nothing larger is read from a stranger. */
 const connectBytesMax = 128 * 1024;
-/** After the last word the client has this long to take it and go. */
-export const lingerMs = 2000;
 /** After DISCONNECT the end waits for DynamoDB so long at most; then the connection is cut off. */
 const goodbyeMsMax = 4000;
 /** MQTT 3.x knows no Receive Maximum: with more than this unacknowledged, reading stops until some are. */
@@ -70,10 +68,11 @@ const answeringLookMs = 10;
 /** Longest sleep of a publisher over its tenant's rate before it is looked at again. */
 const pauseMsMax = 1000;
 
-export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded {
+export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded, Occupant {
   closed = false;
   slot: Guarded['slot'];
   readonly #world: ConnectionWorld;
+  readonly #place: Place;
   readonly #stream: ByteStream;
   readonly #queue: SendQueue;
   readonly #reader: PacketReader;
@@ -88,15 +87,16 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   /** Nothing more is sent, and it ends with this turn of the event loop. */
   #isGivenUp = false;
   #cancelPause: Cancel | undefined;
-  #cancelLinger: Cancel | undefined;
+  #cancelGoodbye: Cancel | undefined;
 
-  constructor(world: ConnectionWorld, makeStream: (sink: ByteSink) => ByteStream) {
+  constructor(world: ConnectionWorld, place: Place, makeStream: (sink: ByteSink) => ByteStream) {
     this.#world = world;
+    this.#place = place;
+    place.occupant = this;
     this.#stream = makeStream(this);
     this.#queue = new SendQueue(this.#stream, world.flusher);
     this.#reader = new PacketReader(world.topics, this, connectBytesMax);
     this.#heardAtMs = world.clock.monotonicMs();
-    world.wheel.watch(this, this.#heardAtMs, connectTimeoutMs);
   }
 
   get remoteAddress(): string {
@@ -116,8 +116,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   onBytes(chunk: Buffer): void {
     if (this.closed) return;
     const { clock } = this.#world;
-    // Before CONNECT is complete bytes do not buy time: a trickle is as late as silence.
-    if (this.#connect) this.#heardAtMs = clock.monotonicMs();
+    if (this.#admitted) this.#heardAtMs = clock.monotonicMs();
     this.#nowMs = clock.nowMs();
     this.#guarded(() => this.#reader.read(chunk, this.#nowMs));
   }
@@ -128,7 +127,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   onClosed(): void {
-    this.#cancelLinger?.();
+    this.#cancelGoodbye?.();
     this.#end(reasons.connectionLost, { publishWill: true });
     this.#world.onGone(this);
   }
@@ -191,6 +190,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       sessionExpirySeconds: sessionExpiryInterval,
       packetBytesMax: maximumPacketSize,
     };
+    this.#place.become('admission');
     this.#stopReading(); // What the client sends before CONNACK waits. [MQTT-3.1.4-5] is kept by the session.
     this.#world.admission.connect(packet, this).then(
       () => {
@@ -202,6 +202,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   admitted(admitted: Admitted): void {
     this.#admitted = admitted;
+    if (!this.closed) this.#place.become('open');
     this.#userName = undefined;
     this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;
     this.#keepAliveMs = admitted.keepAliveSeconds * 1500; // [MQTT-3.1.2-22] One and a half times.
@@ -231,11 +232,11 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (!known) return this.#leave();
     this.#queue.flush(this.#world.flusher.leave());
     this.#stream.resume(); // So that the client's own end is seen.
-    this.#cancelLinger = this.#world.clock.after(goodbyeMsMax, () => this.#stream.destroy());
+    this.#cancelGoodbye = this.#world.clock.after(goodbyeMsMax, () => this.#stream.destroy());
     known.whenSettled(() => {
       if (known.reasonCode! >= 0x80) return; // Cut off when its time is over.
-      this.#cancelLinger!();
-      this.#cancelLinger = undefined;
+      this.#cancelGoodbye!();
+      this.#cancelGoodbye = undefined;
       this.#leave();
     });
   }
@@ -277,13 +278,6 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   checkDeadline(nowMs: number): number {
     if (this.closed) return 0;
     const silentMs = nowMs - this.#heardAtMs;
-    if (!this.#admitted) {
-      // While the broker itself is at work on CONNECT the client cannot be late.
-      if (this.#connect) return connectTimeoutMs;
-      if (silentMs < connectTimeoutMs) return connectTimeoutMs - silentMs;
-      this.close(reasons.connectTimeout);
-      return 0;
-    }
     if (this.#keepAliveMs === 0) return 0;
     if (silentMs < this.#keepAliveMs || this.#cancelPause) return Math.max(this.#keepAliveMs - silentMs, 1);
     this.close(reasons.keepAliveTimeout);
@@ -292,7 +286,17 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   // The end.
 
+  /** Before CONNECT bytes do not buy time: a trickle is as late as silence. After it the delay is the broker's. */
+  late(): void {
+    if (this.#connect) this.#refuse(new PeerFault(reasons.serverUnavailable, 'admission takes too long, try again'));
+    else {
+      this.#end(reasons.connectTimeout, { publishWill: false });
+      this.#stream.destroy();
+    }
+  }
+
   #refuse(fault: PeerFault): void {
+    if (this.closed) return;
     const dialect: ProtocolVersion | undefined = fault.dialect ?? this.#connect?.version;
     const { reason } = fault;
     if (dialect === 5 && reason.code !== undefined) {
@@ -387,7 +391,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#queue.flush(this.#world.flusher.leave());
     this.#stream.end();
     this.#stream.resume(); // So that the client's own end is seen.
-    this.#cancelLinger ??= this.#world.clock.after(lingerMs, () => this.#stream.destroy());
+    this.#place.become('closing'); // For a moment, whatever the client does.
   }
 }
 

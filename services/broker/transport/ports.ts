@@ -33,3 +33,18 @@ export interface AcknowledgementGate {
   leave(): 'all' | 'new' | 'none';
   onLapsed(listener: () => void): void;
 }
+
+/** What a socket waits for. */
+export type Stage = 'proxy' | 'tls' | 'http' | 'connect' | 'admission' | 'open' | 'closing';
+
+/** A socket's place among all those of the broker. Its time at each stage but `open` is watched. */
+export interface Place {
+  /** Who is told when the time is over; without anybody the socket is destroyed. */
+  occupant: Occupant | undefined;
+  become(stage: Stage): void;
+}
+
+export interface Occupant {
+  /** Must end the stage: by the next one, or by the end of the socket. */
+  late(): void;
+}

@@ -8,16 +8,15 @@
  * its first byte, so a second one is refused. `transport.ts` uses this for its listeners, `ops` for the health port.
  */
 import type { BlockList, Server, Socket } from 'node:net';
-import type { Clock, Log } from '../../kernel/kernel.js';
+import type { Log } from '../../kernel/kernel.js';
 import { headerFaults, type Origin, readProxyHeader, signature } from './proxy-header.js';
-import type { DeadlineWheel, Guarded } from './wheel.js';
 
 export interface ProxiedOptions {
   /** Who may speak for clients. Others are closed: whoever gets past the balancer could not be told from a client. */
   readonly trusted: BlockList;
-  readonly clock: Clock;
   readonly log: Log;
-  readonly wheel: DeadlineWheel;
+  /** Called when the header is there (perhaps twice); nothing of the client need have come. */
+  readonly onHeader?: (socket: Socket, origin: Origin) => void;
   readonly onRefused: (why: Refusal) => void;
 }
 
@@ -31,31 +30,32 @@ export const refusals = {
 
 export type Refusal = keyof typeof refusals;
 
-/** As long as CONNECT may take: for the header and the first byte of what follows. */
-export const headerTimeoutMs = 10_000;
-
 type Accept = (this: Server, socket: Socket) => void;
 
-/** The listeners of one server, which get connections in place of it. */
-function takeConnections(server: Server): (socket: Socket) => void {
+/** From now on `accept` gets the connections of a server; what it calls hands one on to those who got them before. */
+export function takeConnections(
+  server: Server,
+  accept: (socket: Socket, handOn: (socket: Socket) => void) => void,
+): void {
   const listeners = server.listeners('connection') as Accept[];
   server.removeAllListeners('connection');
-  return (socket) => {
-    for (const listener of listeners) listener.call(server, socket);
-  };
+  server.on('connection', (socket) =>
+    accept(socket, () => {
+      for (const listener of listeners) listener.call(server, socket);
+    }),
+  );
 }
 
 /** The header's client of each connection of a server that requires headers. */
 export class Proxied {
   readonly #options: ProxiedOptions;
-  readonly #pending = new Set<Pending>();
+  readonly #pending = new Map<Socket, Pending>();
   /** Not asked for yet, by `ip:port` of the balancer: a TLS socket does not tell which socket is below it. */
   readonly #origins = new Map<string, { readonly origin: Origin; forget(): void }>();
 
   constructor(server: Server, options: ProxiedOptions) {
     this.#options = options;
-    const accept = takeConnections(server);
-    server.on('connection', (socket) => this.#begin(socket, accept));
+    takeConnections(server, (socket, accept) => this.#begin(socket, accept));
   }
 
   /** Once a connection: from then on it is the caller's to remember. Undefined when the header said LOCAL. */
@@ -65,30 +65,28 @@ export class Proxied {
     return taken?.origin;
   }
 
-  /** Ends what has not said yet who it is. */
-  stop(): void {
-    for (const pending of this.#pending) pending.socket.destroy();
+  /** The time for the header, and the first byte behind it, is over. */
+  late(socket: Socket): void {
+    this.#pending.get(socket)?.refuse('header-timeout');
   }
 
   #begin(socket: Socket, accept: (socket: Socket) => void): void {
-    const { trusted, clock, wheel } = this.#options;
+    const { trusted, onHeader } = this.#options;
     const { remoteAddress, remoteFamily } = socket;
     if (remoteAddress === undefined) return void socket.destroy(); // It has gone already.
     if (!trusted.check(remoteAddress, remoteFamily === 'IPv6' ? 'ipv6' : 'ipv4'))
       return this.#refuse(socket, 'untrusted-peer');
     const pending = new Pending(socket, {
-      onHeader: (origin) => {
+      onHeader: (origin) => onHeader?.(socket, origin),
+      onClient: (origin) => {
+        if (origin) onHeader?.(socket, origin);
         this.#remember(socket, origin);
         accept(socket);
       },
       onRefused: (why) => this.#refuse(socket, why),
-      onOver: () => {
-        this.#pending.delete(pending);
-        wheel.forget(pending);
-      },
+      onOver: () => this.#pending.delete(socket),
     });
-    this.#pending.add(pending);
-    wheel.watch(pending, clock.monotonicMs(), headerTimeoutMs);
+    this.#pending.set(socket, pending);
   }
 
   #remember(socket: Socket, origin: Origin | undefined): void {
@@ -116,62 +114,56 @@ export class Proxied {
 }
 
 interface PendingHost {
-  onHeader(origin: Origin | undefined): void;
+  onHeader(origin: Origin): void;
+  /** The first byte of the client has come. */
+  onClient(origin: Origin | undefined): void;
   onRefused(why: Refusal): void;
   /** Called first, whatever comes of it. */
   onOver(): void;
 }
 
 /** A connection whose header has not come in full. */
-class Pending implements Guarded {
-  slot: Guarded['slot'];
-  readonly socket: Socket;
+class Pending {
+  readonly #socket: Socket;
   readonly #host: PendingHost;
   #bytes: Buffer | undefined;
 
   constructor(socket: Socket, host: PendingHost) {
-    this.socket = socket;
+    this.#socket = socket;
     this.#host = host;
     socket.on('data', this.#onData).on('error', ignore).on('end', this.#onEnd).on('close', this.#onClose);
-  }
-
-  checkDeadline(): number {
-    this.#refuse('header-timeout');
-    return 0;
-  }
-
-  destroy(): void {
-    this.socket.destroy();
   }
 
   readonly #onData = (chunk: Buffer): void => {
     const bytes = this.#bytes ? Buffer.concat([this.#bytes, chunk]) : chunk;
     const reading = readProxyHeader(bytes);
     if (reading.kind === 'incomplete') this.#bytes = bytes;
-    else if (reading.kind !== 'header') this.#refuse(reading.kind);
-    else if (bytes.length === reading.headerBytes) this.#bytes = bytes;
-    else if (bytes[reading.headerBytes] === signature[0]) this.#refuse('second-header');
+    else if (reading.kind !== 'header') this.refuse(reading.kind);
+    else if (bytes.length === reading.headerBytes) {
+      this.#bytes = bytes;
+      if (reading.origin) this.#host.onHeader(reading.origin);
+    } else if (bytes[reading.headerBytes] === signature[0]) this.refuse('second-header');
     else {
       this.#letGo();
-      handOn(this.socket, bytes.subarray(reading.headerBytes), () => this.#host.onHeader(reading.origin));
+      handOn(this.#socket, bytes.subarray(reading.headerBytes), () => this.#host.onClient(reading.origin));
     }
   };
 
   readonly #onEnd = (): void => {
     // A check of the balancer, or a client that has thought better of it: a whole header, and nothing behind it.
-    if (this.#bytes && readProxyHeader(this.#bytes).kind === 'incomplete') this.#refuse('header-cut-short');
+    if (this.#bytes && readProxyHeader(this.#bytes).kind === 'incomplete') this.refuse('header-cut-short');
   };
 
   readonly #onClose = (): void => this.#letGo();
 
-  #refuse(why: Refusal): void {
+  refuse(why: Refusal): void {
     this.#letGo();
     this.#host.onRefused(why);
   }
 
   #letGo(): void {
     this.#host.onOver();
-    this.socket.off('data', this.#onData).off('error', ignore).off('end', this.#onEnd).off('close', this.#onClose);
+    this.#socket.off('data', this.#onData).off('error', ignore).off('end', this.#onEnd).off('close', this.#onClose);
   }
 }
 
@@ -183,23 +175,26 @@ function handOn(socket: Socket, rest: Buffer, attach: () => void): void {
   if (socket.listenerCount('data') > 0) socket.resume(); // TLS reads the socket in its own way.
 }
 
+/** On the health port: for a whole header, if there is one. */
+const optionalHeaderMsMax = 10_000;
+
 /** For the health port: a header is taken off if there is one, whoever sends it, and what it says is not used. */
 export function stripOptionalHeader(server: Server): void {
-  const accept = takeConnections(server);
-  server.on('connection', (socket) => {
+  takeConnections(server, (socket, accept) => {
     let bytes = Buffer.alloc(0);
+    const timer = setTimeout(() => socket.destroy(), optionalHeaderMsMax).unref();
+    const onClose = (): void => clearTimeout(timer);
     const onData = (chunk: Buffer): void => {
       bytes = Buffer.concat([bytes, chunk]);
       const reading = readProxyHeader(bytes);
       if (reading.kind === 'incomplete') return;
-      socket.setTimeout(0).off('timeout', onTimeout).off('data', onData).off('error', ignore);
+      clearTimeout(timer);
+      socket.off('close', onClose).off('data', onData).off('error', ignore);
       // Anything else is for the server to judge.
       const rest = reading.kind === 'header' ? bytes.subarray(reading.headerBytes) : bytes;
       handOn(socket, rest, () => accept(socket));
     };
-    const onTimeout = (): void => void socket.destroy();
-    socket.setTimeout(headerTimeoutMs).on('timeout', onTimeout);
-    socket.on('data', onData).on('error', ignore);
+    socket.on('data', onData).on('error', ignore).on('close', onClose);
   });
 }
 

@@ -2,16 +2,17 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type BlockList, createServer as createTcpServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { WebSocketServer } from 'ws';
-import { caught, type Clock, type Counter, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
+import { caught, type Clock, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission } from '../admission/admission.js';
 import { type TopicTable } from '../wire/wire.js';
-import { answeringMsMax, Connection, type ConnectionWorld, lingerMs } from './connection.js';
+import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
+import { Doorstep, lingerMs } from './doorstep.js';
 import { drainTakesMs, paced } from './drain.js';
 import { Flusher } from './flusher.js';
-import type { AcknowledgementGate, ByteSink, ByteStream } from './ports.js';
-import { Proxied } from './proxied.js';
+import type { AcknowledgementGate, ByteSink, ByteStream, Stage } from './ports.js';
+import { Proxied, takeConnections } from './proxied.js';
 import type { Origin } from './proxy-header.js';
 import { SocketStream, webSocketStream } from './streams.js';
 import { DeadlineWheel } from './wheel.js';
@@ -22,8 +23,11 @@ export interface TransportOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Connections of all kinds at once; more are closed before they cost anything. */
+  /** Sockets of all listeners at once, whatever they wait for. */
   readonly connectionsMax: number;
+  /** Of these, those without a complete CONNECT, and those of one address: percent. */
+  readonly newcomersPercentMax: number;
+  readonly newcomersPerAddressPercentMax: number;
   /**
    * Load balancers: when given, only these connect, and each connection begins with a header of the PROXY protocol,
    * version 2, which says who the client is.
@@ -45,14 +49,21 @@ export interface ListenerOptions {
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
+type TlsServer = Server & {
+  on(event: 'tlsClientError', listener: (error: Error, socket: TLSSocket) => void): unknown;
+};
 type TakeOrigin = (socket: Socket) => Origin | undefined;
+
+const firstStage = { mqtt: 'connect', mqtts: 'tls', ws: 'http', wss: 'tls' } as const satisfies Record<string, Stage>;
 
 /** One WebSocket frame; an MQTT packet may be cut into several. */
 const webSocketFrameBytesMax = 1 << 20;
 const webSocketPath = '/mqtt';
 const whereItIs = `MQTT over WebSocket is at ${webSocketPath}, subprotocol mqtt\n`;
-/** As long as CONNECT may take. */
-const upgradeTimeouts = { headersTimeout: 10_000, requestTimeout: 10_000, connectionsCheckingInterval: 2000 };
+/** Off: `doorstep.ts` has one deadline for all layers, and counts only the time in which the broker has listened. */
+const noTimeouts = { headersTimeout: 0, requestTimeout: 0 };
+/** The same; zero would be Node's default. */
+const noHandshakeTimeout = 2 ** 31 - 1;
 /** For the last that are sent away: both of their times, and some. */
 const leavingMsMax = answeringMsMax + lingerMs + 500;
 /** Connections the kernel holds while the process is busy: a reconnect storm in one turn of the event loop. */
@@ -63,7 +74,7 @@ export class Transport {
   readonly #world: ConnectionWorld;
   readonly #connections = new Set<Connection>();
   readonly #servers: Server[] = [];
-  readonly #proxied: Proxied[] = [];
+  readonly #doorstep: Doorstep;
   #onEmpty: (() => void) | undefined;
 
   constructor(options: TransportOptions) {
@@ -79,24 +90,12 @@ export class Transport {
       wheel: new DeadlineWheel(() => clock.monotonicMs()),
       onGone: (connection) => this.#gone(connection),
     };
-    metrics.gauge('shoal_sockets', 'Open connections, admitted or not', () => this.#connections.size);
-    metrics.gauge(
-      'shoal_sockets_used_percent',
-      'Open connections, of the most there may be',
-      () => (100 * this.#connections.size) / options.connectionsMax,
-    );
-  }
-
-  #refused(reason: string): Counter {
-    const help = 'Sockets closed before anything was read of what the client says';
-    return this.#options.metrics.counter('shoal_sockets_refused_total', help, { reason });
+    this.#doorstep = new Doorstep({ ...options, wheel: this.#world.wheel });
   }
 
   /** Resolves with the port in use. Rejects with the system's error when it cannot listen. */
   async listen(options: ListenerOptions): Promise<number> {
     const server = this.#makeServer(options);
-    server.maxConnections = this.#options.connectionsMax; // Handshakes and HTTP upgrades count, too.
-    server.on('drop', () => this.#refused('limit').add());
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen({ host: options.host, port: options.port, backlog }, () => {
@@ -110,45 +109,85 @@ export class Transport {
     return typeof address === 'object' && address ? address.port : options.port;
   }
 
+  /** Each socket has its place first, then says who it is, and then goes to the server of its listener. */
   #makeServer(options: ListenerOptions): Server {
-    const { trustedProxies: trusted, clock, log } = this.#options;
-    if (trusted === undefined) return this.#makeServerFor(options, () => undefined);
-    const onRefused = (why: string): void => this.#refused(why).add();
+    const { trustedProxies: trusted, log } = this.#options;
+    const doorstep = this.#doorstep;
+    const stage = firstStage[options.kind];
+    if (trusted === undefined) {
+      const server = this.#makeServerFor(options, () => undefined);
+      takeConnections(server, (socket, accept) =>
+        accepting(socket, () => {
+          if (doorstep.enter(socket, stage)) accept(socket);
+        }),
+      );
+      return server;
+    }
     const server = this.#makeServerFor(options, (socket) => proxied.takeOrigin(socket));
-    const proxied = new Proxied(server, { trusted, clock, log, wheel: this.#world.wheel, onRefused });
-    this.#proxied.push(proxied);
+    takeConnections(server, (socket, accept) => {
+      const visitor = doorstep.of(socket)!;
+      visitor.occupant = undefined;
+      visitor.become(stage);
+      accept(socket);
+    });
+    const proxied = new Proxied(server, {
+      trusted,
+      log,
+      onHeader: (socket, origin) => doorstep.of(socket)?.comesFrom(origin),
+      onRefused: (why) => doorstep.refused(why).add(),
+    });
+    takeConnections(server, (socket, accept) =>
+      accepting(socket, () => {
+        const visitor = doorstep.enter(socket, 'proxy');
+        if (!visitor) return;
+        visitor.occupant = { late: () => proxied.late(socket) };
+        accept(socket);
+      }),
+    );
     return server;
   }
 
   #makeServerFor({ kind, tls }: ListenerOptions, takeOrigin: TakeOrigin): Server {
     const onSocket = (socket: Socket): void =>
-      this.#accept((sink) => new SocketStream(socket, sink, takeOrigin(socket)), socket);
+      this.#accept(socket, (sink) => new SocketStream(socket, sink, takeOrigin(socket)));
     const credentials = { ...tls, minVersion: 'TLSv1.2' as const };
     switch (kind) {
       case 'mqtt':
         return createTcpServer({ noDelay: true }, onSocket);
       case 'mqtts': {
-        const failures = this.#options.metrics.counter('shoal_tls_failures_total', 'TLS handshakes that failed');
-        // A handshake gets as long as CONNECT does.
-        const server = createTlsServer({ ...credentials, handshakeTimeout: 10_000 }, onSocket);
-        return server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-          failures.add();
-          this.#options.log.info(
-            { reason: error.code ?? error.message, address: takeOrigin(socket)?.address ?? socket.remoteAddress },
-            'TLS handshake failed',
-          );
-        });
+        const options = { ...credentials, handshakeTimeout: noHandshakeTimeout };
+        return this.#tellTlsFailures(createTlsServer(options, onSocket), takeOrigin);
       }
       case 'ws':
-        return this.#acceptWebSockets(createHttpServer(upgradeTimeouts), takeOrigin);
-      case 'wss':
-        return this.#acceptWebSockets(createHttpsServer({ ...credentials, ...upgradeTimeouts }), takeOrigin);
+        return this.#acceptWebSockets(createHttpServer(noTimeouts), takeOrigin);
+      case 'wss': {
+        const options = { ...credentials, ...noTimeouts, handshakeTimeout: noHandshakeTimeout };
+        const server = this.#tellTlsFailures(createHttpsServer(options), takeOrigin);
+        server.on('secureConnection', (socket) => this.#doorstep.of(socket)?.become('http'));
+        return this.#acceptWebSockets(server, takeOrigin);
+      }
     }
+  }
+
+  #tellTlsFailures<S extends TlsServer>(server: S, takeOrigin: TakeOrigin): S {
+    const failures = this.#options.metrics.counter('shoal_tls_failures_total', 'TLS handshakes that failed');
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      failures.add();
+      this.#options.log.info(
+        { reason: error.code ?? error.message, address: takeOrigin(socket)?.address ?? socket.remoteAddress },
+        'TLS handshake failed',
+      );
+      socket.destroy(); // Not every error has ended it.
+    });
+    return server;
   }
 
   /** [MQTT-6.0.0-3] [MQTT-6.0.0-4] The subprotocol is `mqtt`, and the client has to ask for it. */
   #acceptWebSockets<S extends HttpServer | ReturnType<typeof createHttpsServer>>(server: S, takeOrigin: TakeOrigin): S {
+    const doorstep = this.#doorstep;
+    const closing = { closeTimeout: lingerMs }; // Missing in the types.
     const acceptor = new WebSocketServer({
+      ...closing,
       noServer: true,
       maxPayload: webSocketFrameBytesMax,
       perMessageDeflate: false,
@@ -157,6 +196,7 @@ export class Transport {
     server.on('request', (request, response) => {
       response.writeHead(request.url === webSocketPath ? 426 : 404, { connection: 'close' });
       response.end(whereItIs);
+      doorstep.of(request.socket)?.become('closing');
     });
     server.on('upgrade', (request, socket, head) => {
       const path = request.url?.split('?')[0];
@@ -164,31 +204,26 @@ export class Transport {
       if (path !== webSocketPath || !protocols.includes('mqtt')) {
         const status = path === webSocketPath ? '400 Bad Request' : '404 Not Found';
         const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain`;
+        socket.on('error', () => undefined); // The server listens to it no more.
         socket.end(`${head}\r\nContent-Length: ${whereItIs.length}\r\n\r\n${whereItIs}`);
+        doorstep.of(request.socket)?.become('closing'); // Its own end is not awaited for long.
         return;
       }
       const below = request.socket;
       const origin = takeOrigin(below);
       acceptor.handleUpgrade(request, socket, head, (webSocket) => {
         below.setNoDelay(true);
-        this.#accept((sink) => webSocketStream(webSocket, below, sink, origin), below);
+        this.#accept(below, (sink) => webSocketStream(webSocket, below, sink, origin));
       });
     });
     return server;
   }
 
-  #accept(makeStream: (sink: ByteSink) => ByteStream, socket: Socket): void {
-    if (this.#connections.size >= this.#options.connectionsMax) {
-      this.#refused('limit').add();
-      socket.destroy();
-      return;
-    }
-    try {
-      this.#connections.add(new Connection(this.#world, makeStream));
-    } catch (error) {
-      caught('accept', error);
-      socket.destroy();
-    }
+  #accept(socket: Socket, makeStream: (sink: ByteSink) => ByteStream): void {
+    const visitor = this.#doorstep.of(socket);
+    if (visitor === undefined) return void socket.destroy(); // It has gone already.
+    visitor.become('connect');
+    accepting(socket, () => this.#connections.add(new Connection(this.#world, visitor, makeStream)));
   }
 
   /** Nobody new comes in. */
@@ -223,8 +258,18 @@ export class Transport {
   /** Closes what is left without a word; call it when everybody has been told. */
   stop(): void {
     this.stopAccepting();
-    for (const proxied of this.#proxied) proxied.stop();
     eachGuarded('stop', this.#connections, (connection) => connection.destroy());
+    this.#doorstep.stop();
     this.#world.wheel.stop();
+  }
+}
+
+/** A fault of ours ends the socket that it came up with, and nothing else. */
+function accepting(socket: Socket, step: () => void): void {
+  try {
+    step();
+  } catch (error) {
+    caught('accept', error);
+    socket.destroy();
   }
 }

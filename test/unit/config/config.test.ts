@@ -16,6 +16,8 @@ test('one listener is enough, and the defaults are those of the documentation', 
     emfStage: undefined,
     drainMsMax: 100_000,
     connectionsMax: 50_000,
+    newcomersPercentMax: 80,
+    newcomersPerAddressPercentMax: 50,
     inFlightMax: 16_383,
     holdBackMs: 5000,
     persistDelayMs: 50,
@@ -35,6 +37,8 @@ test('every setting is read; an empty one counts as absent', () => {
     SHOAL_LOG_LEVEL: 'silent',
     SHOAL_HEALTH_HOST: '::1',
     SHOAL_CONNECTIONS_MAX: '7',
+    SHOAL_NEWCOMERS_PERCENT_MAX: '60',
+    SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX: '30',
     SHOAL_IN_FLIGHT_MAX: '256',
     SHOAL_PERSIST_DELAY_MS: '0',
     SHOAL_UNSAFE_MB_MAX: '65536',
@@ -56,6 +60,8 @@ test('every setting is read; an empty one counts as absent', () => {
     config.trustedProxies?.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
   expect(['10.0.255.255', '192.0.2.7', '::ffff:10.0.0.1', 'fdab::1'].map(isTrusted)).toEqual(Array(4).fill(true));
   expect(['10.1.0.0', '192.0.2.8', '::ffff:10.1.0.1', 'fe80::1', '::'].map(isTrusted)).toEqual(Array(5).fill(false));
+  const { newcomersPercentMax, newcomersPerAddressPercentMax } = config;
+  expect([newcomersPercentMax, newcomersPerAddressPercentMax]).toEqual([60, 30]);
   const { connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax } = config;
   expect({ connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax }).toEqual({
     connectionsMax: 7,

@@ -21,6 +21,7 @@ import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 import {
   type BrokerId,
   type FaultPlace,
+  type MetricSample,
   Metrics,
   reportFaults,
   silentLog,
@@ -99,10 +100,13 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     const clock = { ...systemClock, monotonicMs: () => (isPlanted ? planted() : performance.now()) };
     const gate = { leave: () => 'all' as const, onLapsed() {} };
     const { admission } = new World();
-    const world = { admission, topics: new TopicTable(), clock, log: silentLog, metrics, connectionsMax: 10, gate };
+    const places = { connectionsMax: 10, newcomersPercentMax: 100, newcomersPerAddressPercentMax: 100 };
+    const world = { admission, topics: new TopicTable(), clock, log: silentLog, metrics, ...places, gate };
     const transport = new Transport(world);
     const port = await transport.listen({ kind: 'mqtt', host: '127.0.0.1', port: 0 });
-    const sockets = (): number => [...metrics.samples()].find(({ name }) => name === 'shoal_sockets')!.value;
+    const isWaiting = ({ name, labels }: MetricSample): boolean =>
+      name === 'shoal_sockets' && labels['state'] === 'connect';
+    const sockets = (): number => [...metrics.samples()].find(isWaiting)!.value;
     isPlanted = true;
     const refused = createConnection({ port, host: '127.0.0.1' })
       .resume()

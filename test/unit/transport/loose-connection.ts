@@ -72,7 +72,8 @@ export async function looseConnection(
   const world = { admission, topics: new TopicTable(), flusher, wheel, clock: systemClock, log: silentLog, metrics };
   const stream = new LooseStream();
   let sink!: ByteSink;
-  const connection = new Connection({ ...world, onGone() {} }, (given) => {
+  const place = { occupant: undefined, become() {} };
+  const connection = new Connection({ ...world, onGone() {} }, place, (given) => {
     sink = given;
     return stream;
   });

@@ -11,12 +11,10 @@ import { join } from 'node:path';
 import { connect as tlsConnect, createServer as createTlsServer } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../../services/kernel/kernel.js';
-import { headerTimeoutMs, Proxied, stripOptionalHeader } from '../../../services/broker/transport/proxied.js';
+import { Proxied, stripOptionalHeader } from '../../../services/broker/transport/proxied.js';
 import type { Origin } from '../../../services/broker/transport/proxy-header.js';
 import { trustedProxies } from '../../../services/broker/transport/trusted.js';
-import { DeadlineWheel, wheelTickMs } from '../../../services/broker/transport/wheel.js';
 import { ensureCertificates } from '../../../services/local/certificates.js';
-import { ManualClock } from '../../support/manual-clock.js';
 import { header, local, proxied, tlv } from '../../support/proxy-header.js';
 import { until } from '../../support/until.js';
 
@@ -47,8 +45,6 @@ const listen = async (server: Server): Promise<number> => {
 
 /** Says what it was asked and who asked. */
 class Asked {
-  readonly clock = new ManualClock();
-  readonly wheel = new DeadlineWheel(() => this.clock.monotonicMs());
   readonly refused: string[] = [];
   readonly origins: (Origin | undefined)[] = [];
   readonly sockets: Socket[] = [];
@@ -90,9 +86,7 @@ class Asked {
     const onRefused = (why: string): void => void this.refused.push(why);
     this.proxied = new Proxied(server, {
       trusted: list,
-      clock: this.clock,
       log: silentLog,
-      wheel: this.wheel,
       onRefused,
     });
     server.on('connection', (socket) => this.sockets.push(socket));
@@ -101,8 +95,6 @@ class Asked {
   }
 
   stop(): void {
-    this.wheel.stop();
-    this.proxied.stop();
     for (const socket of this.sockets) socket.destroy();
   }
 }
@@ -246,13 +238,8 @@ describe('refused', () => {
     socket.on('close', () => (isClosed = true)).resume();
     if (bytes.length > 0) socket.write(bytes);
     await until(() => asked.sockets[0]?.bytesRead === bytes.length);
-    asked.clock.advance(headerTimeoutMs - 2 * wheelTickMs);
-    let hasTurned = false;
-    const probe = { slot: undefined, destroy() {}, checkDeadline: () => Number((hasTurned = true)) - 1 };
-    asked.wheel.watch(probe, asked.clock.monotonicMs() - wheelTickMs, 0);
-    await until(() => hasTurned, 'the wheel to turn');
     expect(asked.refused).toEqual([]);
-    asked.clock.advance(4 * wheelTickMs);
+    asked.proxied.late(asked.sockets[0]!);
     await until(() => isClosed);
     expect(asked.refused).toEqual(['header-timeout']);
   });
@@ -265,7 +252,7 @@ describe('the health port', () => {
     ['a header with a client', proxied('2001:db8:0:0:0:0:0:1', 9, tlv(0x04, 'padding'))],
   ])('answers: %s, cut anywhere', async (_what, before) => {
     const asked = new Asked();
-    asked.proxied = { takeOrigin: () => undefined, stop() {} } as unknown as Proxied;
+    asked.proxied = { takeOrigin: () => undefined } as unknown as Proxied;
     const server = createHttpServer((request, response) => response.end(`${request.url}`));
     stripOptionalHeader(server);
     server.on('connection', (socket) => asked.sockets.push(socket));
