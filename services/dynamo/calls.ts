@@ -1,6 +1,6 @@
 /**
- * One call of DynamoDB: a deadline for every attempt and, if wanted, for all of them, retries of what may succeed
- * later, typed errors, counting. The one place that decides what is tried again; `Dynamo` makes the commands.
+ * One call of DynamoDB: a deadline for every attempt, from the wait for a socket to the last byte of the answer, and, if
+ * wanted, for all of them, retries of what may succeed later, typed errors, counting. The one place that decides what is tried again; `Dynamo` makes the commands.
  *
  * Time: an attempt may take 2 s (DynamoDB answers in 10 ms, a busy laptop in 500), three attempts are made, and the
  * waits between them are up to 50 and 100 ms: a call fails within 6.2 s. Who has somebody waiting sets `deadlineMs`.
@@ -46,6 +46,7 @@ export class Calls {
   readonly #client: DynamoDBClient;
   readonly #tablePrefix: string;
   readonly #maxAttempts: number;
+  readonly #requestTimeoutMs: number;
   readonly #meter: Meter;
   readonly #troubles: Troubles;
   /** Where DynamoDB is looked for, in words. */
@@ -60,7 +61,7 @@ export class Calls {
     this.#maxAttempts = options.maxAttempts ?? 3;
     this.#meter = new Meter(options.tablePrefix, options.metrics);
     this.#troubles = new Troubles(options.log ?? silentLog);
-    const requestTimeoutMs = options.requestTimeoutMs ?? 2000;
+    const requestTimeoutMs = (this.#requestTimeoutMs = options.requestTimeoutMs ?? 2000);
     const isEmbedded =
       options.endpoint !== undefined &&
       !/\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)(:\d+)?\/?$/.test(options.endpoint) && // A VPC's own endpoint.
@@ -92,50 +93,47 @@ export class Calls {
     send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
     options: CallOptions = {},
   ): Promise<T> {
-    const deadline = options.deadlineMs === undefined ? undefined : new Deadline(options.deadlineMs);
+    const endsAtMs = performance.now() + (options.deadlineMs ?? Infinity);
+    const leftMs = (): number => endsAtMs - performance.now();
     const maxAttempts = options.maxAttempts ?? this.#maxAttempts;
-    try {
-      for (let attempt = 1; ; attempt++) {
-        this.#meter.call(tables, action);
-        try {
-          const answer = await send(this.#client, deadline ? { abortSignal: deadline.signal } : {});
-          this.#meter.consumed(action, answer.ConsumedCapacity);
-          this.#troubles.succeeded(tables, action);
-          return answer;
-        } catch (cause) {
-          const names = tables.map((table) => this.tableName(table));
-          const call = { tables: names, action, place: this.place };
-          const error = typedError(cause, call, (item) => unmarshall(item as never));
-          this.#meter.failed(tables, action, error);
-          if (error instanceof ConditionFailed) this.#troubles.succeeded(tables, action);
-          const isLast = !(error instanceof DynamoUnavailable) || attempt >= maxAttempts || deadline?.signal.aborted;
-          if (!isLast) await backOff(attempt);
-          if (!isLast && !deadline?.signal.aborted) continue;
-          if (mayPass(error)) this.#troubles.failed(tables, action, error);
-          throw error;
-        }
+    for (let attempt = 1; ; attempt++) {
+      this.#meter.call(tables, action);
+      try {
+        const answer = await this.#attempt(send, Math.min(this.#requestTimeoutMs, leftMs()));
+        this.#meter.consumed(action, answer.ConsumedCapacity);
+        this.#troubles.succeeded(tables, action);
+        return answer;
+      } catch (cause) {
+        const names = tables.map((table) => this.tableName(table));
+        const call = { tables: names, action, place: this.place };
+        const error = typedError(cause, call, (item) => unmarshall(item as never));
+        this.#meter.failed(tables, action, error);
+        if (error instanceof ConditionFailed) this.#troubles.succeeded(tables, action);
+        const isLast = !(error instanceof DynamoUnavailable) || attempt >= maxAttempts || leftMs() <= 0;
+        if (!isLast) await backOff(attempt);
+        if (!isLast && leftMs() > 0) continue;
+        if (mayPass(error)) this.#troubles.failed(tables, action, error);
+        throw error;
       }
+    }
+  }
+
+  /** The client's own time-outs end with the head of the answer: who stops in the body would be waited for for ever. */
+  async #attempt<T>(
+    send: (client: DynamoDBClient, options: { abortSignal: AbortSignal }) => Promise<T>,
+    withinMs: number,
+  ): Promise<T> {
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), Math.max(withinMs, 0));
+    try {
+      return await send(this.#client, { abortSignal: abort.signal });
     } finally {
-      deadline?.clear();
+      clearTimeout(timer);
     }
   }
 
   close(): void {
     this.#client.destroy();
-  }
-}
-
-class Deadline {
-  readonly #abort = new AbortController();
-  readonly #timer: NodeJS.Timeout;
-  constructor(ms: number) {
-    this.#timer = setTimeout(() => this.#abort.abort(), ms);
-  }
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-  clear(): void {
-    clearTimeout(this.#timer);
   }
 }
 

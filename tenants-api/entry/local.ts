@@ -6,6 +6,7 @@ import { createAdaptorServer } from '@hono/node-server';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { createApp } from '../app.js';
 import type { ApiDeps } from '../deps.js';
+import { connectionLimits, type ConnectionLimits, limitConnections, serverOptions } from './connections.js';
 
 export type { ApiDeps, Endpoints, Health } from '../deps.js';
 
@@ -13,6 +14,7 @@ export interface ServeOptions extends Omit<ApiDeps, 'sourceAddress'> {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
+  readonly limits?: ConnectionLimits;
 }
 
 export interface ServedApi {
@@ -21,15 +23,14 @@ export interface ServedApi {
   close(): Promise<void>;
 }
 
-/** A client that sends its request slower than this is not one of ours. */
-const requestTimeoutMs = 30_000;
 const closingMs = 2000;
 
 /** Rejects with the error of `listen` (EADDRINUSE and the like) when it cannot. */
-export async function serveApi({ host, port, ...deps }: ServeOptions): Promise<ServedApi> {
+export async function serveApi({ host, port, limits = connectionLimits, ...deps }: ServeOptions): Promise<ServedApi> {
   const app = createApp({ ...deps, sourceAddress: (c) => getConnInfo(c).remote.address ?? 'unknown' });
-  const server = createAdaptorServer({ fetch: app.fetch, hostname: host }) as Server;
-  server.requestTimeout = requestTimeoutMs;
+  const options = { fetch: app.fetch, hostname: host, serverOptions: serverOptions(limits) };
+  const server = createAdaptorServer(options) as Server;
+  limitConnections(server, limits);
   server.listen(port, host);
   await once(server, 'listening');
   return {

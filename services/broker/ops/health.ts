@@ -12,6 +12,15 @@ export interface HealthOptions {
   readonly prepare?: (server: Server) => void;
 }
 
+/** Whoever asks here has a short question; a peer that does nothing is destroyed, and the sockets are few. */
+const requestMs = 10_000;
+const stallMs = 30_000;
+const connectionsMax = 256;
+const limits = {
+  ...{ headersTimeout: requestMs, requestTimeout: requestMs, connectionsCheckingInterval: requestMs / 10 },
+  ...{ keepAlive: true, keepAliveInitialDelay: 60_000 },
+};
+
 export async function serveHealth(
   options: HealthOptions,
   health: Health,
@@ -27,7 +36,7 @@ export async function serveHealth(
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(prometheusText(metrics.samples()));
     else response.writeHead(404).end();
   };
-  const server = createServer((request, response) => {
+  const server = createServer(limits, (request, response) => {
     try {
       answer(request, response);
     } catch (error) {
@@ -35,6 +44,8 @@ export async function serveHealth(
       response.destroy();
     }
   });
+  server.setTimeout(stallMs);
+  server.maxConnections = connectionsMax;
   options.prepare?.(server);
   await listen(server, options);
   const address = server.address();
