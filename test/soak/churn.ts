@@ -16,6 +16,10 @@ const boundMs = 30_000;
 /** What a busy machine refuses is asked for again. */
 const tries = 10;
 const againMs = 500;
+/** Four times the slots of the broker's table of topic names: nearly all are taken then. */
+const namesToFill = 65_536;
+/** As long as the other topics here are. */
+const topicBytes = 50;
 const stepWithinMs = 120_000;
 
 export interface Tenant {
@@ -48,6 +52,17 @@ export class Churn {
     this.#tenant = await this.#signUp('soak');
     const quotas = { connections: null, publishPerSecond: null, deliverPerSecond: null };
     await this.#api('PUT', '/v1/tenants/soak/quotas', this.#endpoints.operatorKey, quotas, 200);
+    await this.#fillTopicTable();
+  }
+
+  /** A table that fills up for the whole time would look like a leak. */
+  async #fillTopicTable(): Promise<void> {
+    const client = await this.#client('filler');
+    for (let i = 0; i < namesToFill; i++) {
+      client.packets.sendPublish({ topic: `soak/filler/${i}`.padEnd(topicBytes, 'x'), payload: '' });
+      if (i % 1000 === 0) await client.ping();
+    }
+    await client.disconnect();
   }
 
   /** The same amounts each time; `scale` 1 takes some ten seconds. */
