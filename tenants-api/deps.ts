@@ -3,7 +3,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Dynamo } from '../services/dynamo/dynamo.js';
 import type { Clock, Log } from '../services/kernel/kernel.js';
-import type { StoredTenant } from './store/tenants.js';
+import type { Caller } from './domain/authentication.js';
 
 /** URLs that clients of a tenant use; only those that are on. */
 export interface Endpoints {
@@ -40,9 +40,10 @@ export interface ApiDeps {
 
 export interface ApiEnv {
   Variables: {
-    /** The tenant of the path, once `authenticate` let the request in. */
-    tenant: StoredTenant;
-    isOperator: boolean;
+    /** With the tenant of the path, as they were when the request was let in. */
+    caller: Caller;
+    /** As they are now: for what is done after a wait. Throws what the request would be answered with now. */
+    callerNow: () => Promise<Caller>;
   };
 }
 

@@ -2,11 +2,14 @@
 import { z } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { ApiDeps, ApiEnv } from './deps.js';
-import { authenticate, type AuthenticationOptions } from './domain/authentication.js';
+import { authenticate, type AuthenticationOptions, type Caller } from './domain/authentication.js';
 import { Problem, type ProblemCode, problems } from './problems.js';
 import { pageItemsDefault, pageItemsMax } from './store/paging.js';
 
-/** Lets the request in or answers 401, 403 or 404; sets the tenant of the path. */
+/**
+ * Lets the request in or answers 401, 403 or 404, before its body is read. A body may be held back for as long as its
+ * sender likes, so a handler with a body asks `callerNow` when it has it, and goes on with what that answers.
+ */
 export function guard(
   { dynamo, operatorKey }: ApiDeps,
   options: Pick<AuthenticationOptions, 'allow' | 'includeDeleting'>,
@@ -14,11 +17,28 @@ export function guard(
   return async (c, next) => {
     const tenantId = c.req.param('id') ?? '';
     const authorization = c.req.header('authorization');
-    const caller = await authenticate({ ...options, dynamo, operatorKey, authorization, tenantId });
-    c.set('tenant', caller.tenant);
-    c.set('isOperator', caller.isOperator);
+    const ask = (): Promise<Caller> => authenticate({ ...options, dynamo, operatorKey, authorization, tenantId });
+    const caller = await ask();
+    c.set('caller', caller);
+    c.set('callerNow', async () => {
+      const now = await ask();
+      // The operator's key opens the next tenant of that name as well, and that is not the one that was meant.
+      if (now.tenant.scope !== caller.tenant.scope) throw new Problem('tenant-not-found');
+      return now;
+    });
     await next();
   };
+}
+
+/** What a request is answered with whose tenant or key has gone while its write was under way. */
+export async function refusal(c: Context<ApiEnv>): Promise<Problem> {
+  try {
+    await c.get('callerNow')();
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+  return new Problem('tenant-not-found');
 }
 
 /** 415 for a body that does not say that it is JSON. */

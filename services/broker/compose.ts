@@ -70,7 +70,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     accounts: new DynamoAccounts(dynamo),
     records: new DynamoSessionStore(dynamo, brokerId, clock),
     shared: new DynamoSharedStore(dynamo),
-    makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.id, tenant.limits, clock, log),
+    makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.scope, tenant.limits, clock, log),
     commitLog,
     unsafeBytesMax,
     holdBackMs,

@@ -13,7 +13,7 @@ export type { TableWrite } from './batch.js';
 export { brokerAccess, tenantsApiAccess } from './access.js';
 export type { Access } from './check.js';
 export type { CallOptions, DynamoOptions } from './calls.js';
-export { Dynamo, type SortKeyRange } from './client.js';
+export { Dynamo, type SortKeyRange, type WriteCondition } from './client.js';
 export { createTables } from './create.js';
 export { removeExpired } from './expire.js';
 export { oncePerCause } from './troubles.js';

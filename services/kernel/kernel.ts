@@ -1,6 +1,6 @@
 /** The door of the kernel: ids, clock, bounded queue, log and metric ports. Imports nothing. */
 export { atOnce } from './at-once.js';
-export type { BrokerId, ClientId, TenantId } from './ids.js';
+export type { BrokerId, ClientId, TenantId, TenantScope } from './ids.js';
 export { type Cancel, type Clock, systemClock } from './clock.js';
 export { caught, eachGuarded, type FaultPlace, guarded, reportFaults, unattended } from './faults.js';
 export { BoundedFifo } from './fifo.js';

@@ -9,21 +9,27 @@ import type { ClientId, TenantId } from '../kernel/kernel.js';
 import { type Item, ItemReader, itemVersion } from './item.js';
 import type { TableKey } from './keys.js';
 
-export type ControlEntry =
+/** Which tenant an entry is about: nothing that it asks for is done to another one of that name. */
+interface About {
+  readonly tenant: TenantId;
+  /** Missing: of a tenant without one. */
+  readonly creationId?: string;
+}
+
+export type ControlEntry = About & Change;
+
+type Change =
   | {
       readonly type: 'credential-changed';
-      readonly tenant: TenantId;
       readonly name: string;
       readonly change: 'deleted' | 'rotated' | 'grants';
     }
   | {
       readonly type: 'tenant-changed';
-      readonly tenant: TenantId;
       readonly change: 'deleted' | 'suspended' | 'quotas';
     }
   | {
       readonly type: 'session-kick';
-      readonly tenant: TenantId;
       readonly clientId: ClientId;
       /** Of the session that is meant: one that begins later stays. Missing in entries of before this was told. */
       readonly born?: number;
@@ -45,20 +51,21 @@ export function controlToItem(entry: ControlEntry, ulid: string, nowMs: number):
 export function controlFromItem(item: Item): ControlEntry | undefined {
   if (item['v'] !== itemVersion) return undefined;
   const read = new ItemReader('control entry', item);
-  const tenant = item['tenant'] as TenantId;
+  const creationId = read.optional('creationId', (value) => (typeof value === 'string' ? value : undefined));
+  const about: About = { tenant: item['tenant'] as TenantId, ...(creationId !== undefined && { creationId }) };
   const type = item['type'] as ControlEntry['type'];
   switch (type) {
     case 'credential-changed': {
       const change = known(item['change'], ['deleted', 'rotated', 'grants']);
-      return change && { type, tenant, name: read.text('name'), change };
+      return change && { ...about, type, name: read.text('name'), change };
     }
     case 'tenant-changed': {
       const change = known(item['change'], ['deleted', 'suspended', 'quotas']);
-      return change && { type, tenant, change };
+      return change && { ...about, type, change };
     }
     case 'session-kick': {
       const born = read.optional('born', (value) => (typeof value === 'number' ? value : undefined));
-      return { type, tenant, clientId: read.text('clientId') as ClientId, ...(born !== undefined && { born }) };
+      return { ...about, type, clientId: read.text('clientId') as ClientId, ...(born !== undefined && { born }) };
     }
     default:
       return undefined;

@@ -1,5 +1,5 @@
 /** Where each record lives in the tables, and the bounds that the database's keys put on MQTT names. */
-import type { BrokerId, ClientId, TenantId } from '../kernel/kernel.js';
+import type { BrokerId, ClientId, TenantId, TenantScope } from '../kernel/kernel.js';
 
 export interface TableKey {
   readonly pk: string;
@@ -25,29 +25,30 @@ export const keyBounds = [
 /** Table `tenants`. */
 export const tenantKey = (tenant: TenantId): TableKey => ({ pk: tenant, sk: 'meta' });
 export const credentialPrefix = 'cred#';
-export const credentialKey = (tenant: TenantId, name: string): TableKey => ({
-  pk: tenant,
+export const credentialKey = (scope: TenantScope, name: string): TableKey => ({
+  pk: scope,
   sk: credentialPrefix + name,
 });
+/** Of API keys: attributes of the tenant's row; items of their own where an earlier release has made them. */
 export const apiKeyPrefix = 'key#';
-export const apiKeyKey = (tenant: TenantId, keyId: string): TableKey => ({ pk: tenant, sk: apiKeyPrefix + keyId });
+export const apiKeyKey = (scope: TenantScope, keyId: string): TableKey => ({ pk: scope, sk: apiKeyPrefix + keyId });
 
 /** A partition takes 1000 writes a second, so that a tenant gets 16 times that many connects. */
 const sessionBucketCount = 16;
 
 /** Table `sessions`. */
-export const sessionKey = (tenant: TenantId, clientId: ClientId): TableKey => ({
-  pk: bucketPartition(tenant, stableHash(clientId) % sessionBucketCount),
+export const sessionKey = (scope: TenantScope, clientId: ClientId): TableKey => ({
+  pk: bucketPartition(scope, stableHash(clientId) % sessionBucketCount),
   sk: clientId,
 });
 
 /** The partition keys that hold all sessions of a tenant. */
-export function sessionBuckets(tenant: TenantId): readonly string[] {
-  return Array.from({ length: sessionBucketCount }, (_, bucket) => bucketPartition(tenant, bucket));
+export function sessionBuckets(scope: TenantScope): readonly string[] {
+  return Array.from({ length: sessionBucketCount }, (_, bucket) => bucketPartition(scope, bucket));
 }
 
-function bucketPartition(tenant: TenantId, bucket: number): string {
-  return `${tenant}#${bucket.toString().padStart(2, '0')}`;
+function bucketPartition(scope: TenantScope, bucket: number): string {
+  return `${scope}#${bucket.toString().padStart(2, '0')}`;
 }
 
 /** FNV-1a over UTF-16 code units. Frozen: stored records are found by it. */
@@ -57,14 +58,17 @@ function stableHash(text: string): number {
   return hash >>> 0;
 }
 
-/** Tables `routes` and `inbox`: one partition a client. At most 32 + 1 + 1024 of 2048 bytes. */
-export const clientPartition = (tenant: TenantId, clientId: ClientId): string => `${tenant}#${clientId}`;
+/** Tables `routes` and `inbox`: one partition a client. At most 49 + 1 + 1024 of 2048 bytes. */
+export const clientPartition = (scope: TenantScope, clientId: ClientId): string => `${scope}#${clientId}`;
 
-/** The same for a shared subscription `$share/group/filter`; no client's, for a tenant's id has no `$`. */
-export const sharedPartition = (tenant: TenantId, name: string): string => `${tenant}${name}`;
+/** The scope in a partition key. */
+export const scopeOfPartition = (pk: string): TenantScope => pk.split('#', 1)[0] as TenantScope;
+
+/** The same for a shared subscription `$share/group/filter`; no client's, for a scope has no `$`. */
+export const sharedPartition = (scope: TenantScope, name: string): string => `${scope}${name}`;
 
 /** Table `usage`; `month` is `2026-11`. */
-export const usagePartition = (tenant: TenantId, month: string): string => `${tenant}#${month}`;
+export const usagePartition = (scope: TenantScope, month: string): string => `${scope}#${month}`;
 
 /** Table `cluster`. */
 export const brokersPartition = 'brokers';

@@ -1,8 +1,8 @@
 /** What is stored of a tenant in the table `tenants`, as records and as items. */
-import type { TenantId } from '../kernel/kernel.js';
+import type { TenantId, TenantScope } from '../kernel/kernel.js';
 import type { Grant } from './access.js';
 import { type Item, isObject, ItemReader, itemVersion } from './item.js';
-import { apiKeyKey, credentialKey, tenantKey, type TableKey } from './keys.js';
+import { credentialKey, tenantKey, type TableKey } from './keys.js';
 import { type PlanName, plans, quotaKinds, type Quotas } from './quotas.js';
 import type { SecretHash } from './secrets.js';
 
@@ -13,10 +13,12 @@ export interface Tenant {
   /** What the operator set differently from the plan. */
   readonly quotaOverrides: Partial<Quotas>;
   readonly createdAtMs: number;
+  /** New at each sign-up, also of a name that was taken before. Missing: signed up before there were such ids. */
+  readonly creationId?: string;
 }
 
 export interface Credential {
-  readonly tenant: TenantId;
+  readonly scope: TenantScope;
   readonly name: string;
   readonly secretHash: SecretHash;
   /** Missing: everything in the tenant. */
@@ -27,25 +29,34 @@ export interface Credential {
 }
 
 export interface ApiKey {
-  readonly tenant: TenantId;
   readonly id: string;
   readonly secretHash: SecretHash;
   readonly createdAtMs: number;
 }
 
 export function tenantToItem(tenant: Tenant): Item & TableKey {
-  const { id, plan, status, quotaOverrides, createdAtMs } = tenant;
-  return { ...tenantKey(id), v: itemVersion, plan, status, quotaOverrides: { ...quotaOverrides }, createdAtMs };
+  const { id, plan, status, quotaOverrides, createdAtMs, creationId } = tenant;
+  return {
+    ...tenantKey(id),
+    v: itemVersion,
+    plan,
+    status,
+    quotaOverrides: { ...quotaOverrides },
+    createdAtMs,
+    ...(creationId !== undefined && { creationId }),
+  };
 }
 
 export function tenantFromItem(item: Item): Tenant {
   const read = new ItemReader('tenant', item);
+  const creationId = read.optional('creationId', (value) => (typeof value === 'string' ? value : undefined));
   return {
     id: read.text('pk') as TenantId,
     plan: read.oneOf('plan', Object.keys(plans) as PlanName[]),
     status: read.oneOf('status', ['active', 'suspended', 'deleting']),
     quotaOverrides: read.optional('quotaOverrides', toOverrides) ?? {},
     createdAtMs: read.number('createdAtMs'),
+    ...(creationId !== undefined && { creationId }),
   };
 }
 
@@ -57,9 +68,9 @@ function toOverrides(value: unknown): Partial<Quotas> | undefined {
 }
 
 export function credentialToItem(credential: Credential): Item & TableKey {
-  const { tenant, name, secretHash, grants, createdAtMs, revision } = credential;
+  const { scope, name, secretHash, grants, createdAtMs, revision } = credential;
   return {
-    ...credentialKey(tenant, name),
+    ...credentialKey(scope, name),
     v: itemVersion,
     name,
     secretHash,
@@ -73,7 +84,7 @@ export function credentialFromItem(item: Item): Credential {
   const read = new ItemReader('credential', item);
   const grants = read.optional('grants', toGrants);
   return {
-    tenant: read.text('pk') as TenantId,
+    scope: read.text('pk') as TenantScope,
     name: read.text('name'),
     secretHash: read.text('secretHash') as SecretHash,
     ...(grants && { grants }),
@@ -97,15 +108,22 @@ function isGrant(value: unknown): value is Grant {
   );
 }
 
-export function apiKeyToItem(key: ApiKey): Item & TableKey {
-  const { tenant, id, secretHash, createdAtMs } = key;
-  return { ...apiKeyKey(tenant, id), v: itemVersion, id, secretHash, createdAtMs };
+/** As an attribute of the tenant's row. */
+export function apiKeyToAttribute({ secretHash, createdAtMs }: ApiKey): Record<string, unknown> {
+  return { secretHash, createdAtMs };
 }
 
+export function apiKeyFromAttribute(id: string, value: unknown): ApiKey | undefined {
+  if (!isObject(value)) return undefined;
+  const { secretHash, createdAtMs } = value;
+  if (typeof secretHash !== 'string' || typeof createdAtMs !== 'number') return undefined;
+  return { id, secretHash: secretHash as SecretHash, createdAtMs };
+}
+
+/** An item of its own, as earlier releases made one for each key. */
 export function apiKeyFromItem(item: Item): ApiKey {
   const read = new ItemReader('API key', item);
   return {
-    tenant: read.text('pk') as TenantId,
     id: read.text('id'),
     secretHash: read.text('secretHash') as SecretHash,
     createdAtMs: read.number('createdAtMs'),

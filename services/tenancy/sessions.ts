@@ -2,12 +2,13 @@
  * What is stored of a session (table `sessions`) and of a running broker (table `cluster`). The broker adds to the
  * session's item what only brokers read (will, QoS 2 state); decoding here ignores it.
  */
-import type { BrokerId, ClientId, TenantId } from '../kernel/kernel.js';
+import type { BrokerId, ClientId, TenantScope } from '../kernel/kernel.js';
 import { isObject, type Item, ItemReader, itemVersion } from './item.js';
 import { sessionKey, type TableKey } from './keys.js';
 
 export interface SessionRecord {
-  readonly tenant: TenantId;
+  /** The scope of its tenant. */
+  readonly tenant: TenantScope;
   readonly clientId: ClientId;
   /** In full: `name@tenant`. */
   readonly userName: string;
@@ -103,7 +104,7 @@ export function sessionFromItem(item: Item): SessionRecord {
   const willEpoch = number('willEpoch');
   const will = read.optional('will', (value) => (isWill(value) ? value : undefined));
   return {
-    tenant: read.text('tenant') as TenantId,
+    tenant: read.text('tenant') as TenantScope,
     clientId: read.text('sk') as ClientId,
     userName: read.text('userName'),
     protocolVersion: read.oneOf('protocolVersion', ['3.1', '3.1.1', '5']),

@@ -11,8 +11,9 @@ export {
 } from './control.js';
 export {
   type ApiKey,
+  apiKeyFromAttribute,
   apiKeyFromItem,
-  apiKeyToItem,
+  apiKeyToAttribute,
   type Credential,
   credentialFromItem,
   credentialToItem,
@@ -27,6 +28,7 @@ export {
   brokersPartition,
   clientIdBytesMax,
   clientPartition,
+  scopeOfPartition,
   sharedPartition,
   credentialKey,
   credentialPrefix,
@@ -45,6 +47,7 @@ export {
   servingLockFromItem,
   servingLockToItem,
 } from './leases.js';
+export { generateCreationId, type Incarnation, scopeOf, tenantOf } from './scope.js';
 export { credentialNameError, splitUserName, tenantIdError } from './names.js';
 export {
   effectiveQuotas,

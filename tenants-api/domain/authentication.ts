@@ -1,6 +1,9 @@
 /**
  * Who is asking. A tenant's key leads to that tenant alone: the tenant of the path is compared with the key's and
  * never looked up on a key's behalf, so that a tenant that exists and one that does not take the same way.
+ *
+ * What is found is true when it is read. A handler that has waited since (for a body, or for scrypt) asks again, and its
+ * writes name the creation id of the tenant that was found.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Dynamo } from '../../services/dynamo/dynamo.js';
@@ -8,10 +11,9 @@ import type { TenantId } from '../../services/kernel/kernel.js';
 import { parseApiKey, tenantIdError, verifySecret } from '../../services/tenancy/tenancy.js';
 import { Problem } from '../problems.js';
 import { findKey } from '../store/keys.js';
-import { findTenant, type StoredTenant } from '../store/tenants.js';
+import { type Actor, findTenant, type StoredTenant } from '../store/tenants.js';
 
-export interface Caller {
-  readonly tenant: StoredTenant;
+export interface Caller extends Actor {
   readonly isOperator: boolean;
 }
 
@@ -43,7 +45,8 @@ export async function authenticate(options: AuthenticationOptions): Promise<Call
   if (isOperator && allow === 'tenant') throw new Problem('tenant-only');
   if (!isOperator && allow === 'operator') throw new Problem('operator-only');
   if (!isOperator && tenant.status === 'suspended') throw new Problem('tenant-suspended');
-  return { tenant, isOperator };
+  const keyId = isOperator ? undefined : parseApiKey(token)?.keyId;
+  return { tenant, isOperator, ...(keyId !== undefined && { keyId }) };
 }
 
 export function bearerToken(authorization: string | undefined): string | undefined {
@@ -60,10 +63,7 @@ export function isOperatorKey(token: string, operatorKey: string): boolean {
 async function tenantOfKey(dynamo: Dynamo, token: string): Promise<StoredTenant | undefined> {
   const parts = parseApiKey(token);
   if (parts === undefined) return undefined;
-  const [tenant, key] = await Promise.all([
-    findTenant(dynamo, parts.tenant),
-    findKey(dynamo, parts.tenant, parts.keyId),
-  ]);
-  const isRight = await verifySecret(parts.secret, key?.secretHash);
-  return isRight && tenant?.keyIds.has(parts.keyId) ? tenant : undefined;
+  const tenant = await findTenant(dynamo, parts.tenant);
+  const key = tenant && (await findKey(dynamo, tenant, parts.keyId));
+  return (await verifySecret(parts.secret, key?.secretHash)) ? tenant : undefined;
 }

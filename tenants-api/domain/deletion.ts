@@ -1,13 +1,14 @@
 /**
  * Deleting a tenant: mark it (from here on it does not exist for anybody), tell the brokers, remove what it has, wait
  * until the brokers have let go of it, remove what they wrote meanwhile, and its own row last, which frees the name.
- * Every step can be repeated, so that a deletion that was cut off is finished by asking again.
+ * Every step can be repeated, so that a deletion that was cut off is finished by asking again, and every step names the
+ * creation id: one that comes late finds nothing, and leaves alone whoever has the name by then.
  */
 import type { Dynamo } from '../../services/dynamo/dynamo.js';
-import type { Clock, TenantId } from '../../services/kernel/kernel.js';
+import type { Clock } from '../../services/kernel/kernel.js';
 import { appendControl } from '../store/control.js';
 import { OutOfTime, purgeKeys, purgeTenantData } from '../store/purge.js';
-import { markDeleting, removeTenant } from '../store/tenants.js';
+import { markDeleting, removeTenant, type StoredTenant } from '../store/tenants.js';
 
 /** Brokers act on the control log within two seconds. */
 const settleMsDefault = 2500;
@@ -18,28 +19,28 @@ const budgetMs = 20_000;
 export async function deleteTenant(
   dynamo: Dynamo,
   clock: Clock,
-  id: TenantId,
+  found: StoredTenant,
   settleMs = settleMsDefault,
 ): Promise<boolean> {
   const endsAtMs = clock.monotonicMs() + budgetMs;
   const checkTime = (): void => {
     if (clock.monotonicMs() > endsAtMs) throw new OutOfTime();
   };
-  const tenant = await markDeleting(dynamo, id, clock.nowMs());
+  const tenant = await markDeleting(dynamo, found, clock.nowMs());
   if (tenant === undefined) return true;
-  await appendControl(dynamo, clock, { type: 'tenant-changed', tenant: id, change: 'deleted' });
+  await appendControl(dynamo, clock, tenant, { type: 'tenant-changed', change: 'deleted' });
   const months = monthsBetween(tenant.createdAtMs, clock.nowMs());
   try {
-    await purgeTenantData(dynamo, id, months, checkTime);
+    await purgeTenantData(dynamo, tenant.scope, months, checkTime);
     const leftMs = (tenant.deletingSinceMs ?? 0) + settleMs - clock.nowMs();
     if (leftMs > 0) await new Promise<void>((resolve) => clock.after(leftMs, resolve));
-    if (settleMs > 0) await purgeTenantData(dynamo, id, months, checkTime);
-    await purgeKeys(dynamo, id, checkTime);
+    if (settleMs > 0) await purgeTenantData(dynamo, tenant.scope, months, checkTime);
+    await purgeKeys(dynamo, tenant.scope, checkTime);
   } catch (error) {
     if (error instanceof OutOfTime) return false;
     throw error;
   }
-  await removeTenant(dynamo, id);
+  await removeTenant(dynamo, tenant);
   return true;
 }
 

@@ -1,6 +1,5 @@
 /** Credentials: what MQTT clients of a tenant connect with. */
 import { createRoute, z } from '@hono/zod-openapi';
-import type { TenantId } from '../../services/kernel/kernel.js';
 import {
   chosenPasswordCharactersMax,
   chosenPasswordCharactersMin,
@@ -11,7 +10,9 @@ import {
   grantError,
   grantsMax,
   hashSecret,
+  type Incarnation,
   type SecretHash,
+  tenantOf,
 } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import {
@@ -25,6 +26,7 @@ import {
   pageOf,
   pageQuery,
   problemResponses,
+  refusal,
   tenantPath,
   timestamp,
 } from '../http.js';
@@ -113,19 +115,22 @@ function createAndRead(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(create, async (c) => {
-    const tenant = c.get('tenant').id;
     const body = c.req.valid('json');
     const secret = await newSecret(body.password);
+    const caller = await c.get('callerNow')();
+    const { id, scope } = caller.tenant;
     const credential: Credential = {
-      tenant,
+      scope,
       name: body.name,
       secretHash: secret.hash,
       ...(body.grants && { grants: body.grants }),
       createdAtMs: clock.nowMs(),
       revision: 1,
     };
-    if (!(await createCredential(dynamo, credential))) throw new Problem('credential-name-taken');
-    c.header('location', `/v1/tenants/${tenant}/credentials/${encodeURIComponent(body.name)}`);
+    const outcome = await createCredential(dynamo, caller, credential);
+    if (outcome === 'not allowed') throw await refusal(c);
+    if (outcome === 'taken') throw new Problem('credential-name-taken');
+    c.header('location', `/v1/tenants/${id}/credentials/${encodeURIComponent(body.name)}`);
     return c.json({ ...viewOf(credential), password: secret.password }, 201);
   });
 
@@ -144,7 +149,7 @@ function createAndRead(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(readAll, async (c) =>
-    c.json(await listCredentials(dynamo, c.get('tenant').id, c.req.valid('query'), viewOf), 200),
+    c.json(await listCredentials(dynamo, c.get('caller').tenant.scope, c.req.valid('query'), viewOf), 200),
   );
 
   const readOne = createRoute({
@@ -162,7 +167,10 @@ function createAndRead(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(readOne, async (c) =>
-    c.json(viewOf(orNotFound(await findCredential(dynamo, c.get('tenant').id, nameOf(c.req.valid('param'))))), 200),
+    c.json(
+      viewOf(orNotFound(await findCredential(dynamo, c.get('caller').tenant.scope, nameOf(c.req.valid('param'))))),
+      200,
+    ),
   );
 }
 
@@ -170,11 +178,11 @@ function createAndRead(app: Api, deps: ApiDeps): void {
 function change(app: Api, deps: ApiDeps): void {
   const { dynamo } = deps;
   const tell = (
-    tenant: TenantId,
+    tenant: Incarnation,
     changed: string,
     how: Extract<ControlEntry, { type: 'credential-changed' }>['change'],
   ): Promise<void> =>
-    appendControl(dynamo, deps.clock, { type: 'credential-changed', tenant, name: changed, change: how });
+    appendControl(dynamo, deps.clock, tenant, { type: 'credential-changed', name: changed, change: how });
   const common = { tags, security: bearer } as const;
 
   const patch = createRoute({
@@ -191,10 +199,10 @@ function change(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(patch, async (c) => {
-    const tenant = c.get('tenant').id;
     const changed = nameOf(c.req.valid('param'));
     const wanted = c.req.valid('json').grants ?? undefined;
-    const credential = orNotFound(await setGrants(dynamo, tenant, changed, wanted));
+    const { tenant } = await c.get('callerNow')();
+    const credential = orNotFound(await setGrants(dynamo, tenant.scope, changed, wanted));
     await tell(tenant, changed, 'grants');
     return c.json(viewOf(credential), 200);
   });
@@ -214,12 +222,12 @@ function change(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(rotate, async (c) => {
-    const tenant = c.get('tenant').id;
     const changed = nameOf(c.req.valid('param'));
     // Without a body there is nothing to validate.
     const body = c.req.valid('json') as z.infer<typeof rotateBody> | undefined;
     const secret = await newSecret(body?.password);
-    const credential = orNotFound(await setSecret(dynamo, tenant, changed, secret.hash));
+    const { tenant } = await c.get('callerNow')();
+    const credential = orNotFound(await setSecret(dynamo, tenant.scope, changed, secret.hash));
     await tell(tenant, changed, 'rotated');
     return c.json({ ...viewOf(credential), password: secret.password }, 200);
   });
@@ -239,9 +247,9 @@ function change(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(remove, async (c) => {
-    const tenant = c.get('tenant').id;
+    const { tenant } = c.get('caller');
     const removed = nameOf(c.req.valid('param'));
-    const wasThere = await removeCredential(dynamo, tenant, removed);
+    const wasThere = await removeCredential(dynamo, tenant.scope, removed);
     // Also when it was gone: the request before this one may have failed between the write and the entry.
     await tell(tenant, removed, 'deleted');
     if (!wasThere) throw new Problem('credential-not-found');
@@ -268,7 +276,7 @@ function orNotFound(credential: Credential | undefined): Credential {
 function viewOf(credential: Credential): z.infer<typeof credentialView> {
   return {
     name: credential.name,
-    username: `${credential.name}@${credential.tenant}`,
+    username: `${credential.name}@${tenantOf(credential.scope)}`,
     grants: credential.grants?.slice() ?? null,
     createdAt: new Date(credential.createdAtMs).toISOString(),
   };

@@ -13,6 +13,7 @@ import {
   pageOf,
   pageQuery,
   problemResponses,
+  refusal,
   tenantPath,
   timestamp,
 } from '../http.js';
@@ -47,11 +48,12 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(create, async (c) => {
-    const tenant = c.get('tenant');
-    const parts = generateApiKeyParts(tenant.id);
+    const parts = generateApiKeyParts(c.get('caller').tenant.id);
     const secretHash = await hashSecret(parts.secret, 'generated');
-    const key: ApiKey = { tenant: tenant.id, id: parts.keyId, secretHash, createdAtMs: clock.nowMs() };
-    if (!(await addKey(dynamo, key)))
+    const key: ApiKey = { id: parts.keyId, secretHash, createdAtMs: clock.nowMs() };
+    const outcome = await addKey(dynamo, await c.get('callerNow')(), key);
+    if (outcome === 'not allowed') throw await refusal(c);
+    if (outcome === 'too many')
       throw new Problem('too-many-keys', { detail: `A tenant has at most ${keysMax} API keys` });
     return c.json({ ...viewOf(key), apiKey: formatApiKey(parts) }, 201);
   });
@@ -73,7 +75,7 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
   app.openapi(readAll, async (c) => {
     const { limit, cursor } = c.req.valid('query');
     const after = cursor === undefined ? '' : decodeCursor(list, cursor)[1];
-    const keys = (await listKeys(dynamo, c.get('tenant'))).filter(({ id }) => id > after);
+    const keys = (await listKeys(dynamo, c.get('caller').tenant)).filter(({ id }) => id > after);
     return c.json(
       toPage(list, limit, keys, ({ id }) => [0, id], viewOf),
       200,
@@ -98,7 +100,8 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
   app.openapi(remove, async (c) => {
     const { keyId } = c.req.valid('param');
     const isId = /^[a-z0-9]{10}$/.test(keyId);
-    const outcome = isId ? await removeKey(dynamo, c.get('tenant').id, keyId) : 'not found';
+    const outcome = isId ? await removeKey(dynamo, c.get('caller'), keyId) : 'not found';
+    if (outcome === 'not allowed') throw await refusal(c);
     if (outcome === 'not found') throw new Problem('key-not-found');
     if (outcome === 'last key') throw new Problem('last-key', { detail: 'Create another key first' });
     return c.body(null, 204);

@@ -71,7 +71,7 @@ export function quotaRoutes(app: Api, deps: ApiDeps): void {
     responses: { 200: json(quotasView, 'All kinds'), ...problemResponses(...guardProblems) },
   });
   app.openapi(read, (c) => {
-    const { plan, quotaOverrides } = c.get('tenant');
+    const { plan, quotaOverrides } = c.get('caller').tenant;
     return c.json(effectiveQuotas(plan, quotaOverrides), 200);
   });
 
@@ -91,11 +91,10 @@ export function quotaRoutes(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(change, async (c) => {
-    const { id } = c.get('tenant');
     const given = Object.entries(c.req.valid('json')).filter(([, value]) => value !== undefined);
-    const tenant = await setQuotas(deps.dynamo, id, Object.fromEntries(given));
+    const tenant = await setQuotas(deps.dynamo, await c.get('callerNow')(), Object.fromEntries(given));
     if (tenant === undefined) throw new Problem('tenant-not-found');
-    await appendControl(deps.dynamo, deps.clock, { type: 'tenant-changed', tenant: id, change: 'quotas' });
+    await appendControl(deps.dynamo, deps.clock, tenant, { type: 'tenant-changed', change: 'quotas' });
     return c.json(effectiveQuotas(tenant.plan, tenant.quotaOverrides), 200);
   });
 }

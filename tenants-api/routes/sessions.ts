@@ -1,6 +1,6 @@
 /** Sessions: who is connected, and a way to disconnect one. Brokers write the records, the API reads them. */
 import { createRoute, z } from '@hono/zod-openapi';
-import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
+import type { ClientId } from '../../services/kernel/kernel.js';
 import { clientIdBytesMax } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import { viewSession } from '../domain/sessions.js';
@@ -17,6 +17,7 @@ import {
 } from '../http.js';
 import { Problem } from '../problems.js';
 import { appendControl } from '../store/control.js';
+import type { Actor } from '../store/tenants.js';
 import { findLease, findLeases, findSession, listSessions } from '../store/sessions.js';
 
 const sessionView = z
@@ -69,7 +70,7 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
   app.openapi(readAll, async (c) => {
     const leases = await findLeases(dynamo);
     const nowMs = clock.nowMs();
-    const tenant = c.get('tenant').id;
+    const tenant = c.get('caller').tenant.scope;
     const page = await listSessions(
       dynamo,
       tenant,
@@ -80,16 +81,16 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     return c.json(page, 200);
   });
 
-  const end = async (tenant: TenantId, id: string): Promise<void> => {
+  const end = async ({ tenant }: Actor, id: string): Promise<void> => {
     const clientId = id as ClientId;
     const isId = clientId !== '' && Buffer.byteLength(clientId) <= clientIdBytesMax;
-    const session = isId ? await findSession(dynamo, tenant, clientId) : undefined;
+    const session = isId ? await findSession(dynamo, tenant.scope, clientId) : undefined;
     if (session === undefined) throw new Problem('session-not-found');
     // What cannot be read can be removed nevertheless.
     const known = session === 'unreadable' ? undefined : session;
     if (known && viewSession(known, await findLease(dynamo, known.owner), clock.nowMs()) === undefined)
       throw new Problem('session-not-found');
-    await appendControl(dynamo, clock, { type: 'session-kick', tenant, clientId, ...(known && { born: known.born }) });
+    await appendControl(dynamo, clock, tenant, { type: 'session-kick', clientId, ...(known && { born: known.born }) });
   };
 
   const byId = createRoute({
@@ -108,7 +109,7 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(byId, async (c) => {
-    await end(c.get('tenant').id, c.req.valid('query').clientId);
+    await end(c.get('caller'), c.req.valid('query').clientId);
     return c.body(null, 202);
   });
 
@@ -128,12 +129,12 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(byPath, async (c) => {
-    await end(c.get('tenant').id, c.req.valid('param').clientId);
+    await end(c.get('caller'), c.req.valid('param').clientId);
     return c.body(null, 202);
   });
   // API Gateway decodes the path, so that a slash of a client id arrives as it is; and so it may with any server.
   app.delete(`${byPath.getRoutingPath()}{.+}`, guard(deps, { allow: 'both' }), async (c) => {
-    await end(c.get('tenant').id, c.req.param('clientId') ?? '');
+    await end(c.get('caller'), c.req.param('clientId') ?? '');
     return c.body(null, 202);
   });
 }

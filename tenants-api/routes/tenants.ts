@@ -4,6 +4,7 @@ import type { TenantId } from '../../services/kernel/kernel.js';
 import {
   formatApiKey,
   generateApiKeyParts,
+  generateCreationId,
   hashSecret,
   plans,
   type PlanName,
@@ -92,8 +93,8 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
     const secretHash = await hashSecret(key.secret, 'generated');
     const isCreated = await createTenant(
       dynamo,
-      { id, plan: 'free', status: 'active', quotaOverrides: {}, createdAtMs },
-      { tenant: id, id: key.keyId, secretHash, createdAtMs },
+      { id, plan: 'free', status: 'active', quotaOverrides: {}, createdAtMs, creationId: generateCreationId() },
+      { id: key.keyId, secretHash, createdAtMs },
     );
     if (!isCreated) throw new Problem('tenant-name-taken');
     c.header('location', `/v1/tenants/${id}`);
@@ -112,7 +113,7 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
     responses: { 200: json(tenantView, 'The tenant'), ...problemResponses(...guardProblems) },
   });
   app.openapi(read, (c) => {
-    const tenant = c.get('tenant');
+    const { tenant } = c.get('caller');
     const status = tenant.status === 'suspended' ? ('suspended' as const) : ('active' as const);
     const createdAt = new Date(tenant.createdAtMs).toISOString();
     return c.json({ id: tenant.id, plan: tenant.plan, status, createdAt, endpoints: deps.endpoints }, 200);
@@ -135,7 +136,7 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(remove, async (c) => {
-    const isGone = await deleteTenant(dynamo, clock, c.get('tenant').id, deps.deletionSettleMs);
+    const isGone = await deleteTenant(dynamo, clock, c.get('caller').tenant, deps.deletionSettleMs);
     if (isGone) return c.body(null, 204);
     c.header('retry-after', '1');
     return c.body(null, 202);

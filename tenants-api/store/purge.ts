@@ -1,14 +1,17 @@
 /**
  * Removes everything of one tenant but its own row, page by page. A session's routes and inbox go before its record,
- * which is what leads to them; so a purge that is cut off can be started again and finds what is left.
+ * which is what leads to them, and the queue of a shared subscription before the route that names it; so a purge that is
+ * cut off can be started again and finds what is left. What it removes is under the tenant's scope: however late it comes,
+ * it touches nothing of the name's next owner.
  */
 import type { Dynamo, SortKeyRange, TableKey, TableName } from '../../services/dynamo/dynamo.js';
-import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
+import type { ClientId, TenantScope } from '../../services/kernel/kernel.js';
 import {
   apiKeyPrefix,
   clientPartition,
   credentialPrefix,
   sessionBuckets,
+  sharedPartition,
   usagePartition,
 } from '../../services/tenancy/tenancy.js';
 
@@ -23,27 +26,40 @@ export class OutOfTime extends Error {
 /** `checkTime` is called between pages and may throw OutOfTime. */
 export async function purgeTenantData(
   dynamo: Dynamo,
-  tenant: TenantId,
+  scope: TenantScope,
   months: readonly string[],
   checkTime: () => void,
 ): Promise<void> {
   const purge = (table: TableName, pk: string, sk?: SortKeyRange): Promise<void> =>
     purgePartition(dynamo, table, pk, sk, checkTime);
-  await purge('tenants', tenant, { beginsWith: credentialPrefix });
-  for (const bucket of sessionBuckets(tenant))
+  await purge('tenants', scope, { beginsWith: credentialPrefix });
+  for (const bucket of sessionBuckets(scope))
     for await (const page of keyPages(dynamo, 'sessions', bucket, undefined, checkTime)) {
       for (let i = 0; i < page.length; i += clientsAtOnce) {
-        const clients = page.slice(i, i + clientsAtOnce).map(({ sk }) => clientPartition(tenant, sk as ClientId));
-        await Promise.all(clients.flatMap((client) => [purge('routes', client), purge('inbox', client)]));
+        const clients = page.slice(i, i + clientsAtOnce).map(({ sk }) => clientPartition(scope, sk as ClientId));
+        await Promise.all(
+          clients.flatMap((client) => [purgeRoutes(dynamo, scope, client, checkTime), purge('inbox', client)]),
+        );
       }
       await dynamo.batchWrite('sessions', [], page);
     }
-  await purge('retained', tenant);
-  for (const month of months) await purge('usage', usagePartition(tenant, month));
+  await purge('retained', scope);
+  for (const month of months) await purge('usage', usagePartition(scope, month));
 }
 
-export async function purgeKeys(dynamo: Dynamo, tenant: TenantId, checkTime: () => void): Promise<void> {
-  await purgePartition(dynamo, 'tenants', tenant, { beginsWith: apiKeyPrefix }, checkTime);
+/** With the queues of the shared subscriptions among them: nothing but a member's route leads to those. */
+async function purgeRoutes(dynamo: Dynamo, scope: TenantScope, client: string, checkTime: () => void): Promise<void> {
+  for await (const page of keyPages(dynamo, 'routes', client, undefined, checkTime)) {
+    for (const { sk } of page)
+      if (sk.startsWith('$share/'))
+        await purgePartition(dynamo, 'inbox', sharedPartition(scope, sk), undefined, checkTime);
+    await dynamo.batchWrite('routes', [], page);
+  }
+}
+
+/** API keys that an earlier release has made: later ones are attributes of the tenant's row and go with it. */
+export async function purgeKeys(dynamo: Dynamo, scope: TenantScope, checkTime: () => void): Promise<void> {
+  await purgePartition(dynamo, 'tenants', scope, { beginsWith: apiKeyPrefix }, checkTime);
 }
 
 async function purgePartition(

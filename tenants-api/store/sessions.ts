@@ -1,6 +1,6 @@
 /** Sessions as brokers record them, and the leases that tell whether a record's owner still lives. Read only. */
 import type { Dynamo, Item } from '../../services/dynamo/dynamo.js';
-import type { BrokerId, ClientId, TenantId } from '../../services/kernel/kernel.js';
+import type { BrokerId, ClientId, TenantScope } from '../../services/kernel/kernel.js';
 import {
   type BrokerLease,
   brokerLeaseFromItem,
@@ -16,10 +16,10 @@ import { decodeCursor, type ListPage, type PageRequest, toPage } from './paging.
 
 export async function findSession(
   dynamo: Dynamo,
-  tenant: TenantId,
+  scope: TenantScope,
   clientId: ClientId,
 ): Promise<SessionRecord | 'unreadable' | undefined> {
-  const item = await dynamo.get('sessions', sessionKey(tenant, clientId), { consistent: true });
+  const item = await dynamo.get('sessions', sessionKey(scope, clientId), { consistent: true });
   return item && (readable(item, () => {}) ?? 'unreadable');
 }
 
@@ -46,14 +46,14 @@ const list = 'sessions';
  */
 export async function listSessions<T>(
   dynamo: Dynamo,
-  tenant: TenantId,
+  scope: TenantScope,
   { limit, cursor }: PageRequest,
   view: (session: SessionRecord) => T | undefined,
   onUnreadable: (clientId: string, error: RecordUnreadable) => void,
 ): Promise<ListPage<T>> {
   const [firstBucket, after] = cursor === undefined ? [0, undefined] : decodeCursor(list, cursor);
   const found: { bucket: number; clientId: string; session: T }[] = [];
-  for (const [bucket, pk] of sessionBuckets(tenant).entries()) {
+  for (const [bucket, pk] of sessionBuckets(scope).entries()) {
     if (bucket < firstBucket || found.length > limit) continue;
     const from = bucket === firstBucket && after !== undefined ? { pk, sk: after } : undefined;
     const query = { pk, limit: limit + 1 - found.length, consistent: true, ...(from && { from }) };

@@ -1,11 +1,17 @@
-/** Tenants in the table `tenants`. The row `meta` decides: what it does not name (a key, the tenant) does not count. */
-import { ConditionFailed, type Dynamo, type Item } from '../../services/dynamo/dynamo.js';
-import type { TenantId } from '../../services/kernel/kernel.js';
+/**
+ * Tenants in the table `tenants`: one row each, which decides. Its API keys are attributes of it, so that who may do
+ * something and whether the tenant is still there are one condition. A row may have become that of the name's next owner
+ * since it was read: every write names the creation id that was read.
+ */
+import { ConditionFailed, type Dynamo, type Item, type WriteCondition } from '../../services/dynamo/dynamo.js';
+import type { TenantId, TenantScope } from '../../services/kernel/kernel.js';
 import {
   type ApiKey,
-  apiKeyKey,
-  apiKeyToItem,
+  apiKeyFromAttribute,
+  apiKeyPrefix,
+  apiKeyToAttribute,
   type Quotas,
+  scopeOf,
   type Tenant,
   tenantFromItem,
   tenantKey,
@@ -13,9 +19,19 @@ import {
 } from '../../services/tenancy/tenancy.js';
 
 export interface StoredTenant extends Tenant {
+  readonly scope: TenantScope;
   /** The ids of the API keys that count. */
   readonly keyIds: ReadonlySet<string>;
+  /** Those that the row holds: all but those that an earlier release has made. */
+  readonly keys: ReadonlyMap<string, ApiKey>;
   readonly deletingSinceMs?: number;
+}
+
+/** On whose behalf something is done, as it was when the request was let in. */
+export interface Actor {
+  readonly tenant: StoredTenant;
+  /** Of the API key that was sent; undefined for the operator's. */
+  readonly keyId?: string;
 }
 
 export async function findTenant(dynamo: Dynamo, id: TenantId): Promise<StoredTenant | undefined> {
@@ -23,63 +39,99 @@ export async function findTenant(dynamo: Dynamo, id: TenantId): Promise<StoredTe
   return item && fromItem(item);
 }
 
-/** False when the name is taken. The key is written first: it counts once the tenant's row names it. */
+/** False when the name is taken. */
 export async function createTenant(dynamo: Dynamo, tenant: Tenant, key: ApiKey): Promise<boolean> {
-  await dynamo.put('tenants', apiKeyToItem(key));
-  const item = { ...tenantToItem(tenant), keyIds: new Set([key.id]) };
+  const item = {
+    ...tenantToItem(tenant),
+    keyIds: new Set([key.id]),
+    [apiKeyPrefix + key.id]: apiKeyToAttribute(key),
+  };
   try {
     await dynamo.put('tenants', item, { condition: 'attribute_not_exists(pk)' });
     return true;
   } catch (error) {
     if (!(error instanceof ConditionFailed)) throw error;
     // Our own first attempt may have been the one that took the name: its answer can get lost.
-    const found = await findTenant(dynamo, tenant.id);
-    if (found?.keyIds.has(key.id)) return true;
-    await dynamo.delete('tenants', apiKeyKey(tenant.id, key.id));
-    return false;
+    return (await findTenant(dynamo, tenant.id))?.scope === scopeOf(tenant);
   }
+}
+
+/** Whether `actor` may still do what it was let in for. */
+export async function isStillAllowed(dynamo: Dynamo, { tenant, keyId }: Actor): Promise<boolean> {
+  const now = await findTenant(dynamo, tenant.id);
+  const isThere = now?.scope === tenant.scope && now.status !== 'deleting';
+  return isThere && (keyId === undefined || now.keyIds.has(keyId));
+}
+
+/** The same as a condition on the tenant's row. */
+export function whileAllowed({ tenant, keyId }: Actor): Required<WriteCondition> {
+  const { condition, names, values } = isSame(tenant);
+  return {
+    condition: `${condition} AND #status <> :deleting${keyId === undefined ? '' : ' AND contains(keyIds, :caller)'}`,
+    names: { ...names, '#status': 'status' },
+    values: { ...values, ':deleting': 'deleting', ...(keyId !== undefined && { ':caller': keyId }) },
+  };
+}
+
+/** Holds while the row is that of this tenant, and not of one before or after it. */
+function isSame({ creationId, createdAtMs }: Tenant): Required<WriteCondition> {
+  return creationId === undefined
+    ? {
+        condition: 'attribute_not_exists(creationId) AND createdAtMs = :createdAtMs',
+        names: {},
+        values: { ':createdAtMs': createdAtMs },
+      }
+    : { condition: 'creationId = :creationId', names: {}, values: { ':creationId': creationId } };
 }
 
 /** Changes the given kinds and leaves the others. Undefined when the tenant is gone. */
 export async function setQuotas(
   dynamo: Dynamo,
-  id: TenantId,
+  actor: Actor,
   quotas: Partial<Quotas>,
 ): Promise<StoredTenant | undefined> {
   const kinds = Object.entries(quotas);
-  if (kinds.length === 0) return await findTenant(dynamo, id);
+  if (kinds.length === 0) return actor.tenant;
+  const { condition, names, values } = whileAllowed(actor);
   const item = await unlessGone(() =>
-    dynamo.update('tenants', tenantKey(id), {
+    dynamo.update('tenants', tenantKey(actor.tenant.id), {
       update: `SET ${kinds.map((_, i) => `#overrides.#k${i} = :v${i}`).join(', ')}`,
-      condition: '#status <> :deleting',
+      condition,
       names: {
+        ...names,
         '#overrides': 'quotaOverrides',
-        '#status': 'status',
         ...Object.fromEntries(kinds.map(([kind], i) => [`#k${i}`, kind])),
       },
-      values: { ':deleting': 'deleting', ...Object.fromEntries(kinds.map(([, value], i) => [`:v${i}`, value])) },
+      values: { ...values, ...Object.fromEntries(kinds.map(([, value], i) => [`:v${i}`, value])) },
       returns: 'new',
     }),
   );
   return item && fromItem(item);
 }
 
-/** From here on the tenant does not exist for anybody but whoever finishes deleting it. */
-export async function markDeleting(dynamo: Dynamo, id: TenantId, nowMs: number): Promise<StoredTenant | undefined> {
+/** From here on the tenant does not exist for anybody but whoever finishes deleting it. Undefined when it is gone. */
+export async function markDeleting(
+  dynamo: Dynamo,
+  tenant: StoredTenant,
+  nowMs: number,
+): Promise<StoredTenant | undefined> {
+  const { condition, names, values } = isSame(tenant);
   const item = await unlessGone(() =>
-    dynamo.update('tenants', tenantKey(id), {
+    dynamo.update('tenants', tenantKey(tenant.id), {
       update: 'SET #status = :deleting, deletingSinceMs = if_not_exists(deletingSinceMs, :now)',
-      condition: 'attribute_exists(pk)',
-      names: { '#status': 'status' },
-      values: { ':deleting': 'deleting', ':now': nowMs },
+      condition,
+      names: { ...names, '#status': 'status' },
+      values: { ...values, ':deleting': 'deleting', ':now': nowMs },
       returns: 'new',
     }),
   );
   return item && fromItem(item);
 }
 
-export async function removeTenant(dynamo: Dynamo, id: TenantId): Promise<void> {
-  await dynamo.delete('tenants', tenantKey(id));
+/** Frees the name, unless it is another one's by now. */
+export async function removeTenant(dynamo: Dynamo, tenant: StoredTenant): Promise<void> {
+  const { condition, values } = isSame(tenant);
+  await unlessGone(() => dynamo.delete('tenants', tenantKey(tenant.id), { condition, values }));
 }
 
 async function unlessGone(write: () => Promise<Item | undefined>): Promise<Item | undefined> {
@@ -93,9 +145,19 @@ async function unlessGone(write: () => Promise<Item | undefined>): Promise<Item 
 
 function fromItem(item: Item): StoredTenant {
   const { keyIds, deletingSinceMs } = item;
+  const tenant = tenantFromItem(item);
   return {
-    ...tenantFromItem(item),
+    ...tenant,
+    scope: scopeOf(tenant),
     keyIds: keyIds instanceof Set ? (keyIds as Set<string>) : new Set(),
+    keys: new Map(keysOf(item).map((key) => [key.id, key])),
     ...(typeof deletingSinceMs === 'number' && { deletingSinceMs }),
   };
+}
+
+function keysOf(item: Item): ApiKey[] {
+  return Object.entries(item)
+    .filter(([name]) => name.startsWith(apiKeyPrefix))
+    .map(([name, value]) => apiKeyFromAttribute(name.slice(apiKeyPrefix.length), value))
+    .filter((key) => key !== undefined);
 }

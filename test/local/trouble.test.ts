@@ -5,11 +5,12 @@
 import { DeleteTableCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { brokerAccess, createTables, type TableName } from '../../services/dynamo/dynamo.js';
-import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
+import type { ClientId } from '../../services/kernel/kernel.js';
 import { sessionKey } from '../../services/tenancy/tenancy.js';
 import { seed } from '../crash/settings.js';
 import { Site } from '../crash/site.js';
 import { type ConnectFields, LiveClient } from '../support/live-client.js';
+import { scopeOfName } from '../support/scope.js';
 import { until } from '../support/until.js';
 
 let site: Site;
@@ -183,7 +184,7 @@ test('the record of a client that leaves is written once access is back', async 
   refuse('PutItem', 'sessions');
   await client.disconnect();
   await until(async () => (await failures('PutItem', 'sessions')) >= 1, 'a failure');
-  const key = sessionKey('crash' as TenantId, 'leaver' as ClientId);
+  const key = sessionKey(await scopeOfName(site.dynamo, 'crash'), 'leaver' as ClientId);
   const stored = async (): Promise<unknown> =>
     (await site.dynamo.get('sessions', key, { consistent: true }))?.['connected'];
   expect(await stored()).toBe(true);

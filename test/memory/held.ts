@@ -11,7 +11,7 @@ import type { ByteStream } from '../../services/broker/transport/ports.js';
 import { SendQueue } from '../../services/broker/transport/send-queue.js';
 import { PacketReader, type ProtocolVersion, Slab, TopicTable } from '../../services/broker/wire/wire.js';
 import type { Item } from '../../services/dynamo/dynamo.js';
-import { systemClock, type TenantId } from '../../services/kernel/kernel.js';
+import { systemClock, type TenantScope } from '../../services/kernel/kernel.js';
 import { type Credential, hashSecret } from '../../services/tenancy/tenancy.js';
 import { connect, FakeHost, terms } from '../unit/session/world.js';
 import { encode } from '../fuzz/packets.js';
@@ -135,7 +135,7 @@ function unread(packetBytes: number) {
 async function credentials(count: number, grants: number) {
   const source = {
     tenant: () => Promise.resolve(undefined),
-    credential: (tenant: TenantId, name: string): Promise<Credential> => {
+    credential: (scope: TenantScope, name: string): Promise<Credential> => {
       const all = Array.from({ length: grants }, (_, i) => ({
         effect: 'allow' as const,
         action: 'all' as const,
@@ -143,7 +143,7 @@ async function credentials(count: number, grants: number) {
       }));
       const secretHash = Buffer.from(`sha256$${name}`.padEnd(50, 'h')).toString() as Credential['secretHash'];
       return Promise.resolve({
-        tenant,
+        scope,
         name,
         secretHash,
         createdAtMs: 1.8e12,
@@ -153,7 +153,7 @@ async function credentials(count: number, grants: number) {
     },
   };
   const accounts = new CachedAccounts(source, systemClock);
-  for (let i = 0; i < count; i++) await accounts.credential('acme' as TenantId, `device-${i}`);
+  for (let i = 0; i < count; i++) await accounts.credential('acme' as TenantScope, `device-${i}`);
   return { counted: accounts.bytes, kept: accounts };
 }
 
@@ -161,7 +161,7 @@ async function passwords(count: number) {
   const verified = new VerifiedPasswords(systemClock);
   for (let i = 0; i < count; i++) {
     const secretHash = await hashSecret(`password ${i}`, 'generated');
-    const credential = { tenant: 'acme' as TenantId, name: 'c', secretHash, createdAtMs: 0, revision: 1 };
+    const credential = { scope: 'acme' as TenantScope, name: 'c', secretHash, createdAtMs: 0, revision: 1 };
     if (!(await verified.verify(Buffer.from(`password ${i}`), credential))) throw new Error('it is right');
   }
   return { counted: count * 110, kept: verified };

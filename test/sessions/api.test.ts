@@ -4,11 +4,12 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Dynamo } from '../../services/dynamo/dynamo.js';
-import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
+import type { ClientId } from '../../services/kernel/kernel.js';
 import { clientPartition, sessionKey } from '../../services/tenancy/tenancy.js';
 import { call, endpointsIn, freePorts, Workshop } from '../local/shoal.js';
 import type { ConnectFields } from '../support/live-client.js';
 import { LiveClient } from '../support/live-client.js';
+import { scopeOfName } from '../support/scope.js';
 import { heard, Stack, type TestTenant } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { databaseOf } from './database.js';
@@ -23,10 +24,11 @@ async function storedOf(
   dynamo: Dynamo,
   tenant: string,
 ): Promise<{ routes: string[]; inbox: string[]; record: boolean }> {
-  const pk = clientPartition(tenant as TenantId, clientId as ClientId);
+  const scope = await scopeOfName(dynamo, tenant);
+  const pk = clientPartition(scope, clientId as ClientId);
   const keys = async (table: 'routes' | 'inbox'): Promise<string[]> =>
     (await dynamo.query(table, { pk, consistent: true })).items.map((item) => String(item['sk']));
-  const key = sessionKey(tenant as TenantId, clientId as ClientId);
+  const key = sessionKey(scope, clientId as ClientId);
   const [routes, inbox, record] = await Promise.all([
     keys('routes'),
     keys('inbox'),

@@ -5,11 +5,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApp } from '../../tenants-api/app.js';
 import { createTables, Dynamo } from '../../services/dynamo/dynamo.js';
-import { type ClientId, silentLog, systemClock, type TenantId } from '../../services/kernel/kernel.js';
+import { type ClientId, silentLog, systemClock } from '../../services/kernel/kernel.js';
 import { clientPartition, credentialKey, sessionKey } from '../../services/tenancy/tenancy.js';
 import { BrokerProcess, endProcesses, region, startEngine, tablePrefix } from '../crash/processes.js';
 import type { ConnectFields } from '../support/live-client.js';
 import { LiveClient } from '../support/live-client.js';
+import { scopeOfName } from '../support/scope.js';
 import { until } from '../support/until.js';
 
 const operatorKey = 'operator-key-of-the-tests';
@@ -83,7 +84,7 @@ async function client(broker: BrokerProcess, fields: ConnectFields): Promise<Liv
 
 /** Rows of the session in all tables. */
 async function rows(tenant: Tenant, clientId: string): Promise<number> {
-  const [id, name] = [tenant.id as TenantId, clientId as ClientId];
+  const [id, name] = [await scopeOfName(dynamo, tenant.id), clientId as ClientId];
   const pk = clientPartition(id, name);
   const counts = await Promise.all([
     dynamo.query('routes', { pk, consistent: true }).then(({ items }) => items.length),
@@ -152,7 +153,7 @@ test('what cannot be read costs its own session, and its tenant nothing', async 
   await (await client(first, { ...elsewhere, ...durable('elsewhere') })).disconnect();
   await first.stop();
 
-  const id = tenant.id as TenantId;
+  const id = await scopeOfName(dynamo, tenant.id);
   const spoil = (table: 'sessions' | 'routes' | 'tenants', key: { pk: string; sk: string }): Promise<unknown> =>
     dynamo.update(table, key, { update: 'SET v = :later', values: { ':later': 99 } });
   for (const clientId of ['record', 'unwanted']) await spoil('sessions', sessionKey(id, clientId as ClientId));

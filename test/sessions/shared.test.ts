@@ -4,9 +4,10 @@
  */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Dynamo } from '../../services/dynamo/dynamo.js';
-import type { ClientId, TenantId } from '../../services/kernel/kernel.js';
+import type { ClientId } from '../../services/kernel/kernel.js';
 import { clientPartition, sharedPartition } from '../../services/tenancy/tenancy.js';
 import type { LiveClient } from '../support/live-client.js';
+import { scopeOfName } from '../support/scope.js';
 import { heard, Stack, type TestTenant } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { databaseOf, storedMessages } from './database.js';
@@ -25,10 +26,10 @@ afterAll(async () => {
   await stack?.close();
 });
 
-const ofGroup = (tenant: TestTenant): Promise<number> =>
-  storedMessages(dynamo, sharedPartition(tenant.id as TenantId, filter));
-const ofClient = (tenant: TestTenant, clientId: string): Promise<number> =>
-  storedMessages(dynamo, clientPartition(tenant.id as TenantId, clientId as ClientId));
+const ofGroup = async (tenant: TestTenant): Promise<number> =>
+  storedMessages(dynamo, sharedPartition(await scopeOfName(dynamo, tenant.id), filter));
+const ofClient = async (tenant: TestTenant, clientId: string): Promise<number> =>
+  storedMessages(dynamo, clientPartition(await scopeOfName(dynamo, tenant.id), clientId as ClientId));
 
 interface Wish {
   readonly receiveMaximum?: number;

@@ -5,14 +5,18 @@
  *  - a record that was being read while it was forgotten is not kept (its generation is over);
  *  - a CONNECT that used an old record asks again before it is let in (see `arrival.ts`);
  *  - a password that does not match what is remembered may be newer than the memory: it is read again;
- *  - what the control log never told (a broker that could not read it) ends after `keptMs`.
+ *  - what the control log never told (a broker that could not read it) ends after `credentialsKeptMs`;
+ *  - a name that has been taken by somebody else: credentials are found by the scope of their tenant, and who has the name
+ *    is not believed for as long as a deleted tenant keeps it back, whatever the control log told.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import type { Clock, TenantId } from '../../kernel/kernel.js';
-import { type Credential, type Tenant, verifySecret } from '../../tenancy/tenancy.js';
+import type { Clock, TenantId, TenantScope } from '../../kernel/kernel.js';
+import { type Credential, type Tenant, tenantOf, verifySecret } from '../../tenancy/tenancy.js';
 import type { Accounts } from './ports.js';
 
-const keptMs = 60_000;
+const credentialsKeptMs = 60_000;
+/** Less than the 2.5 s for which the API keeps the name of a deleted tenant back. One read a tenant in that time at most. */
+const tenantsKeptMs = 2000;
 const doubtMs = 100;
 /** 64 MB in all: 55 000 credentials without grants, 500 with a hundred long ones. What is over it is read again. */
 const recordBytesMax = 32 << 20;
@@ -31,6 +35,7 @@ interface Kept<T> {
 
 interface RecordCacheOptions<T> {
   readonly clock: Clock;
+  readonly keptMs: number;
   /** Whether it will soon be something else, and is not remembered. */
   isPassing(value: T): boolean;
   bytesOf(value: T): number;
@@ -50,7 +55,7 @@ class RecordCache<T> {
   get(key: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
     const known = this.#kept.get(key);
     const nowMs = this.#options.clock.monotonicMs();
-    if (known && known.readAtMs + keptMs > nowMs) return known.value;
+    if (known && known.readAtMs + this.#options.keptMs > nowMs) return known.value;
     this.forget(key);
     const value = read();
     const kept = { value, readAtMs: nowMs, bytes: 0 };
@@ -87,7 +92,7 @@ class RecordCache<T> {
   sweep(): void {
     const nowMs = this.#options.clock.monotonicMs();
     for (const [key, { readAtMs }] of this.#kept) {
-      if (readAtMs + keptMs > nowMs) return;
+      if (readAtMs + this.#options.keptMs > nowMs) return;
       this.forget(key);
     }
   }
@@ -115,26 +120,33 @@ export class CachedAccounts implements Accounts {
     // One that is being deleted may be signed up anew a moment later, and nobody tells that.
     this.#tenants = new RecordCache({
       clock,
+      keptMs: tenantsKeptMs,
       isPassing: ({ status }) => status === 'deleting',
       bytesOf: () => recordBytes,
     });
-    this.#credentials = new RecordCache({ clock, isPassing: () => false, bytesOf: credentialBytes });
+    this.#credentials = new RecordCache({
+      clock,
+      keptMs: credentialsKeptMs,
+      isPassing: () => false,
+      bytesOf: credentialBytes,
+    });
   }
 
   tenant(id: TenantId): Promise<Tenant | undefined> {
     return this.#tenants.get(id, () => this.#source.tenant(id));
   }
 
-  credential(tenant: TenantId, name: string): Promise<Credential | undefined> {
-    return this.#credentials.get(`${tenant}/${name}`, () => this.#source.credential(tenant, name));
+  credential(scope: TenantScope, name: string): Promise<Credential | undefined> {
+    return this.#credentials.get(`${scope}/${name}`, () => this.#source.credential(scope, name));
   }
 
   /**
-   * A password did not match what is remembered: it may be newer than that. Forgets the credential, and says so, at
-   * most ten times a second, so that guessing is no storm on the database.
+   * A password did not match what is remembered: credential or tenant may be newer than that. Forgets both, and says
+   * so, at most ten times a second, so that guessing is no storm on the database.
    */
-  doubtCredential(tenant: TenantId, name: string): boolean {
-    return this.#credentials.forgetOlder(`${tenant}/${name}`, doubtMs);
+  doubt(scope: TenantScope, name: string): boolean {
+    const isOlder = this.#tenants.forgetOlder(tenantOf(scope), doubtMs);
+    return this.#credentials.forgetOlder(`${scope}/${name}`, doubtMs) || isOlder;
   }
 
   /** What is remembered, in bytes. */
@@ -152,13 +164,13 @@ export class CachedAccounts implements Accounts {
     this.#tenants.forget(id);
   }
 
-  /** The tenant has gone: its name may be taken by another one, whose credentials are its own. */
-  forgetCredentialsOf(tenant: TenantId): void {
-    this.#credentials.forgetAll(`${tenant}/`);
+  /** The tenant is suspended or has gone. */
+  forgetCredentialsOf(scope: TenantScope): void {
+    this.#credentials.forgetAll(`${scope}/`);
   }
 
-  forgetCredential(tenant: TenantId, name: string): void {
-    this.#credentials.forget(`${tenant}/${name}`);
+  forgetCredential(scope: TenantScope, name: string): void {
+    this.#credentials.forget(`${scope}/${name}`);
   }
 }
 

@@ -12,7 +12,7 @@ import {
   type Log,
   type Metrics,
 } from '../../kernel/kernel.js';
-import type { ControlEntry } from '../../tenancy/tenancy.js';
+import { type ControlEntry, scopeOf, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -162,12 +162,13 @@ export class Admission {
    */
   async adopt(owner: BrokerId): Promise<void> {
     const failures: Error[] = [];
-    for (const id of await this.#records.tenantsOf(owner))
+    for (const scope of await this.#records.scopesOf(owner))
       try {
-        const record = await this.#accounts.tenant(id);
-        if (record && record.status !== 'deleting') await this.#tenants.open(record);
+        const record = await this.#accounts.tenant(tenantOf(scope));
+        // What is left of a tenant that has gone is nobody's, and the tenant API removes it.
+        if (record && scopeOf(record) === scope && record.status !== 'deleting') await this.#tenants.open(record);
       } catch (error) {
-        failures.push(new Error(`tenant ${id} could not be taken over`, { cause: error }));
+        failures.push(new Error(`tenant ${scope} could not be taken over`, { cause: error }));
       }
     if (failures.length > 0) throw failures.length > 1 ? new AggregateError(failures) : failures[0]!;
   }

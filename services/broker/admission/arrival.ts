@@ -85,7 +85,7 @@ export class Arrival {
         const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
         if (
           isOver ||
-          !(await authentication.isStillValid(record.id, credential)) ||
+          !(await authentication.isStillValid(record, credential)) ||
           tenant.isGone ||
           connection.closed ||
           isStopping()
@@ -142,7 +142,7 @@ export class Arrival {
     tenant.wills.letGo(clientId, record.epoch); // The claim has written over it.
     if (will?.qos === 2) tenant.wills.keep(clientId, record.epoch, false);
     const expirySeconds = sessionExpirySeconds(packet, tenant.limits);
-    const keeping = { partition: clientPartition(tenant.id, clientId), log: this.#options.commitLog };
+    const keeping = { partition: clientPartition(tenant.scope, clientId), log: this.#options.commitLog };
     const session = old?.session ?? new Session(clientId, tenant, access, expirySeconds > 0 ? keeping : undefined);
     session.renew(record.epoch);
     session.setAccess(access);
@@ -217,7 +217,7 @@ function claimOf(
   nowMs: number,
 ): Claim {
   return {
-    tenant: tenant.id,
+    tenant: tenant.scope,
     clientId,
     userName: packet.userName!,
     protocolVersion: protocolNames[packet.version],

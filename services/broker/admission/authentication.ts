@@ -1,6 +1,6 @@
 /** Who is it: user name and password of a CONNECT, against records that are remembered (see `accounts.ts`). */
-import type { Clock, TenantId } from '../../kernel/kernel.js';
-import { type Credential, splitUserName, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import type { Clock } from '../../kernel/kernel.js';
+import { type Credential, scopeOf, splitUserName, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import { type ConnectPacket, PeerFault, reasons } from '../wire/wire.js';
 import { type CachedAccounts, VerifiedPasswords } from './accounts.js';
 
@@ -31,15 +31,13 @@ export class Authentication {
       throw new PeerFault(reasons.badAuthenticationMethod, reasons.badAuthenticationMethod.words);
     const who = packet.userName === undefined ? undefined : splitUserName(packet.userName);
     if (who === undefined || packet.password === undefined) throw wrong();
-    const [record, credential] = await Promise.all([
-      this.#accounts.tenant(who.tenant),
-      this.#accounts.credential(who.tenant, who.name),
-    ]);
-    // What is still stored of a tenant that is being deleted must not be remembered for the next one of that name.
-    if (record?.status !== 'active') this.#accounts.forgetCredential(who.tenant, who.name);
+    const record = await this.#accounts.tenant(who.tenant);
+    // Of a tenant that does not exist a credential is looked up, too: it takes as long.
+    const scope = scopeOf(record ?? { id: who.tenant });
+    const credential = await this.#accounts.credential(scope, who.name);
     if (!(await this.#passwords.verify(packet.password, credential))) {
       // Rotated or made anew a moment ago, perhaps, and the control log has not told yet.
-      if (this.#accounts.doubtCredential(who.tenant, who.name)) return this.authenticate(packet);
+      if (this.#accounts.doubt(scope, who.name)) return this.authenticate(packet);
       throw wrong();
     }
     if (record === undefined || credential === undefined || record.status === 'deleting') throw wrong();
@@ -48,14 +46,16 @@ export class Authentication {
   }
 
   /** Asked again at the last moment: has the credential, or the tenant, changed since? */
-  async isStillValid(id: TenantId, used: Credential): Promise<boolean> {
+  async isStillValid({ id }: TenantRecord, used: Credential): Promise<boolean> {
     const [record, credential] = await Promise.all([
       this.#accounts.tenant(id),
-      this.#accounts.credential(id, used.name),
+      this.#accounts.credential(used.scope, used.name),
     ]);
-    if (record?.status !== 'active') this.#accounts.forgetCredential(id, used.name);
     return (
-      record?.status === 'active' && credential?.secretHash === used.secretHash && credential.revision === used.revision
+      record?.status === 'active' &&
+      scopeOf(record) === used.scope &&
+      credential?.secretHash === used.secretHash &&
+      credential.revision === used.revision
     );
   }
 }

@@ -3,10 +3,17 @@
  *
  * An entry tells that something has changed; what it is now is read. So it does no harm to obey it late or once more, as
  * a broker does that follows one that died: a session that began after its removal was asked for stays (`born`), and so do
- * clients of a tenant that is active again or has been made anew. A tenant that is being opened is waited for.
+ * clients of a tenant that is active again. An entry names the creation id of its tenant: another one of that name, and its
+ * sessions, are none of its business. A tenant that is being opened is waited for.
  */
-import { type Clock, eachGuarded, type TenantId } from '../../kernel/kernel.js';
-import { compileAccess, type ControlEntry } from '../../tenancy/tenancy.js';
+import { type Clock, eachGuarded, type TenantScope } from '../../kernel/kernel.js';
+import {
+  compileAccess,
+  type ControlEntry,
+  scopeOf,
+  type Tenant as TenantRecord,
+  tenantOf,
+} from '../../tenancy/tenancy.js';
 import { reasons } from '../wire/wire.js';
 import type { CachedAccounts } from './accounts.js';
 import type { Departure } from './departure.js';
@@ -36,29 +43,36 @@ export class Control {
   }
 
   async apply(entry: ControlEntry, atMs: number): Promise<void> {
+    const scope = scopeOf({ ...entry, id: entry.tenant });
     switch (entry.type) {
       case 'session-kick':
-        return this.#kick(entry, atMs);
+        return this.#kick(scope, entry, atMs);
       case 'credential-changed':
-        this.#accounts.forgetCredential(entry.tenant, entry.name);
-        if (entry.change === 'grants') return this.#renewAccess(entry.tenant, entry.name);
-        return this.#closeRevoked(entry.tenant, entry.name);
+        this.#accounts.forgetCredential(scope, entry.name);
+        if (entry.change === 'grants') return this.#renewAccess(scope, entry.name);
+        return this.#closeRevoked(scope, entry.name);
       case 'tenant-changed':
         this.#accounts.forgetTenant(entry.tenant);
-        if (entry.change === 'quotas') return this.#renewLimits(entry.tenant);
-        this.#accounts.forgetCredentialsOf(entry.tenant);
-        return this.#shut(entry.tenant, entry.change === 'deleted', atMs);
+        if (entry.change === 'quotas') return this.#renewLimits(scope);
+        this.#accounts.forgetCredentialsOf(scope);
+        return this.#shut(scope, entry.change === 'deleted', atMs);
     }
   }
 
+  /** The tenant of that scope as it is stored now; undefined as well when its name is another one's. */
+  async #record(scope: TenantScope): Promise<TenantRecord | undefined> {
+    const record = await this.#accounts.tenant(tenantOf(scope));
+    return record && scopeOf(record) === scope ? record : undefined;
+  }
+
   /** Removed by its tenant: nothing of the session stays. */
-  async #kick({ tenant: id, clientId, born }: SessionKick, atMs: number): Promise<void> {
-    const tenant = (await this.#tenants.known(id)) ?? (await this.#openStored(id));
+  async #kick(scope: TenantScope, { clientId, born }: SessionKick, atMs: number): Promise<void> {
+    const tenant = (await this.#tenants.known(scope)) ?? (await this.#openStored(scope));
     if (!tenant) return;
     const residence = tenant.residences.get(clientId);
     if (!residence)
       return tenant.inTurn(clientId, async () => {
-        if (!tenant.residences.has(clientId)) await this.#records.discard(id, clientId, born);
+        if (!tenant.residences.has(clientId)) await this.#records.discard(scope, clientId, born);
       });
     const isMeant = born === undefined ? isOlder(residence, atMs) : residence.record.born <= born;
     if (!isMeant) return;
@@ -67,8 +81,8 @@ export class Control {
     else this.#departure.endSession(tenant, residence, this.#clock.nowMs());
   }
 
-  async #openStored(id: TenantId): Promise<Tenant | undefined> {
-    const record = await this.#accounts.tenant(id);
+  async #openStored(scope: TenantScope): Promise<Tenant | undefined> {
+    const record = await this.#record(scope);
     if (record === undefined || record.status === 'deleting') return undefined;
     try {
       return await this.#tenants.open(record);
@@ -92,22 +106,22 @@ export class Control {
   }
 
   /** Clients that came in with a password that is not valid any more; those with the new one may be here already. */
-  async #closeRevoked(id: TenantId, name: string): Promise<void> {
-    const tenant = await this.#tenants.known(id);
+  async #closeRevoked(scope: TenantScope, name: string): Promise<void> {
+    const tenant = await this.#tenants.known(scope);
     if (!tenant) return;
-    const current = await this.#accounts.credential(id, name).catch(() => undefined);
+    const current = await this.#accounts.credential(scope, name).catch(() => undefined);
     this.#closeAll(
       tenant,
       ({ credential }) => credential.name === name && credential.secretHash !== current?.secretHash,
     );
   }
 
-  /** Suspended or deleted, unless that is over: its name may be that of a new tenant by now. */
-  async #shut(id: TenantId, isDeleted: boolean, atMs: number): Promise<void> {
-    const tenant = await this.#tenants.known(id);
+  /** Suspended or deleted, unless that is over: a tenant without a creation id may have been made anew by now. */
+  async #shut(scope: TenantScope, isDeleted: boolean, atMs: number): Promise<void> {
+    const tenant = await this.#tenants.known(scope);
     if (!tenant) return;
-    const record = await this.#accounts.tenant(id);
-    const isThere = record?.createdAtMs === tenant.createdAtMs && record.status !== 'deleting';
+    const record = await this.#record(scope);
+    const isThere = record !== undefined && record.status !== 'deleting';
     const affects = (residence: Residence): boolean => !isThere || isOlder(residence, atMs);
     if (record?.status !== 'active' || isDeleted) this.#closeAll(tenant, isDeleted ? affects : () => true);
     if (isDeleted) this.#endAll(tenant, affects);
@@ -123,13 +137,13 @@ export class Control {
   }
 
   /** New grants count for live sessions at once; sessions whose grants cannot be read are sent away, to come back. */
-  async #renewAccess(id: TenantId, name: string): Promise<void> {
-    const tenant = await this.#tenants.known(id);
+  async #renewAccess(scope: TenantScope, name: string): Promise<void> {
+    const tenant = await this.#tenants.known(scope);
     if (!tenant) return;
     const affected = (): Residence[] =>
       [...tenant.residences.values()].filter((residence) => residence.credential.name === name);
     try {
-      const credential = await this.#accounts.credential(id, name);
+      const credential = await this.#accounts.credential(scope, name);
       for (const { session } of affected())
         session.setAccess(
           compileAccess(credential ? credential.grants : [], { clientId: session.clientId, username: name }),
@@ -139,11 +153,11 @@ export class Control {
     }
   }
 
-  async #renewLimits(id: TenantId): Promise<void> {
-    const tenant = await this.#tenants.known(id);
+  async #renewLimits(scope: TenantScope): Promise<void> {
+    const tenant = await this.#tenants.known(scope);
     if (!tenant) return;
-    const record = await this.#accounts.tenant(id);
-    if (record?.createdAtMs === tenant.createdAtMs) tenant.limits.set(record, this.#clock.nowMs());
+    const record = await this.#record(scope);
+    if (record) tenant.limits.set(record, this.#clock.nowMs());
   }
 }
 

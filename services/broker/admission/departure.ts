@@ -182,7 +182,7 @@ export class Departure {
         await (ended ?? session.end(nowMs, isShared));
       }
       await settled(residence.willSafe);
-      if (session.isDurable) await records.purge(tenant.id, session.clientId, record.epoch + 1);
+      if (session.isDurable) await records.purge(tenant.scope, session.clientId, record.epoch + 1);
       if (replaced) return;
       await records.release({ ...recordOf(residence), expirySeconds: 0 });
       tenant.wills.letGo(session.clientId, record.epoch);

@@ -1,5 +1,5 @@
 /** What admission needs of the world; `store` and `transport` implement it. */
-import type { BrokerId, ClientId, TenantId } from '../../kernel/kernel.js';
+import type { BrokerId, ClientId, TenantId, TenantScope } from '../../kernel/kernel.js';
 import type { Credential, RecordUnreadable, SessionRecord, Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import type { Channel, Outbox, Restored, Session } from '../session/session.js';
@@ -9,7 +9,7 @@ import type { Tenant } from './tenant.js';
 /** Tenants and credentials as they are stored now; undefined when there is none. Throws when the store is out of reach. */
 export interface Accounts {
   tenant(id: TenantId): Promise<TenantRecord | undefined>;
-  credential(tenant: TenantId, name: string): Promise<Credential | undefined>;
+  credential(scope: TenantScope, name: string): Promise<Credential | undefined>;
 }
 
 export type Claim = Omit<SessionRecord, 'epoch' | 'owner' | 'born'>;
@@ -29,7 +29,7 @@ export interface SessionStore {
   note(record: OwnRecord): Promise<void>;
   /** All records of a tenant, page by page, without those that cannot be read. */
   records(
-    tenant: TenantId,
+    scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
   ): AsyncIterable<readonly SessionRecord[]>;
   /**
@@ -44,11 +44,11 @@ export interface SessionStore {
   /** What is stored of the session beside its record. */
   load(record: OwnRecord): Promise<Restored>;
   /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
-  purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void>;
+  purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void>;
   /** Removes a session, with all of it, that is in no broker's memory: it could not be read. Not one that began after `born`. */
-  discard(tenant: TenantId, clientId: ClientId, born: number | undefined): Promise<void>;
-  /** Tenants of which a broker owns sessions. */
-  tenantsOf(owner: BrokerId): Promise<readonly TenantId[]>;
+  discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void>;
+  /** Of tenants of which a broker owns sessions. */
+  scopesOf(owner: BrokerId): Promise<readonly TenantScope[]>;
 }
 
 /** What is stored of a shared subscription. */
@@ -62,10 +62,10 @@ export interface StoredShared {
 
 /** The messages of shared subscriptions (`name`: `$share/group/filter`) that no member has got yet. */
 export interface SharedStore {
-  loadShared(tenant: TenantId, name: string): Promise<StoredShared>;
-  removeShared(tenant: TenantId, name: string, keys: readonly string[]): Promise<void>;
+  loadShared(scope: TenantScope, name: string): Promise<StoredShared>;
+  removeShared(scope: TenantScope, name: string, keys: readonly string[]): Promise<void>;
   /** Removes those of epochs below `epochBelow`. */
-  purgeShared(tenant: TenantId, name: string, epochBelow: number): Promise<void>;
+  purgeShared(scope: TenantScope, name: string, epochBelow: number): Promise<void>;
 }
 
 /** Whether this broker may acknowledge at all. */

@@ -8,7 +8,7 @@
  *
  * A session that cannot be read is left out; a store that is out of reach fails the whole, to be tried again.
  */
-import { atOnce, type BrokerId, type ClientId, type Clock, type TenantId } from '../../kernel/kernel.js';
+import { atOnce, type BrokerId, type ClientId, type Clock, type TenantScope } from '../../kernel/kernel.js';
 import {
   clientPartition,
   compileAccess,
@@ -54,8 +54,8 @@ export class Restoration {
     const origins: StoredOrigin[] = [];
     const { records, unreadable } = this.#options;
     const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
-      unreadable.session(tenant.id, clientId, error);
-    for await (const page of records.records(tenant.id, leftOut)) {
+      unreadable.session(tenant.scope, clientId, error);
+    for await (const page of records.records(tenant.scope, leftOut)) {
       await atOnce(page, atOnceMax, async (record) => {
         try {
           const residence = await this.#restoreOne(tenant, record, origins);
@@ -66,7 +66,7 @@ export class Restoration {
         }
       });
     }
-    const queued = await tenant.queues.restore((name, error) => unreadable.shared(tenant.id, name, error));
+    const queued = await tenant.queues.restore((name, error) => unreadable.shared(tenant.scope, name, error));
     for (const origin of [...origins, ...queued])
       if (!isWill(origin)) tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
     const { departure, clock } = this.#options;
@@ -101,8 +101,8 @@ export class Restoration {
   async #reside(tenant: Tenant, record: OwnRecord, hadMore: boolean, origins: StoredOrigin[]): Promise<Residence> {
     const { records, commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
-    const found = await this.#credential(tenant.id, name, record.clientId);
-    const credential = found ?? goneCredential(tenant.id, name);
+    const found = await this.#credential(tenant.scope, name, record.clientId);
+    const credential = found ?? goneCredential(tenant.scope, name);
     const access = compileAccess(credential.grants, { clientId: record.clientId, username: name });
     // One that ends now had more than its record if it was longer-lived before its last CONNECT.
     const isDurable = record.expirySeconds > 0 || hadMore;
@@ -110,7 +110,7 @@ export class Restoration {
       record.clientId,
       tenant,
       access,
-      isDurable ? { partition: clientPartition(tenant.id, record.clientId), log: commitLog } : undefined,
+      isDurable ? { partition: clientPartition(tenant.scope, record.clientId), log: commitLog } : undefined,
     );
     session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
     if (record.will) session.will = willFromStored(record.will);
@@ -138,19 +138,19 @@ export class Restoration {
   }
 
   /** Undefined as well when it cannot be read: its sessions are not lost with it. */
-  async #credential(tenant: TenantId, name: string, clientId: ClientId): Promise<Credential | undefined> {
+  async #credential(scope: TenantScope, name: string, clientId: ClientId): Promise<Credential | undefined> {
     const { accounts, unreadable } = this.#options;
     try {
-      return await accounts.credential(tenant, name);
+      return await accounts.credential(scope, name);
     } catch (error) {
       if (!(error instanceof RecordUnreadable)) throw error;
-      unreadable.credential(tenant, name, clientId, error);
+      unreadable.credential(scope, name, clientId, error);
       return undefined;
     }
   }
 }
 
 /** Of a session whose credential has been deleted: it lives on, and no secret fits. */
-function goneCredential(tenant: TenantId, name: string): Credential {
-  return { tenant, name, secretHash: '' as Credential['secretHash'], createdAtMs: 0, revision: 0 };
+function goneCredential(scope: TenantScope, name: string): Credential {
+  return { scope, name, secretHash: '' as Credential['secretHash'], createdAtMs: 0, revision: 0 };
 }

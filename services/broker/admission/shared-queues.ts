@@ -4,7 +4,7 @@
  * is above that of everything stored under its name before: so what a crash has left of a queue that was closed is told
  * apart, and removed.
  */
-import { atOnce, type ClientId, type Clock, type Log, type TenantId } from '../../kernel/kernel.js';
+import { atOnce, type ClientId, type Clock, type Log, type TenantScope } from '../../kernel/kernel.js';
 import { epochAt, RecordUnreadable, sharedPartition } from '../../tenancy/tenancy.js';
 import type { GroupQueues, SharedGroup } from '../fanout/fanout.js';
 import { type CommitLog, type QueueHost, SharedQueue, type StoredOrigin } from '../inbox/inbox.js';
@@ -22,7 +22,7 @@ export interface SharedQueuesOptions {
 }
 
 export class SharedQueues implements GroupQueues {
-  readonly #tenant: TenantId;
+  readonly #scope: TenantScope;
   readonly #host: QueueHost;
   readonly #options: SharedQueuesOptions;
   readonly #epochs = new Map<SharedQueue, number>();
@@ -30,14 +30,14 @@ export class SharedQueues implements GroupQueues {
   /** Opened by sessions that an earlier broker has left, whose queues are to be read; undefined from then on. */
   #toRestore: Map<SharedGroup, SharedQueue> | undefined = new Map();
 
-  constructor(tenant: TenantId, host: QueueHost, options: SharedQueuesOptions) {
-    this.#tenant = tenant;
+  constructor(scope: TenantScope, host: QueueHost, options: SharedQueuesOptions) {
+    this.#scope = scope;
     this.#host = host;
     this.#options = options;
   }
 
   open(group: SharedGroup): SharedQueue {
-    const partition = sharedPartition(this.#tenant, group.name);
+    const partition = sharedPartition(this.#scope, group.name);
     const queue = new SharedQueue(partition, this.#options.commitLog, this.#host, group);
     const epoch = this.#begin(queue, 0);
     if (this.#toRestore) this.#toRestore.set(group, queue);
@@ -66,9 +66,9 @@ export class SharedQueues implements GroupQueues {
   async #purge(name: string, epochBelow: number): Promise<void> {
     const { store, log } = this.#options;
     try {
-      await store.purgeShared(this.#tenant, name, epochBelow);
+      await store.purgeShared(this.#scope, name, epochBelow);
     } catch (error) {
-      log.warn({ tenant: this.#tenant, name, error }, 'what a shared subscription had stored could not be removed');
+      log.warn({ tenant: this.#scope, name, error }, 'what a shared subscription had stored could not be removed');
     }
   }
 
@@ -93,11 +93,11 @@ export class SharedQueues implements GroupQueues {
 
   async #restoreOne(group: SharedGroup, queue: SharedQueue): Promise<readonly StoredOrigin[]> {
     const { store } = this.#options;
-    const stored = await store.loadShared(this.#tenant, group.name);
+    const stored = await store.loadShared(this.#scope, group.name);
     const moved = stored.origins.filter(({ origin }) => group.isWithMember(messageOf(origin)));
     const keys = moved.map(({ key }) => key);
     // Before any of them can be completed there, or a second crash would bring it again.
-    if (keys.length > 0) await store.removeShared(this.#tenant, group.name, keys);
+    if (keys.length > 0) await store.removeShared(this.#scope, group.name, keys);
     this.#begin(queue, stored.lastEpoch);
     const left = without(stored, moved);
     queue.restoreInbox(stored.messages - moved.length, left);

@@ -3,7 +3,7 @@
  * when the first client of the tenant connects and dropped some time after the last session has ended.
  * It is what the tenant's sessions see as their host; who comes in and who leaves is decided in `admission.ts`.
  */
-import { type Clock, type ClientId, guarded, type Log, type TenantId } from '../../kernel/kernel.js';
+import { type Clock, type ClientId, guarded, type Log, type TenantId, type TenantScope } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
 import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
@@ -17,7 +17,7 @@ import {
   type SharedOrigin,
 } from '../message/message.js';
 import type { Session, SessionHost, Subscription } from '../session/session.js';
-import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import { scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import { isWill, KeptWills } from './kept-wills.js';
 import { TenantLimits } from './limits.js';
@@ -49,8 +49,8 @@ export interface Pace {
 
 export class Tenant implements SessionHost {
   readonly id: TenantId;
-  /** Tells it from another tenant that had its name before, or has it later. */
-  readonly createdAtMs: number;
+  /** Of all that is stored of it: another tenant of that name has another one. */
+  readonly scope: TenantScope;
   /** It has been deleted: nobody comes in any more. */
   isGone = false;
   readonly limits: TenantLimits;
@@ -91,13 +91,13 @@ export class Tenant implements SessionHost {
     log: Log,
   ) {
     this.id = record.id;
-    this.createdAtMs = record.createdAtMs;
+    this.scope = scopeOf(record);
     this.#pace = pace;
     this.#lease = lease;
     this.#clock = clock;
     this.#log = log;
     this.limits = new TenantLimits(record, clock.nowMs());
-    this.queues = new SharedQueues(record.id, this, queues);
+    this.queues = new SharedQueues(this.scope, this, queues);
     this.routing = new Routing(makeRetained(this), this.queues);
   }
 

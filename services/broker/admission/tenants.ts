@@ -5,10 +5,17 @@
  *      an entry of the control log comes     waits for the opening (`known`), and is obeyed then
  *      it came just before the opening       the record is read again when all sessions are there
  *      the tenant is deleted meanwhile       its sessions end, whoever waits for it is turned away
- *      its name is taken by another tenant   the one that is here ends first; each record says when its tenant was made
+ *      its name is taken by another tenant   the one that is here ends first; their scopes tell them apart
  */
-import { type Clock, eachGuarded, type Log, type Metrics, type TenantId } from '../../kernel/kernel.js';
-import type { Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import {
+  type Clock,
+  eachGuarded,
+  type Log,
+  type Metrics,
+  type TenantId,
+  type TenantScope,
+} from '../../kernel/kernel.js';
+import { scopeOf, type Tenant as TenantRecord, tenantOf } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import { type Meters, newMeters } from '../message/message.js';
@@ -78,10 +85,12 @@ export class Tenants {
   }
 
   /** If it is here, or as soon as it is: one that is being opened is waited for. */
-  async known(id: TenantId): Promise<Tenant | undefined> {
+  async known(scope: TenantScope): Promise<Tenant | undefined> {
+    const id = tenantOf(scope);
     for (let opening = this.#opening.get(id); opening; opening = this.#opening.get(id))
       await opening.catch(() => undefined); // Told to whoever opens it.
-    return this.#tenants.get(id);
+    const found = this.#tenants.get(id);
+    return found?.scope === scope ? found : undefined; // Not another one of that name.
   }
 
   /**
@@ -89,14 +98,16 @@ export class Tenants {
    * `TenantGone` when it has been deleted.
    */
   async open(record: TenantRecord): Promise<Tenant> {
-    const { id, createdAtMs } = record;
+    const { id } = record;
+    const scope = scopeOf(record);
     for (;;) {
       const opening = this.#opening.get(id);
       const known = opening ? await opening : this.#tenants.get(id);
-      if (known?.createdAtMs === createdAtMs) return known;
+      if (known?.scope === scope) return known;
       if (opening) continue;
       if (!known) break;
-      if ((await this.#options.current(id))?.createdAtMs !== createdAtMs) throw new TenantGone(id);
+      const now = await this.#options.current(id);
+      if (now === undefined || scopeOf(now) !== scope) throw new TenantGone(id);
       if (this.#tenants.get(id) === known) this.#options.retire(known);
       await known.idle(); // What it had is removed, and will not be read as the next one's.
     }
@@ -112,7 +123,7 @@ export class Tenants {
     const tenant = new Tenant(record, makeRetained, queues, { unsafeBytesMax, holdBackMs }, lease, clock, log);
     await restore(tenant);
     const now = await current(record.id);
-    if (now === undefined || now.status === 'deleting' || now.createdAtMs !== tenant.createdAtMs) {
+    if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {
       retire(tenant);
       await tenant.idle();
       throw new TenantGone(record.id);

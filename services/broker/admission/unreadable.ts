@@ -2,7 +2,7 @@
  * Stored items that this release cannot read: a later release wrote them, or a person did. One of them costs one session
  * and not its tenant: it is left out, told once and counted. Called while sessions are taken over.
  */
-import type { ClientId, Counter, Log, Metrics, TenantId } from '../../kernel/kernel.js';
+import type { ClientId, Counter, Log, Metrics, TenantScope } from '../../kernel/kernel.js';
 
 /** A tenant is opened many times in the life of a broker; what is told once need not be told again. */
 const toldMax = 10_000;
@@ -22,19 +22,19 @@ export class Unreadable {
   }
 
   /** Its client begins a new session when it comes. */
-  session(tenant: TenantId, clientId: ClientId, error: Error): void {
+  session(tenant: TenantScope, clientId: ClientId, error: Error): void {
     if (this.#isNew('session', `${tenant}#${clientId}`))
       this.#log.error({ tenant, clientId, error }, 'a stored session cannot be read and is left out');
   }
 
   /** Sessions that came in with it live on, and nobody comes in with it. */
-  credential(tenant: TenantId, name: string, clientId: ClientId, error: Error): void {
+  credential(tenant: TenantScope, name: string, clientId: ClientId, error: Error): void {
     if (this.#isNew('credential', `${tenant}#${name}`))
       this.#log.error({ tenant, credential: name, clientId, error }, 'the credential of a session cannot be read');
   }
 
   /** Its queue begins empty. */
-  shared(tenant: TenantId, name: string, error: Error): void {
+  shared(tenant: TenantScope, name: string, error: Error): void {
     if (this.#isNew('shared', `${tenant}${name}`))
       this.#log.error({ tenant, name, error }, 'the queue of a shared subscription cannot be read and is left out');
   }

@@ -1,5 +1,5 @@
 /** Tenants and credentials as the tenant API has written them; read consistently, so that what has just been made works. */
-import type { TenantId } from '../../kernel/kernel.js';
+import type { TenantId, TenantScope } from '../../kernel/kernel.js';
 import type { Dynamo } from '../../dynamo/dynamo.js';
 import {
   type Credential,
@@ -23,8 +23,8 @@ export class DynamoAccounts implements Accounts {
     return item && tenantFromItem(item);
   }
 
-  async credential(tenant: TenantId, name: string): Promise<Credential | undefined> {
-    const item = await this.#dynamo.get('tenants', credentialKey(tenant, name), { consistent: true });
+  async credential(scope: TenantScope, name: string): Promise<Credential | undefined> {
+    const item = await this.#dynamo.get('tenants', credentialKey(scope, name), { consistent: true });
     return item && credentialFromItem(item);
   }
 }

@@ -13,6 +13,7 @@ import {
   controlFromItem,
   controlPartition,
   controlTimeMs,
+  scopeOf,
 } from '../../tenancy/tenancy.js';
 
 /** With one second of it a change reaches every broker well within two. */
@@ -153,12 +154,13 @@ export class ControlLog {
 
 /** Entries about different things need not wait for each other. */
 function aboutOf(entry: ControlEntry): string {
+  const scope = scopeOf({ ...entry, id: entry.tenant });
   switch (entry.type) {
     case 'session-kick':
-      return `${entry.tenant} session ${entry.clientId}`;
+      return `${scope} session ${entry.clientId}`;
     case 'credential-changed':
-      return `${entry.tenant} credential ${entry.name}`;
+      return `${scope} credential ${entry.name}`;
     case 'tenant-changed':
-      return entry.tenant;
+      return scope;
   }
 }

@@ -1,14 +1,14 @@
 /** A retained message as an item. Frozen: what version 1 wrote is read for ever. */
-import { type ClientId, ownBytes, type TenantId } from '../../kernel/kernel.js';
+import { type ClientId, ownBytes, type TenantScope } from '../../kernel/kernel.js';
 import type { Item, TableKey } from '../../dynamo/dynamo.js';
 import { Message, type QoS, topicName } from '../message/message.js';
 
 const version = 1;
 
 /** Attribute names count towards the 400 KB of an item and are paid for with every byte written: they are short. */
-export function retainedToItem(tenant: TenantId, message: Message, publishedAtMs: number): Item & TableKey {
+export function retainedToItem(scope: TenantScope, message: Message, publishedAtMs: number): Item & TableKey {
   return {
-    pk: tenant,
+    pk: scope,
     sk: message.topic.text,
     v: version,
     payload: Uint8Array.from(message.payload),
@@ -31,10 +31,10 @@ const removalTtlSeconds = 3600;
  * A message that was removed, so that an older write which arrives late does not bring it back. To every reader,
  * earlier releases included, it is a message that has expired.
  */
-export function removalToItem(tenant: TenantId, topic: string, publishedAtMs: number): Item & TableKey {
+export function removalToItem(scope: TenantScope, topic: string, publishedAtMs: number): Item & TableKey {
   const ttl = Math.ceil(publishedAtMs / 1000) + removalTtlSeconds;
   const payload = new Uint8Array(0);
-  return { pk: tenant, sk: topic, v: version, payload, qos: 0, publishedAtMs, bytes: 0, expiresAtMs: 0, ttl };
+  return { pk: scope, sk: topic, v: version, payload, qos: 0, publishedAtMs, bytes: 0, expiresAtMs: 0, ttl };
 }
 
 /** What counts against `retainedBytes`. */

@@ -2,7 +2,7 @@
  * Reads the retained messages of one tenant from the table: the narrowest range that holds all matches, page by page,
  * and which of a page's messages are overwritten while a slow subscriber takes them.
  */
-import type { Clock, TenantId } from '../../kernel/kernel.js';
+import type { Clock, TenantScope } from '../../kernel/kernel.js';
 import { type Dynamo, type Item, mayPass } from '../../dynamo/dynamo.js';
 import type { RetainedPage } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
@@ -15,12 +15,12 @@ const topicBytesMax = 1024;
 
 export class RetainedReader {
   readonly #dynamo: Dynamo;
-  readonly #tenant: TenantId;
+  readonly #scope: TenantScope;
   readonly #clock: Clock;
 
-  constructor(dynamo: Dynamo, tenant: TenantId, clock: Clock) {
+  constructor(dynamo: Dynamo, scope: TenantScope, clock: Clock) {
     this.#dynamo = dynamo;
-    this.#tenant = tenant;
+    this.#scope = scope;
     this.#clock = clock;
   }
 
@@ -33,7 +33,7 @@ export class RetainedReader {
     if (Buffer.byteLength(prefix) > topicBytesMax) return;
     if (wildcard < 0) {
       onRead();
-      const key = { pk: this.#tenant, sk: filter };
+      const key = { pk: this.#scope, sk: filter };
       const item = await this.#trying(() => this.#dynamo.get('retained', key, { consistent: true }));
       if (item) yield [item];
       return;
@@ -43,7 +43,7 @@ export class RetainedReader {
       onRead();
       const range = { ...(prefix !== '' && { sk: { beginsWith: prefix } }), ...(from && { from }) };
       const page = await this.#trying(() =>
-        this.#dynamo.query('retained', { pk: this.#tenant, consistent: true, ...range }),
+        this.#dynamo.query('retained', { pk: this.#scope, consistent: true, ...range }),
       );
       yield page.items;
       from = page.next;

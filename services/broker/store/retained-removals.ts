@@ -3,7 +3,7 @@
  * is deleted then. The time to live of the table would do it, too, but takes days, and until then every
  * subscriber's read would pass over it: this is the fast way, of which nothing depends.
  */
-import { type Clock, type TenantId, unattended } from '../../kernel/kernel.js';
+import { type Clock, type TenantScope, unattended } from '../../kernel/kernel.js';
 import type { Dynamo } from '../../dynamo/dynamo.js';
 
 /** No request of ours is under way for longer: attempts end after seconds, and so do connections. */
@@ -18,15 +18,15 @@ interface Removal {
 
 export class RetainedRemovals {
   readonly #dynamo: Dynamo;
-  readonly #tenant: TenantId;
+  readonly #scope: TenantScope;
   readonly #clock: Clock;
   /** By topic, the oldest first. */
   readonly #removals = new Map<string, Removal>();
   #isArmed = false;
 
-  constructor(dynamo: Dynamo, tenant: TenantId, clock: Clock) {
+  constructor(dynamo: Dynamo, scope: TenantScope, clock: Clock) {
     this.#dynamo = dynamo;
-    this.#tenant = tenant;
+    this.#scope = scope;
     this.#clock = clock;
   }
 
@@ -58,7 +58,7 @@ export class RetainedRemovals {
       await this.#dynamo
         .delete(
           'retained',
-          { pk: this.#tenant, sk: topic },
+          { pk: this.#scope, sk: topic },
           {
             condition: 'publishedAtMs = :at AND expiresAtMs = :removed',
             values: { ':at': publishedAtMs, ':removed': 0 },

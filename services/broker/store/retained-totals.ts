@@ -4,7 +4,7 @@
  * that says "full" is counted again before it refuses anything, at most once a minute. Writes of one moment do not
  * see each other: a quota may be exceeded by as many messages as are written at once.
  */
-import type { Clock, TenantId } from '../../kernel/kernel.js';
+import type { Clock, TenantScope } from '../../kernel/kernel.js';
 import type { Dynamo, Item } from '../../dynamo/dynamo.js';
 import type { RetainedLimits } from './retained.js';
 
@@ -18,7 +18,7 @@ export interface Replaceable {
 
 export class RetainedTotals {
   readonly #dynamo: Dynamo;
-  readonly #tenant: TenantId;
+  readonly #scope: TenantScope;
   readonly #clock: Clock;
   #messages = 0;
   #bytes = 0;
@@ -27,9 +27,9 @@ export class RetainedTotals {
   #countedNowMs = 0;
   #counting: Promise<void> | undefined;
 
-  constructor(dynamo: Dynamo, tenant: TenantId, clock: Clock) {
+  constructor(dynamo: Dynamo, scope: TenantScope, clock: Clock) {
     this.#dynamo = dynamo;
-    this.#tenant = tenant;
+    this.#scope = scope;
     this.#clock = clock;
   }
 
@@ -60,7 +60,7 @@ export class RetainedTotals {
       let messages = 0;
       let bytes = 0;
       for await (const items of this.#dynamo.queryAll('retained', {
-        pk: this.#tenant,
+        pk: this.#scope,
         attributes: ['bytes', 'expiresAtMs'],
         consistent: true,
       }))

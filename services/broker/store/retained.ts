@@ -9,7 +9,7 @@
  * latest message, until it succeeds; a write that another broker's newer one has overtaken does nothing, and neither
  * does one that was given up for lost and is carried out late: a removal is written as well, and kept for a while.
  */
-import { type Clock, type Log, type TenantId, unattended } from '../../kernel/kernel.js';
+import { type Clock, type Log, type TenantScope, unattended } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo, type Item, mayPass, type TableKey } from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
 import type { RetainedPage, RetainedStore } from '../fanout/fanout.js';
@@ -42,7 +42,7 @@ interface Waiting {
 
 export class DynamoRetained implements RetainedStore {
   readonly #dynamo: Dynamo;
-  readonly #tenant: TenantId;
+  readonly #scope: TenantScope;
   readonly #limits: RetainedLimits;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -59,15 +59,15 @@ export class DynamoRetained implements RetainedStore {
   #lastPublishedAtMs = 0;
   #closed = false;
 
-  constructor(dynamo: Dynamo, tenant: TenantId, limits: RetainedLimits, clock: Clock, log: Log) {
+  constructor(dynamo: Dynamo, scope: TenantScope, limits: RetainedLimits, clock: Clock, log: Log) {
     this.#dynamo = dynamo;
-    this.#tenant = tenant;
+    this.#scope = scope;
     this.#limits = limits;
     this.#clock = clock;
     this.#log = log;
-    this.#totals = new RetainedTotals(dynamo, tenant, clock);
-    this.#removals = new RetainedRemovals(dynamo, tenant, clock);
-    this.#reader = new RetainedReader(dynamo, tenant, clock);
+    this.#totals = new RetainedTotals(dynamo, scope, clock);
+    this.#removals = new RetainedRemovals(dynamo, scope, clock);
+    this.#reader = new RetainedReader(dynamo, scope, clock);
   }
 
   put(message: Message, nowMs: number): Receipt {
@@ -119,11 +119,11 @@ export class DynamoRetained implements RetainedStore {
         reasonCode = await this.#writeOnce(write);
       } catch (error) {
         if (mayPass(error)) {
-          this.#log.error({ tenant: this.#tenant, error }, 'retained messages cannot be stored, trying again');
+          this.#log.error({ tenant: this.#scope, error }, 'retained messages cannot be stored, trying again');
           await new Promise<void>((resolve) => this.#clock.after(retryMs, resolve));
           this.#takeNewer(topic, write);
         } else {
-          this.#log.error({ tenant: this.#tenant, error }, 'a retained message could not be stored');
+          this.#log.error({ tenant: this.#scope, error }, 'a retained message could not be stored');
           reasonCode = implementationSpecificError;
         }
       }
@@ -157,11 +157,11 @@ export class DynamoRetained implements RetainedStore {
     if (message.payloadBytes === 0) {
       // [MQTT-3.3.1-6] [MQTT-3.3.1-7] A message without payload removes and is not kept itself.
       const topic = message.topic.text;
-      const removal = removalToItem(this.#tenant, topic, publishedAtMs);
+      const removal = removalToItem(this.#scope, topic, publishedAtMs);
       if (await this.#replace(removal, isLatest, values)) this.#removals.add(topic, publishedAtMs);
       return 0;
     }
-    const item = retainedToItem(this.#tenant, message, publishedAtMs);
+    const item = retainedToItem(this.#scope, message, publishedAtMs);
     const replaceable = await this.#totals.replaceable(retainedBytes(message), this.#limits);
     if (!replaceable) {
       await this.#replace(item, isLatest, values);

@@ -6,7 +6,7 @@
  * is claimed that often for long. So what an earlier session of the client left (subscriptions, messages; its removal may have been cut
  * short) has an epoch below `born` of the present one, and is not read.
  */
-import type { BrokerId, ClientId, Clock, TenantId } from '../../kernel/kernel.js';
+import type { BrokerId, ClientId, Clock, TenantScope } from '../../kernel/kernel.js';
 import {
   ConditionFailed,
   type Dynamo,
@@ -21,6 +21,7 @@ import {
   clientPartition,
   epochAt,
   RecordUnreadable,
+  scopeOfPartition,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
@@ -143,7 +144,7 @@ export class DynamoSessionStore implements SessionStore {
   }
 
   async *records(
-    tenant: TenantId,
+    scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
   ): AsyncGenerator<readonly SessionRecord[], void, void> {
     const readable = (item: Item): readonly SessionRecord[] => {
@@ -155,7 +156,7 @@ export class DynamoSessionStore implements SessionStore {
         return [];
       }
     };
-    for (const pk of sessionBuckets(tenant))
+    for (const pk of sessionBuckets(scope))
       for await (const items of this.#dynamo.queryAll('sessions', { pk, consistent: true }))
         yield items.flatMap(readable);
   }
@@ -206,8 +207,8 @@ export class DynamoSessionStore implements SessionStore {
     return { messages: count, origins: origins.map(({ origin }) => origin) };
   }
 
-  async purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void> {
-    const pk = clientPartition(tenant, clientId);
+  async purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void> {
+    const pk = clientPartition(scope, clientId);
     const older = { condition: '#epoch < :born', names: { '#epoch': 'epoch' }, values: { ':born': bornBelow } };
     const remove = async (table: 'routes' | 'inbox', sk: string): Promise<void> => {
       await this.#dynamo.delete(table, { pk, sk }, older).catch((error: unknown) => {
@@ -220,18 +221,14 @@ export class DynamoSessionStore implements SessionStore {
     await purgeMessages(this.#dynamo, pk, bornBelow);
   }
 
-  async discard(tenant: TenantId, clientId: ClientId, born: number | undefined): Promise<void> {
-    const key = sessionKey(tenant, clientId);
+  async discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {
+    const key = sessionKey(scope, clientId);
     const item = await this.#dynamo.get('sessions', key, { consistent: true });
     if (!item) return;
     const { owner, epoch, born: itsBorn } = item;
     if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return;
-    if (owner !== this.#owner) await this.#deadOwner({ tenant, clientId });
-    await this.purge(
-      tenant,
-      clientId,
-      (typeof epoch === 'number' ? epoch : Math.floor(this.#clock.nowMs() / 1000)) + 1,
-    );
+    if (owner !== this.#owner) await this.#deadOwner({ tenant: scope, clientId });
+    await this.purge(scope, clientId, (typeof epoch === 'number' ? epoch : Math.floor(this.#clock.nowMs() / 1000)) + 1);
     const isAsRead = (name: string, value: unknown): string =>
       value === undefined ? `attribute_not_exists(#${name})` : `#${name} = :${name}`;
     const unchanged = {
@@ -244,10 +241,10 @@ export class DynamoSessionStore implements SessionStore {
     });
   }
 
-  async tenantsOf(owner: BrokerId): Promise<readonly TenantId[]> {
-    const tenants = new Set<TenantId>();
+  async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
+    const scopes = new Set<TenantScope>();
     for await (const page of this.#dynamo.queryAll('sessions', { index: 'by-owner', pk: owner }))
-      for (const item of page) tenants.add((item['pk'] as string).split('#')[0] as TenantId);
-    return [...tenants];
+      for (const item of page) scopes.add(scopeOfPartition(item['pk'] as string));
+    return [...scopes];
   }
 }

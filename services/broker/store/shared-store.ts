@@ -1,5 +1,5 @@
 /** What is stored for shared subscriptions while none of their members is connected: partitions of the table `inbox`. */
-import type { TenantId } from '../../kernel/kernel.js';
+import type { TenantScope } from '../../kernel/kernel.js';
 import type { Dynamo } from '../../dynamo/dynamo.js';
 import { sharedPartition } from '../../tenancy/tenancy.js';
 import type { SharedStore, StoredShared } from '../admission/admission.js';
@@ -12,16 +12,16 @@ export class DynamoSharedStore implements SharedStore {
     this.#dynamo = dynamo;
   }
 
-  async loadShared(tenant: TenantId, name: string): Promise<StoredShared> {
-    const { count, origins, lastEpoch } = await readSummary(this.#dynamo, sharedPartition(tenant, name), 0);
+  async loadShared(scope: TenantScope, name: string): Promise<StoredShared> {
+    const { count, origins, lastEpoch } = await readSummary(this.#dynamo, sharedPartition(scope, name), 0);
     return { messages: count, origins, lastEpoch };
   }
 
-  async removeShared(tenant: TenantId, name: string, keys: readonly string[]): Promise<void> {
-    await removeMessages(this.#dynamo, sharedPartition(tenant, name), keys);
+  async removeShared(scope: TenantScope, name: string, keys: readonly string[]): Promise<void> {
+    await removeMessages(this.#dynamo, sharedPartition(scope, name), keys);
   }
 
-  async purgeShared(tenant: TenantId, name: string, epochBelow: number): Promise<void> {
-    await purgeMessages(this.#dynamo, sharedPartition(tenant, name), epochBelow);
+  async purgeShared(scope: TenantScope, name: string, epochBelow: number): Promise<void> {
+    await purgeMessages(this.#dynamo, sharedPartition(scope, name), epochBelow);
   }
 }

@@ -4,9 +4,10 @@ import { ControlLog, DynamoAccounts } from '../../../services/broker/store/store
 import { appendControl } from '../../../tenants-api/store/control.js';
 import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
 import { type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
-import { type ControlEntry, controlToItem } from '../../../services/tenancy/tenancy.js';
+import { type ControlEntry, controlToItem, scopeOf } from '../../../services/tenancy/tenancy.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import { scopeOfName } from '../../support/scope.js';
 import { until } from '../../support/until.js';
 import { openApi, operatorKey } from '../tenants-api/api.js';
 import { type DynamoServer, dynamoServers } from './servers.js';
@@ -138,7 +139,7 @@ function controlLogContract({ name, start }: DynamoServer): void {
           const accounts = new DynamoAccounts(dynamo);
           const seen =
             entry.type === 'credential-changed'
-              ? (await accounts.credential(entry.tenant, entry.name))?.revision
+              ? (await accounts.credential(scopeOf({ ...entry, id: entry.tenant }), entry.name))?.revision
               : (await accounts.tenant(entry.tenant))?.status;
           heard.push({ ...entry, seen });
         });
@@ -150,7 +151,8 @@ function controlLogContract({ name, start }: DynamoServer): void {
         await until(() => clock.timers === 2 && brokers.every(({ heard }) => heard.length === count));
       };
       const { id, key } = await api.signUp();
-      const tenant = id as TenantId;
+      const [, creationId] = (await scopeOfName(dynamo, id)).split('~');
+      const about = { tenant: id, creationId };
       const call = async (method: string, path: string, json?: unknown, as = key): Promise<void> => {
         const { status } = await api.call(method, `/v1/tenants/${id}${path}`, { key: as, json });
         expect(status).toBeLessThan(300);
@@ -172,14 +174,14 @@ function controlLogContract({ name, start }: DynamoServer): void {
         return brokers.every(({ heard }) => heard.length === 5);
       });
       await deleted;
-      const credential = { type: 'credential-changed', tenant, name: 'pump' };
+      const credential = { ...about, type: 'credential-changed', name: 'pump' };
       for (const { heard, log } of brokers) {
         expect(heard).toEqual([
           { ...credential, change: 'grants', seen: 2 },
           { ...credential, change: 'rotated', seen: 3 },
           { ...credential, change: 'deleted', seen: undefined },
-          { type: 'tenant-changed', tenant, change: 'quotas', seen: 'active' },
-          { type: 'tenant-changed', tenant, change: 'deleted', seen: 'deleting' },
+          { ...about, type: 'tenant-changed', change: 'quotas', seen: 'active' },
+          { ...about, type: 'tenant-changed', change: 'deleted', seen: 'deleting' },
         ]);
         log.stop();
       }
@@ -189,7 +191,7 @@ function controlLogContract({ name, start }: DynamoServer): void {
       const clock = new ManualClock();
       const { obeyed, poll } = follow(clock);
       const names = Array.from({ length: 40 }, (_, i) => `c${i}`);
-      for (const clientId of names) await appendControl(dynamo, clock, entry(clientId));
+      for (const clientId of names) await appendControl(dynamo, clock, { id: acme }, entry(clientId));
       await poll();
       await poll();
       expect(obeyed).toEqual(names);

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DynamoRetained } from '../../../services/broker/store/store.js';
 import { type Dynamo, DynamoUnavailable, oncePerCause } from '../../../services/dynamo/dynamo.js';
-import { silentLog, systemClock, type TenantId } from '../../../services/kernel/kernel.js';
+import { silentLog, systemClock, type TenantScope } from '../../../services/kernel/kernel.js';
 import type { FaultProxy } from '../../support/fault-proxy.js';
 import { type Fault, faultOn, noFaults } from '../../support/faults.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -28,7 +28,7 @@ function retainedInTrouble(behind: DynamoServer): void {
     afterAll(async () => await server?.stop());
 
     function open({ clock = systemClock, log = silentLog, limits = unlimited, tenant = `t${++tenants}` } = {}) {
-      const store = new DynamoRetained(dynamo, tenant as TenantId, limits, clock, log);
+      const store = new DynamoRetained(dynamo, tenant as TenantScope, limits, clock, log);
       const put = (topic: string, payload: string | Buffer, atMs = clock.nowMs()) =>
         store.put(message(topic, payload), atMs);
       return {

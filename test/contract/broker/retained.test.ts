@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RetainedStore } from '../../../services/broker/fanout/fanout.js';
 import { Message } from '../../../services/broker/message/message.js';
 import { DynamoRetained } from '../../../services/broker/store/store.js';
-import { type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import { type ClientId, silentLog, type TenantScope } from '../../../services/kernel/kernel.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryRetained } from '../../support/memory/retained.js';
 import { message, read, settled, unlimited } from './retained.js';
 import { dynamoServers } from './servers.js';
 
 /** A store of one tenant; stores of one tenant are as of several brokers. */
-type Make = (tenant: TenantId, limits: typeof unlimited, clock: ManualClock) => RetainedStore;
+type Make = (tenant: TenantScope, limits: typeof unlimited, clock: ManualClock) => RetainedStore;
 
 interface Subject {
   readonly name: string;
@@ -20,7 +20,7 @@ interface Subject {
 const inMemory: Subject = {
   name: 'memory',
   start: () => {
-    const tables = new Map<TenantId, NonNullable<ConstructorParameters<typeof MemoryRetained>[0]['table']>>();
+    const tables = new Map<TenantScope, NonNullable<ConstructorParameters<typeof MemoryRetained>[0]['table']>>();
     const make: Make = (tenant, limits, clock) => {
       const table = tables.get(tenant) ?? new Map();
       tables.set(tenant, table);
@@ -51,7 +51,11 @@ function retainedStoreContract({ name, start }: Subject): void {
     }, 90_000);
     afterAll(async () => await subject?.stop());
 
-    function open(limits = unlimited, tenant = `tenant-${++tenants}` as TenantId, clock = new ManualClock(Date.now())) {
+    function open(
+      limits = unlimited,
+      tenant = `tenant-${++tenants}` as TenantScope,
+      clock = new ManualClock(Date.now()),
+    ) {
       const store = subject.make(tenant, limits, clock);
       const put = (topic: string, payload: string | Buffer, atMs = clock.nowMs()) =>
         store.put(message(topic, payload), atMs);

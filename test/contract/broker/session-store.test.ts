@@ -4,7 +4,7 @@ import type { Claim, SessionStore } from '../../../services/broker/admission/adm
 import type { CommitLog, StoredMessage, Write } from '../../../services/broker/inbox/inbox.js';
 import { Message } from '../../../services/broker/message/message.js';
 import { DynamoSessionStore } from '../../../services/broker/store/store.js';
-import { type BrokerId, type ClientId, type TenantId } from '../../../services/kernel/kernel.js';
+import { type BrokerId, type ClientId, type TenantScope } from '../../../services/kernel/kernel.js';
 import { brokerLeaseToItem } from '../../../services/tenancy/tenancy.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
@@ -27,7 +27,7 @@ interface Subject {
 
 const alive = 'alive' as BrokerId;
 const [one, two] = ['broker-1' as BrokerId, 'broker-2' as BrokerId];
-const acme = 'acme' as TenantId;
+const acme = 'acme' as TenantScope;
 const claim: Claim = {
   tenant: acme,
   clientId: 'c/ä' as ClientId,

@@ -4,7 +4,7 @@ import type { SharedStore } from '../../../services/broker/admission/admission.j
 import type { CommitLog, Write } from '../../../services/broker/inbox/inbox.js';
 import { handedOn, Message } from '../../../services/broker/message/message.js';
 import { DynamoSharedStore } from '../../../services/broker/store/store.js';
-import type { ClientId, TenantId } from '../../../services/kernel/kernel.js';
+import type { ClientId, TenantScope } from '../../../services/kernel/kernel.js';
 import { clientPartition, sharedPartition } from '../../../services/tenancy/tenancy.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { SessionTables } from '../../support/memory/session-tables.js';
@@ -45,7 +45,7 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
   },
 }));
 
-const [acme, other] = ['acme' as TenantId, 'other' as TenantId];
+const [acme, other] = ['acme' as TenantScope, 'other' as TenantScope];
 const name = '$share/gruppe-ä/a/+/#';
 const keyAt = (epoch: number, n: number): string =>
   `m${epoch.toString(16).padStart(10, '0')}${n.toString(16).padStart(10, '0')}`;

@@ -4,6 +4,7 @@ import { Dynamo, tenantsApiAccess } from '../../../services/dynamo/dynamo.js';
 import { type BrokerId, type ClientId, Metrics, type TenantId } from '../../../services/kernel/kernel.js';
 import { clientPartition, sessionToItem, usagePartition } from '../../../services/tenancy/tenancy.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
+import { scopeOfName } from '../../support/scope.js';
 import { openApi, operatorKey, type TestApi } from './api.js';
 
 let dynalite: Dynalite;
@@ -17,9 +18,10 @@ const client = 'sensor-1' as ClientId;
 
 /** A session whose client is connected, with something of everything that goes with it. */
 async function seedSession(dynamo: Dynamo, nowMs: number): Promise<void> {
+  const scope = await scopeOfName(dynamo, tenant);
   const month = new Date(nowMs).toISOString().slice(0, 7);
   const session = sessionToItem({
-    tenant,
+    tenant: scope,
     clientId: client,
     userName: 'sensor@acme',
     protocolVersion: '5',
@@ -35,14 +37,14 @@ async function seedSession(dynamo: Dynamo, nowMs: number): Promise<void> {
     droppedMessages: 0,
   });
   await dynamo.put('sessions', session);
-  await dynamo.put('routes', { pk: clientPartition(tenant, client), sk: 'a/b' });
-  await dynamo.put('inbox', { pk: clientPartition(tenant, client), sk: 'm1' });
-  await dynamo.put('retained', { pk: tenant, sk: 'a/b' });
-  await dynamo.put('usage', { pk: usagePartition(tenant, month), sk: '21' });
+  await dynamo.put('routes', { pk: clientPartition(scope, client), sk: 'a/b' });
+  await dynamo.put('inbox', { pk: clientPartition(scope, client), sk: 'm1' });
+  await dynamo.put('retained', { pk: scope, sk: 'a/b' });
+  await dynamo.put('usage', { pk: usagePartition(scope, month), sk: '21' });
 }
 
 /** Each route once at least, in an order in which all of them have something to do. */
-async function useEverything({ call }: TestApi): Promise<number[]> {
+async function useEverything({ call, clock }: TestApi, seeding: Dynamo): Promise<number[]> {
   const statuses: number[] = [];
   const use = async (method: string, path: string, options: Parameters<typeof call>[2]): Promise<unknown> => {
     const { status, body } = await call(method, path, options);
@@ -51,6 +53,7 @@ async function useEverything({ call }: TestApi): Promise<number[]> {
   };
   const { apiKey: key } = (await use('POST', '/v1/tenants', { json: { name: tenant } })) as { apiKey: string };
   await use('POST', '/v1/tenants', { json: { name: tenant } });
+  await seedSession(seeding, clock.nowMs());
   const here = `/v1/tenants/${tenant}`;
   await use('GET', here, { key });
   const { id } = (await use('POST', `${here}/keys`, { key })) as { id: string };
@@ -59,6 +62,7 @@ async function useEverything({ call }: TestApi): Promise<number[]> {
   await use('GET', `${here}/quotas`, { key });
   await use('PUT', `${here}/quotas`, { key: operatorKey, json: { connections: 10 } });
   await use('POST', `${here}/credentials`, { key, json: { name: 'sensor' } });
+  await use('POST', `${here}/credentials`, { key, json: { name: 'kept' } });
   await use('GET', `${here}/credentials`, { key });
   await use('GET', `${here}/credentials/sensor`, { key });
   await use('PATCH', `${here}/credentials/sensor`, { key, json: { enabled: false } });
@@ -77,8 +81,7 @@ it('every call of every route is granted, and every grant is used', async () => 
   const dynamo = new Dynamo({ endpoint: dynalite.endpoint, region: 'eu-central-1', tablePrefix, metrics });
   onTestFinished(() => dynamo.close());
   const api = openApi(dynamo);
-  await seedSession(seeding, api.clock.nowMs());
-  const statuses = await useEverything(api);
+  const statuses = await useEverything(api, seeding);
   expect(statuses.filter((status) => status >= 500)).toEqual([]);
   const made = [...metrics.samples()]
     .filter(({ name }) => name === 'shoal_dynamodb_calls_total')

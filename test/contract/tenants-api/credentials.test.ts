@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 import { controlFromItem, credentialFromItem, verifySecret } from '../../../services/tenancy/tenancy.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
+import { scopeOfName } from '../../support/scope.js';
 import { entries, type EntryApi } from './entries.js';
 
 let dynalite: Dynalite;
@@ -26,7 +27,9 @@ describe.each(entries)('$name', (entry) => {
   const grants = [{ effect: 'allow', action: 'publish', topic: 'telemetry/${clientid}/#' }];
 
   async function stored(name: string): Promise<ReturnType<typeof credentialFromItem>> {
-    return credentialFromItem((await dynamo.get('tenants', { pk: tenant.id, sk: `cred#${name}` }))!);
+    return credentialFromItem(
+      (await dynamo.get('tenants', { pk: await scopeOfName(dynamo, tenant.id), sk: `cred#${name}` }))!,
+    );
   }
 
   async function controlEntries(name: string): Promise<unknown[]> {
@@ -54,7 +57,7 @@ describe.each(entries)('$name', (entry) => {
       expect(await verifySecret(body.password, secretHash)).toBe(true);
       const { password: _, ...view } = body;
       expect((await api.call('GET', `${path}/sensor-1`, { key: tenant.key })).body).toEqual(view);
-      const rows = await dynamo.query('tenants', { pk: tenant.id });
+      const rows = await dynamo.query('tenants', { pk: await scopeOfName(dynamo, tenant.id) });
       expect(JSON.stringify(rows.items)).not.toContain(body.password);
     });
 

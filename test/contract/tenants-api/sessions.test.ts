@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
-import type { BrokerId, ClientId, TenantId } from '../../../services/kernel/kernel.js';
+import type { BrokerId, ClientId } from '../../../services/kernel/kernel.js';
 import {
   brokerLeaseToItem,
   neverExpiresSeconds,
@@ -8,6 +8,7 @@ import {
   sessionToItem,
 } from '../../../services/tenancy/tenancy.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
+import { scopeOfName } from '../../support/scope.js';
 import { entries, type EntryApi } from './entries.js';
 
 let dynalite: Dynalite;
@@ -41,7 +42,7 @@ describe.each(entries)('$name', (entry) => {
 
   async function write(id: string, clientId: string, change: Partial<SessionRecord> = {}): Promise<void> {
     const session: SessionRecord = {
-      tenant: id as TenantId,
+      tenant: await scopeOfName(dynamo, id),
       clientId: clientId as ClientId,
       userName: `sensor@${id}`,
       protocolVersion: '5',

@@ -2,7 +2,7 @@
 import type { Claim, OwnRecord, SessionStore } from '../../../services/broker/admission/admission.js';
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Restored } from '../../../services/broker/session/session.js';
-import type { BrokerId, ClientId, Clock, TenantId } from '../../../services/kernel/kernel.js';
+import type { BrokerId, ClientId, Clock, TenantScope } from '../../../services/kernel/kernel.js';
 import { clientPartition, epochAt, type SessionRecord } from '../../../services/tenancy/tenancy.js';
 import type { SessionTables } from './session-tables.js';
 
@@ -57,7 +57,7 @@ export class MemorySessionStore implements SessionStore {
       this.#tables.records.set(partition, { ...stored, queuedMessages, droppedMessages });
   }
 
-  async *records(tenant: TenantId): AsyncGenerator<readonly SessionRecord[], void, void> {
+  async *records(tenant: TenantScope): AsyncGenerator<readonly SessionRecord[], void, void> {
     const all = [...this.#tables.records.values()].filter((record) => record.tenant === tenant);
     for (let at = 0; at < all.length; at += recordsPerPage) {
       await Promise.resolve();
@@ -99,7 +99,7 @@ export class MemorySessionStore implements SessionStore {
     };
   }
 
-  async purge(tenant: TenantId, clientId: ClientId, bornBelow: number): Promise<void> {
+  async purge(tenant: TenantScope, clientId: ClientId, bornBelow: number): Promise<void> {
     await Promise.resolve();
     const partition = clientPartition(tenant, clientId);
     const routes = this.#tables.routes(partition);
@@ -109,7 +109,7 @@ export class MemorySessionStore implements SessionStore {
       if (key < keyFrom(bornBelow)) this.#tables.write(partition, { kind: 'delete', key });
   }
 
-  async discard(tenant: TenantId, clientId: ClientId, born: number | undefined): Promise<void> {
+  async discard(tenant: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {
     const partition = clientPartition(tenant, clientId);
     const stored = this.#tables.records.get(partition);
     if (!stored || (born !== undefined && stored.born > born)) return;
@@ -119,7 +119,7 @@ export class MemorySessionStore implements SessionStore {
     if (this.#tables.records.get(partition)?.epoch === stored.epoch) this.#tables.records.delete(partition);
   }
 
-  async tenantsOf(owner: BrokerId): Promise<readonly TenantId[]> {
+  async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
     await Promise.resolve();
     const owned = [...this.#tables.records.values()].filter((record) => record.owner === owner);
     return [...new Set(owned.map(({ tenant }) => tenant))];

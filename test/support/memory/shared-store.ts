@@ -1,6 +1,6 @@
 /** `SharedStore` in memory, over the tables that `MemoryCommitLog` writes. */
 import type { SharedStore, StoredShared } from '../../../services/broker/admission/admission.js';
-import type { TenantId } from '../../../services/kernel/kernel.js';
+import type { TenantScope } from '../../../services/kernel/kernel.js';
 import { sharedPartition } from '../../../services/tenancy/tenancy.js';
 import type { SessionTables } from './session-tables.js';
 
@@ -13,7 +13,7 @@ export class MemorySharedStore implements SharedStore {
     this.#tables = tables;
   }
 
-  async loadShared(tenant: TenantId, name: string): Promise<StoredShared> {
+  async loadShared(tenant: TenantScope, name: string): Promise<StoredShared> {
     await Promise.resolve();
     const items = this.#tables.items(sharedPartition(tenant, name));
     return {
@@ -25,12 +25,12 @@ export class MemorySharedStore implements SharedStore {
     };
   }
 
-  async removeShared(tenant: TenantId, name: string, keys: readonly string[]): Promise<void> {
+  async removeShared(tenant: TenantScope, name: string, keys: readonly string[]): Promise<void> {
     await Promise.resolve();
     for (const key of keys) this.#tables.write(sharedPartition(tenant, name), { kind: 'delete', key });
   }
 
-  async purgeShared(tenant: TenantId, name: string, epochBelow: number): Promise<void> {
+  async purgeShared(tenant: TenantScope, name: string, epochBelow: number): Promise<void> {
     const keys = this.#tables.items(sharedPartition(tenant, name)).map(({ key }) => key);
     await this.removeShared(
       tenant,

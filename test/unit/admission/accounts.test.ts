@@ -1,11 +1,11 @@
 /** What is remembered of accounts and passwords: bounded in bytes, the oldest goes first, and age ends it. */
 import { describe, expect, it } from 'vitest';
 import { CachedAccounts, VerifiedPasswords } from '../../../services/broker/admission/accounts.js';
-import type { TenantId } from '../../../services/kernel/kernel.js';
+import type { TenantId, TenantScope } from '../../../services/kernel/kernel.js';
 import { type Credential, type Grant, hashSecret } from '../../../services/tenancy/tenancy.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
-const acme = 'acme' as TenantId;
+const acme = 'acme' as TenantScope;
 const secretHash = await hashSecret('secret', 'generated');
 
 function open(grants?: readonly Grant[]) {
@@ -14,9 +14,9 @@ function open(grants?: readonly Grant[]) {
   const accounts = new CachedAccounts(
     {
       tenant: () => Promise.resolve(undefined),
-      credential(tenant, name): Promise<Credential> {
+      credential(scope, name): Promise<Credential> {
         reads++;
-        return Promise.resolve({ tenant, name, secretHash, createdAtMs: 0, revision: 1, ...(grants && { grants }) });
+        return Promise.resolve({ scope, name, secretHash, createdAtMs: 0, revision: 1, ...(grants && { grants }) });
       },
     },
     clock,
@@ -65,11 +65,7 @@ describe('remembered credentials', () => {
     expect(accounts.bytes).toBe(0);
     await ask(0, 1);
     clock.advance(1000);
-    expect([accounts.doubtCredential(acme, 'c0'), accounts.doubtCredential(acme, 'c0'), accounts.bytes]).toEqual([
-      true,
-      false,
-      0,
-    ]);
+    expect([accounts.doubt(acme, 'c0'), accounts.doubt(acme, 'c0'), accounts.bytes]).toEqual([true, false, 0]);
   });
 
   it('that do not exist take no room', async () => {
@@ -88,7 +84,7 @@ describe('remembered credentials', () => {
 
 describe('passwords that were found right', () => {
   const credential = async (i: number): Promise<Credential> => ({
-    tenant: acme,
+    scope: acme,
     name: `c${i}`,
     secretHash: await hashSecret(`secret ${i}`, 'generated'),
     createdAtMs: 0,

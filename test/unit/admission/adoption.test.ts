@@ -1,16 +1,16 @@
 /** Sessions that an earlier broker has left: what cannot be read costs one session, what is out of reach is tried again. */
 import { describe, expect, it, vi } from 'vitest';
 import { reasons } from '../../../services/broker/wire/wire.js';
-import type { BrokerId, ClientId, TenantId } from '../../../services/kernel/kernel.js';
+import type { BrokerId, ClientId, TenantScope } from '../../../services/kernel/kernel.js';
 import { RecordUnreadable } from '../../../services/tenancy/tenancy.js';
 import { MemorySessionStore } from '../../support/memory/session-store.js';
-import { acme, World } from './world.js';
+import { acme, acmeScope, World } from './world.js';
 
 const gone = 'broker-0' as BrokerId;
-const other = 'other' as TenantId;
+const other = 'other' as TenantScope;
 
 /** A world in which another broker had sessions of these clients. */
-async function worldWith(...sessions: [tenant: TenantId, clientId: string][]): Promise<World> {
+async function worldWith(...sessions: [tenant: TenantScope, clientId: string][]): Promise<World> {
   const world = new World();
   const store = new MemorySessionStore(world.tables, gone, world.clock);
   for (const [tenant, clientId] of sessions)
@@ -48,7 +48,7 @@ function loadFails(world: World, clientId: string, error: () => Error) {
 
 describe('taking over', () => {
   it('leaves out a session that cannot be read, and counts it once', async () => {
-    const world = await worldWith([acme, 'good'], [acme, 'bad'], [acme, 'fine']);
+    const world = await worldWith([acmeScope, 'good'], [acmeScope, 'bad'], [acmeScope, 'fine']);
     loadFails(world, 'bad', () => new RecordUnreadable('stored subscription: of a later release'));
     await world.admission.adopt(gone);
     expect([await isPresent(world, 'good'), await isPresent(world, 'fine')]).toEqual([true, true]);
@@ -57,7 +57,7 @@ describe('taking over', () => {
   });
 
   it('leaves out the queue of a shared subscription that cannot be read', async () => {
-    const world = await worldWith([acme, 'member']);
+    const world = await worldWith([acmeScope, 'member']);
     const route = {
       filter: '$share/g/a',
       qos: 1,
@@ -76,7 +76,7 @@ describe('taking over', () => {
   });
 
   it('fails when the store is out of reach, and succeeds when it is asked again', async () => {
-    const world = await worldWith([acme, 'a'], [acme, 'b']);
+    const world = await worldWith([acmeScope, 'a'], [acmeScope, 'b']);
     const failing = loadFails(world, 'a', () => new Error('out of reach'));
     await expect(world.admission.adopt(gone)).rejects.toThrow(acme);
     await expect(world.admit({ clientId: 'new' })).rejects.toMatchObject({ reason: reasons.serverUnavailable });
@@ -86,7 +86,7 @@ describe('taking over', () => {
   });
 
   it('keeps sessions whose credential cannot be read, and lets nobody in with it', async () => {
-    const world = await worldWith([acme, 'a'], [acme, 'b']);
+    const world = await worldWith([acmeScope, 'a'], [acmeScope, 'b']);
     world.accounts.fault = (what) =>
       what === 'credential' ? new RecordUnreadable('stored credential: version is not 1') : undefined;
     await world.admission.adopt(gone);
@@ -97,7 +97,7 @@ describe('taking over', () => {
   });
 
   it('goes on with the next tenant after one that cannot be opened', async () => {
-    const world = await worldWith([other, 'x'], [acme, 'a']);
+    const world = await worldWith([other, 'x'], [acmeScope, 'a']);
     world.accounts.fault = (_, tenant) => (tenant === other ? new Error('the database is away') : undefined);
     await expect(world.admission.adopt(gone)).rejects.toThrow('tenant other');
     expect(world.gauge('shoal_sessions')).toBe(1);

@@ -4,7 +4,7 @@
  */
 import { expect, it } from 'vitest';
 import { sharedPartition, clientPartition } from '../../../services/tenancy/tenancy.js';
-import { ack, acme, type Device, pub, settle, Site } from './site.js';
+import { ack, acmeScope as acme, type Device, pub, settle, Site } from './site.js';
 import type { ClientId } from '../../../services/kernel/kernel.js';
 
 const inboxOf = (site: Site, clientId: string): string[] =>

@@ -3,8 +3,8 @@
  * changed hands gives nobody what another one had.
  */
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { type ControlEntry, hashSecret, type Tenant } from '../../../services/tenancy/tenancy.js';
-import { acme, type Device, settle, Site } from './site.js';
+import { type ControlEntry, hashSecret, scopeOf, type Tenant } from '../../../services/tenancy/tenancy.js';
+import { acme, acmeScope, type Device, settle, Site } from './site.js';
 import { id } from './world.js';
 
 const isPresent = (device: Device): unknown => (device.take()[0] as { sessionPresent?: boolean }).sessionPresent;
@@ -97,7 +97,7 @@ describe('an entry that comes while the tenant is being opened', () => {
   it('of new grants: they hold for a session that has been read already', async () => {
     isLate = true;
     const { device, done } = await open();
-    const before = site.accounts.credentials.get(acme)!.get('device')!;
+    const before = site.accounts.credentials.get(acmeScope)!.get('device')!;
     const grants = [{ effect: 'deny', action: 'all', topic: '#' }] as const;
     site.accounts.put({ ...before, grants, revision: 2 });
     const obeyed = apply({ type: 'credential-changed', tenant: acme, name: 'device', change: 'grants' });
@@ -140,29 +140,30 @@ it('an entry that comes between the look at a record and the opening is not lost
 });
 
 describe('a name that is signed up again', () => {
-  const again = async (createdAtMs: number): Promise<void> => {
-    become({ createdAtMs });
+  const again = async (creationId: string): Promise<void> => {
+    become({ creationId });
     const secretHash = await hashSecret('correct horse', 'generated');
-    site.accounts.put({ tenant: acme, name: 'device', secretHash, createdAtMs, revision: 1 });
+    const scope = scopeOf({ id: acme, creationId });
+    site.accounts.put({ scope, name: 'device', secretHash, createdAtMs: 7, revision: 1 });
   };
 
   it('while the tenant before it is being opened: no session of that is given to it', async () => {
     const { device, done } = await open();
-    await again(7);
+    await again('00f7');
     const obeyed = apply(changed('deleted'));
     letGo();
     await expect(done).rejects.toThrow();
     await obeyed;
     expect(device.in).toBeUndefined();
     const young = await site.admit('kept');
-    expect([isPresent(young), young.in!.tenant.createdAtMs]).toEqual([false, 7]);
+    expect([isPresent(young), young.in!.tenant.scope]).toEqual([false, 'acme~00f7']);
   });
 
   it('and nobody has told: clients of the one before are sent away when the first of its own comes', async () => {
     letGo();
     const old = await site.admit('kept');
     expect(isPresent(old)).toBe(true);
-    await again(7);
+    await again('00f7');
     site.clock.advance(61_000); // So long a record is believed.
     const young = await site.admit('kept');
     expect([old.closed, isPresent(young), young.in!.tenant === old.in!.tenant]).toEqual([true, false, false]);

@@ -15,7 +15,7 @@ import {
   Slab,
   TopicTable,
 } from '../../../services/broker/wire/wire.js';
-import { type BrokerId, Metrics, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import { type BrokerId, Metrics, silentLog, type TenantId, type TenantScope } from '../../../services/kernel/kernel.js';
 import { hashSecret, type Quotas } from '../../../services/tenancy/tenancy.js';
 import { decodeAll, encode } from '../../fuzz/packets.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -28,6 +28,8 @@ import { MemorySharedStore } from '../../support/memory/shared-store.js';
 import { SessionTables } from '../../support/memory/session-tables.js';
 
 export const acme = 'acme' as TenantId;
+/** Of a tenant without a creation id. */
+export const acmeScope = 'acme' as string as TenantScope;
 const secret = 'correct horse';
 const secretHash = await hashSecret(secret, 'generated');
 const topics = new TopicTable();
@@ -192,8 +194,8 @@ export class Site {
       quotaOverrides: quotas,
       createdAtMs: 0,
     });
-    this.accounts.put({ tenant: acme, name: 'device', secretHash, createdAtMs: 0, revision: 1 });
-    this.accounts.put({ tenant: acme, name: 'other', secretHash, createdAtMs: 0, revision: 1 });
+    this.accounts.put({ scope: acmeScope, name: 'device', secretHash, createdAtMs: 0, revision: 1 });
+    this.accounts.put({ scope: acmeScope, name: 'other', secretHash, createdAtMs: 0, revision: 1 });
     this.boot();
   }
   /** A broker begins; the one before has died. */

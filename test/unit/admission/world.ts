@@ -18,7 +18,14 @@ import {
   Slab,
   TopicTable,
 } from '../../../services/broker/wire/wire.js';
-import { type BrokerId, type ClientId, Metrics, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import {
+  type BrokerId,
+  type ClientId,
+  Metrics,
+  silentLog,
+  type TenantId,
+  type TenantScope,
+} from '../../../services/kernel/kernel.js';
 import {
   type Credential,
   hashSecret,
@@ -36,6 +43,8 @@ import { MemorySessionStore } from '../../support/memory/session-store.js';
 import { SessionTables } from '../../support/memory/session-tables.js';
 
 export const acme = 'acme' as TenantId;
+/** Of a tenant without a creation id. */
+export const acmeScope = 'acme' as string as TenantScope;
 const password = 'correct horse';
 const secretHash = await hashSecret(password, 'generated');
 
@@ -168,7 +177,7 @@ export class World {
 
   constructor(quotas: Partial<Quotas> = {}) {
     this.tenant = { id: acme, plan: 'free', status: 'active', quotaOverrides: quotas, createdAtMs: 0 };
-    this.credential = { tenant: acme, name: 'device', secretHash, createdAtMs: 0, revision: 1 };
+    this.credential = { scope: acmeScope, name: 'device', secretHash, createdAtMs: 0, revision: 1 };
     this.admission = new Admission({
       accounts: this.accounts,
       records: this.records,
@@ -197,11 +206,11 @@ export class World {
   }
 
   get credential(): Credential | undefined {
-    return this.accounts.credentials.get(acme)?.get('device');
+    return this.accounts.credentials.get(acmeScope)?.get('device');
   }
   set credential(credential: Credential | undefined) {
     if (credential) this.accounts.put(credential);
-    else this.accounts.credentials.delete(acme);
+    else this.accounts.credentials.delete(acmeScope);
   }
 
   /** Starts a CONNECT; `done` settles as admission says. */

@@ -28,7 +28,7 @@ import {
   systemClock,
   type TenantId,
 } from '../../../services/kernel/kernel.js';
-import { controlToItem, type Tenant } from '../../../services/tenancy/tenancy.js';
+import { controlToItem, scopeOf, type Tenant } from '../../../services/tenancy/tenancy.js';
 import { heardFaults, type HeardFaults } from '../../support/heard-faults.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { until } from '../../support/until.js';
@@ -59,7 +59,7 @@ async function twoTenants(expiry?: number) {
   const world = new World();
   const secretHash = world.credential!.secretHash;
   world.accounts.tenants.set(other, { ...world.tenant!, id: other });
-  world.accounts.put({ tenant: other, name: 'device', secretHash, createdAtMs: 0, revision: 1 });
+  world.accounts.put({ scope: scopeOf({ id: other }), name: 'device', secretHash, createdAtMs: 0, revision: 1 });
   const wish = { clean: expiry === undefined, ...(expiry !== undefined && { expiry }) };
   const one = await world.admit({ clientId: 'one', ...wish });
   const two = await world.admit({ clientId: 'two', user: 'device@other', ...wish });
@@ -276,7 +276,7 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     const limits = { retainedMessages: Infinity, retainedBytes: Infinity };
     const dynamo = { put: firstTime(() => Promise.resolve(undefined)) } as unknown as Dynamo;
     const log = { ...silentLog, error: planted };
-    const of = (tenant: TenantId) => new DynamoRetained(dynamo, tenant, limits, new ManualClock(), log);
+    const of = (id: TenantId) => new DynamoRetained(dynamo, scopeOf({ id }), limits, new ManualClock(), log);
     of(acme).put(message('t', 'x', 1), nowMs);
     const neighbour = of(other).put(message('t', 'x', 1), nowMs);
     await settle();

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { BrokerId, ClientId, TenantId } from '../../../services/kernel/kernel.js';
+import type { BrokerId, ClientId, TenantId, TenantScope } from '../../../services/kernel/kernel.js';
 import {
+  type ApiKey,
+  apiKeyFromAttribute,
   apiKeyFromItem,
-  apiKeyToItem,
+  apiKeyToAttribute,
   brokerLeaseFromItem,
   brokerLeaseToItem,
   clientPartition,
@@ -12,19 +14,26 @@ import {
   controlToItem,
   credentialFromItem,
   credentialToItem,
+  generateCreationId,
   keyBounds,
   RecordUnreadable,
+  scopeOf,
+  scopeOfPartition,
   servingLockFromItem,
   servingLockToItem,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
   sessionToItem,
+  sharedPartition,
   tenantFromItem,
+  tenantOf,
   tenantToItem,
 } from '../../../services/tenancy/tenancy.js';
 
 const tenant = 'acme' as TenantId;
+/** Of a tenant without a creation id: its name. */
+const scope = 'acme' as string as TenantScope;
 const clientId = 'pump-7' as ClientId;
 const owner = '01JD0000000000000000000000' as BrokerId;
 
@@ -114,29 +123,36 @@ const fixtures: Fixture[] = [
     ...tenantCodec,
   },
   {
+    name: 'tenant with a creation id',
+    item: { pk: 'acme', sk: 'meta', v: 1, ...shared.tenant, creationId: '00f1' },
+    record: { id: tenant, ...shared.tenant, creationId: '00f1' },
+    ...tenantCodec,
+  },
+  {
     name: 'credential with grants',
     item: { ...credentialAt, ...shared.credential, grants },
-    record: { tenant, ...shared.credential, grants },
+    record: { scope, ...shared.credential, grants },
     ...credentialCodec,
   },
   {
     name: 'credential without grants',
     item: { ...credentialAt, ...shared.credential },
-    record: { tenant, ...shared.credential },
+    record: { scope, ...shared.credential },
     ...credentialCodec,
   },
   {
     name: 'credential with no grant at all, which is another thing',
     item: { ...credentialAt, ...shared.credential, grants: [] },
-    record: { tenant, ...shared.credential, grants: [] },
+    record: { scope, ...shared.credential, grants: [] },
     ...credentialCodec,
   },
   {
     name: 'API key',
     item: { pk: 'acme', sk: 'key#abc', v: 1, ...shared.apiKey },
-    record: { tenant, ...shared.apiKey },
+    record: shared.apiKey,
     from: apiKeyFromItem,
-    to: apiKeyToItem,
+    // Since then an attribute of the tenant's row.
+    to: ({ id, ...key }: ApiKey) => ({ pk: 'acme', sk: `key#${id}`, v: 1, id, ...apiKeyToAttribute({ id, ...key }) }),
   },
   {
     name: 'connected session',
@@ -215,34 +231,70 @@ describe('stored records', () => {
   });
 
   it('a grant that cannot be read makes the credential unreadable, for it might be a deny', () => {
-    const item = { ...fixtures[1]!.item, grants: [{ effect: 'maybe', action: 'all', topic: 'a' }] };
+    const item = { ...fixtures[2]!.item, grants: [{ effect: 'maybe', action: 'all', topic: 'a' }] };
     expect(() => credentialFromItem(item)).toThrow(RecordUnreadable);
   });
 
   it('sessions that never expire, or are connected, are never forgotten by the database', () => {
-    const session = sessionFromItem(fixtures[6]!.item);
+    const session = sessionFromItem(fixtures[7]!.item);
     expect(sessionToItem({ ...session, expirySeconds: 0xffff_ffff })).not.toHaveProperty('ttl');
     expect(sessionToItem({ ...session, connected: true })).not.toHaveProperty('ttl');
   });
 });
 
+it('an API key in the row of its tenant is read as it was written, and left out when damaged', () => {
+  expect(apiKeyFromAttribute('abc', { secretHash: 'sha256$x', createdAtMs: 1 })).toEqual(shared.apiKey);
+  for (const damaged of [undefined, 'x', { createdAtMs: 1 }, { secretHash: 'sha256$x', createdAtMs: '1' }])
+    expect(apiKeyFromAttribute('abc', damaged)).toBeUndefined();
+});
+
+describe('scopes', () => {
+  it('of two tenants never meet, whatever their names and creation ids; one without an id has its name', () => {
+    const incarnations = [
+      { id: tenant },
+      { id: tenant, creationId: '00f1' },
+      { id: tenant, creationId: '00f2' },
+      { id: 'acme-00f1' as TenantId },
+      { id: 'acme-' as TenantId, creationId: '00f1' },
+    ];
+    const scopes = incarnations.map(scopeOf);
+    expect(scopes[0]).toBe('acme');
+    expect(new Set(scopes).size).toBe(scopes.length);
+    expect(scopes.map(tenantOf)).toEqual(incarnations.map(({ id }) => id));
+    // Nor do partitions: a client chooses its id.
+    const partitions = scopes.flatMap((one) => [
+      clientPartition(one, 'x' as ClientId),
+      clientPartition(one, '~00f1#x' as ClientId),
+      sharedPartition(one, '$share/g/x'),
+    ]);
+    expect(new Set(partitions).size).toBe(partitions.length);
+    expect(scopeOfPartition(sessionKey(scopes[1]!, 'a~b#c' as ClientId).pk)).toBe(scopes[1]);
+  });
+
+  it('are new at each sign-up', () => {
+    const ids = Array.from({ length: 1000 }, generateCreationId);
+    expect(new Set(ids).size).toBe(1000);
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{16}$/);
+  });
+});
+
 describe('keys', () => {
   it('spread the sessions of a tenant over 16 buckets, the same in every release', () => {
-    const buckets = sessionBuckets(tenant);
+    const buckets = sessionBuckets(scope);
     expect(buckets).toHaveLength(16);
     const counts = new Map<string, number>();
     for (let i = 0; i < 1600; i++) {
-      const { pk } = sessionKey(tenant, `device-${i}` as ClientId);
+      const { pk } = sessionKey(scope, `device-${i}` as ClientId);
       counts.set(pk, (counts.get(pk) ?? 0) + 1);
     }
     expect([...counts.keys()].sort()).toEqual([...buckets]);
     for (const count of counts.values()) expect(count).toBeGreaterThan(50);
-    expect(sessionKey(tenant, '' as ClientId)).toEqual({ pk: 'acme#05', sk: '' });
-    expect(sessionKey(tenant, 'ünï' as ClientId).pk).toBe('acme#00');
+    expect(sessionKey(scope, '' as ClientId)).toEqual({ pk: 'acme#05', sk: '' });
+    expect(sessionKey(scope, 'ünï' as ClientId).pk).toBe('acme#00');
   });
 
   it('of the longest names fit', () => {
-    const longest = 't'.repeat(32) as TenantId;
+    const longest = scopeOf({ id: 't'.repeat(32) as TenantId, creationId: generateCreationId() });
     for (const { bytesMax, reason } of keyBounds) {
       expect(bytesMax).toBeLessThanOrEqual(1024);
       expect(reason).not.toBe('');
@@ -258,6 +310,8 @@ describe('the control log', () => {
     { type: 'tenant-changed', tenant, change: 'quotas' },
     { type: 'session-kick', tenant, clientId },
     { type: 'session-kick', tenant, clientId, born: 1_732_000_001 },
+    { type: 'session-kick', tenant, creationId: '00f1', clientId, born: 1_732_000_001 },
+    { type: 'tenant-changed', tenant, creationId: '00f1', change: 'deleted' },
   ] as const)('carries $type', (entry) => {
     const item = controlToItem(entry, ulid, 1_000_500);
     expect(item).toEqual({ pk: 'control', sk: ulid, v: 1, ...entry, ttl: 1001 + 7 * 86_400 });
