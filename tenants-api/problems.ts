@@ -25,6 +25,7 @@ export const problems = {
   'credential-name-taken': { status: 409, title: 'The credential name is taken' },
   'last-key': { status: 409, title: 'The last API key of a tenant stays' },
   'too-many-keys': { status: 409, title: 'The tenant has as many API keys as it may have' },
+  'too-many-credentials': { status: 409, title: 'The tenant has as many credentials as its quota allows' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'not-json': { status: 415, title: 'The body has to be application/json' },
   'invalid-request': { status: 422, title: 'The request is not valid' },

@@ -1,4 +1,4 @@
-/** What a tenant may use: ten kinds in one table, and plans that give each kind its default. */
+/** What a tenant may use: eleven kinds in one table, and plans that give each kind its default. */
 
 export type QuotaKind =
   | 'connections'
@@ -10,7 +10,8 @@ export type QuotaKind =
   | 'sessionExpirySecondsMax'
   | 'queuedMessagesPerSession'
   | 'retainedMessages'
-  | 'retainedBytes';
+  | 'retainedBytes'
+  | 'credentials';
 
 /** null: no limit. */
 export type Quotas = Readonly<Record<QuotaKind, number | null>>;
@@ -103,6 +104,13 @@ export const quotaKinds: readonly QuotaKindRow[] = [
     free: 10 * mib,
     min: 0,
     reason: 'Ten thousand retained messages of 1 KiB, and little enough for a broker to keep in memory.',
+  },
+  {
+    kind: 'credentials',
+    unit: 'credentials',
+    free: 2000,
+    min: 0,
+    reason: 'One for each of a thousand devices, and as many again for a change of all of them.',
   },
 ];
 

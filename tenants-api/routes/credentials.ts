@@ -6,6 +6,7 @@ import {
   type ControlEntry,
   type Credential,
   credentialNameError,
+  effectiveQuotas,
   generateSecret,
   grantError,
   grantsMax,
@@ -31,6 +32,7 @@ import {
   timestamp,
 } from '../http.js';
 import { Problem } from '../problems.js';
+import { giveBackPlace } from '../store/credential-places.js';
 import { appendControl } from '../store/control.js';
 import {
   createCredential,
@@ -111,7 +113,13 @@ function createAndRead(app: Api, deps: ApiDeps): void {
     request: { params: tenantPath, body: jsonBody(createBody, true) },
     responses: {
       201: json(withPassword, 'The credential and its password'),
-      ...problemResponses('credential-name-taken', 'tenant-only', ...guardProblems, ...bodyProblems),
+      ...problemResponses(
+        'credential-name-taken',
+        'too-many-credentials',
+        'tenant-only',
+        ...guardProblems,
+        ...bodyProblems,
+      ),
     },
   });
   app.openapi(create, async (c) => {
@@ -127,8 +135,10 @@ function createAndRead(app: Api, deps: ApiDeps): void {
       createdAtMs: clock.nowMs(),
       revision: 1,
     };
-    const outcome = await createCredential(dynamo, caller, credential);
+    const { credentials } = effectiveQuotas(caller.tenant.plan, caller.tenant.quotaOverrides);
+    const outcome = await createCredential(dynamo, caller, credential, credentials);
     if (outcome === 'not allowed') throw await refusal(c);
+    if (outcome === 'full') throw new Problem('too-many-credentials', { detail: `At most ${credentials}` });
     if (outcome === 'taken') throw new Problem('credential-name-taken');
     c.header('location', `/v1/tenants/${id}/credentials/${encodeURIComponent(body.name)}`);
     return c.json({ ...viewOf(credential), password: secret.password }, 201);
@@ -250,6 +260,7 @@ function change(app: Api, deps: ApiDeps): void {
     const { tenant } = c.get('caller');
     const removed = nameOf(c.req.valid('param'));
     const wasThere = await removeCredential(dynamo, tenant.scope, removed);
+    if (wasThere) await giveBackPlace(dynamo, c.get('caller'));
     // Also when it was gone: the request before this one may have failed between the write and the entry.
     await tell(tenant, removed, 'deleted');
     if (!wasThere) throw new Problem('credential-not-found');

@@ -13,6 +13,7 @@ import {
   type Grant,
   type SecretHash,
 } from '../../services/tenancy/tenancy.js';
+import { giveBackPlace, takePlace } from './credential-places.js';
 import { type Actor, isStillAllowed } from './tenants.js';
 import { decodeCursor, type ListPage, type PageRequest, toPage } from './paging.js';
 
@@ -27,9 +28,23 @@ export async function findCredential(
 
 /**
  * `not allowed`: the tenant or the actor's key has gone meanwhile. No condition on the credential's own item can tell, so
- * it is asked after the write, which is then taken back: a purge that has passed already would not come again.
+ * it is asked after the write, which is then taken back: a purge that has passed already would not come again. `full`:
+ * the tenant has `max` of them.
  */
 export async function createCredential(
+  dynamo: Dynamo,
+  actor: Actor,
+  credential: Credential,
+  max: number | null,
+): Promise<'created' | 'taken' | 'full' | 'not allowed'> {
+  const place = await takePlace(dynamo, actor, max, credential.createdAtMs);
+  if (place !== 'taken') return place;
+  const outcome = await writeCredential(dynamo, actor, credential);
+  if (outcome !== 'created') await giveBackPlace(dynamo, actor);
+  return outcome;
+}
+
+async function writeCredential(
   dynamo: Dynamo,
   actor: Actor,
   credential: Credential,

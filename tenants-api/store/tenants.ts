@@ -25,6 +25,8 @@ export interface StoredTenant extends Tenant {
   /** Those that the row holds: all but those that an earlier release has made. */
   readonly keys: ReadonlyMap<string, ApiKey>;
   readonly deletingSinceMs?: number;
+  /** How many credentials it has, or a few more: see `credential-places.ts`. */
+  readonly credentials?: { readonly count: number; readonly countedAtMs: number };
 }
 
 /** On whose behalf something is done, as it was when the request was let in. */
@@ -44,6 +46,8 @@ export async function createTenant(dynamo: Dynamo, tenant: Tenant, key: ApiKey):
   const item = {
     ...tenantToItem(tenant),
     keyIds: new Set([key.id]),
+    credentialCount: 0,
+    credentialsCountedAtMs: tenant.createdAtMs,
     [apiKeyPrefix + key.id]: apiKeyToAttribute(key),
   };
   try {
@@ -144,7 +148,7 @@ async function unlessGone(write: () => Promise<Item | undefined>): Promise<Item 
 }
 
 function fromItem(item: Item): StoredTenant {
-  const { keyIds, deletingSinceMs } = item;
+  const { keyIds, deletingSinceMs, credentialCount, credentialsCountedAtMs } = item;
   const tenant = tenantFromItem(item);
   return {
     ...tenant,
@@ -152,6 +156,9 @@ function fromItem(item: Item): StoredTenant {
     keyIds: keyIds instanceof Set ? (keyIds as Set<string>) : new Set(),
     keys: new Map(keysOf(item).map((key) => [key.id, key])),
     ...(typeof deletingSinceMs === 'number' && { deletingSinceMs }),
+    ...(typeof credentialCount === 'number' && {
+      credentials: { count: credentialCount, countedAtMs: Number(credentialsCountedAtMs ?? 0) },
+    }),
   };
 }
 

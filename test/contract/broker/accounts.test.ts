@@ -91,7 +91,7 @@ const overDynamo: Subject[] = dynamoServers.map((server) => ({
         setConnections: async (id, connections) => setQuotas(dynamo, { tenant: await stored(id) }, { connections }),
         deleting: async (id) => markDeleting(dynamo, await stored(id), 2),
         removeTenant: async (id) => removeTenant(dynamo, await stored(id)),
-        addCredential: async (credential) => createCredential(dynamo, await actor(credential), credential),
+        addCredential: async (credential) => createCredential(dynamo, await actor(credential), credential, null),
         setSecret: (...change) => setSecret(dynamo, ...change),
         setGrants: (...change) => setGrants(dynamo, ...change),
         removeCredential: (...which) => removeCredential(dynamo, ...which),

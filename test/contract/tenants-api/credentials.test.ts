@@ -3,6 +3,7 @@ import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 import { controlFromItem, credentialFromItem, verifySecret } from '../../../services/tenancy/tenancy.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 import { scopeOfName } from '../../support/scope.js';
+import { operatorKey } from './api.js';
 import { entries, type EntryApi } from './entries.js';
 
 let dynalite: Dynalite;
@@ -211,5 +212,55 @@ describe.each(entries)('$name', (entry) => {
       const { status, body } = await api.call('GET', `${path}?${query}`, { key: tenant.key });
       expect([status, body.code]).toEqual([422, code]);
     });
+  });
+
+  describe('the quota of credentials', () => {
+    const setQuota = async (id: string, credentials: number | null): Promise<void> => {
+      const { status } = await api.call('PUT', `/v1/tenants/${id}/quotas`, { key: operatorKey, json: { credentials } });
+      expect(status).toBe(200);
+    };
+    const create = async ({ id, key }: { id: string; key: string }, name: string): Promise<string> => {
+      const { status, body } = await api.call('POST', `/v1/tenants/${id}/credentials`, { key, json: { name } });
+      return status === 201 ? 'created' : `${status} ${body.code}`;
+    };
+    const remove = async ({ id, key }: { id: string; key: string }, name: string): Promise<number> =>
+      (await api.call('DELETE', `/v1/tenants/${id}/credentials/${name}`, { key })).status;
+
+    it('is kept, also by many requests at once, and what is deleted makes room', async () => {
+      const own = await api.signUp();
+      await setQuota(own.id, 5);
+      const outcomes = await Promise.all(Array.from({ length: 12 }, (_, i) => create(own, `c${i}`)));
+      expect(outcomes.toSorted()).toEqual([...Array(7).fill('409 too-many-credentials'), ...Array(5).fill('created')]);
+      const there = `c${outcomes.indexOf('created')}`;
+      expect([await remove(own, there), await remove(own, there)]).toEqual([204, 404]);
+      // A name that is taken takes no place.
+      const other = `c${outcomes.lastIndexOf('created')}`;
+      expect(await create(own, other)).toBe('409 credential-name-taken');
+      expect([await create(own, 'new'), await create(own, 'one more')]).toEqual(['created', '422 invalid-request']);
+      expect(await create(own, 'one-more')).toBe('409 too-many-credentials');
+      await setQuota(own.id, null);
+      expect(await create(own, 'one-more')).toBe('created');
+      await setQuota(own.id, 0);
+      expect(await create(own, 'last')).toBe('409 too-many-credentials');
+    });
+
+    it.runIf(entry.name === 'the local server')(
+      'is counted anew where the number is too high, after a crash, or not there, in a tenant of an earlier release',
+      async () => {
+        const own = await api.signUp();
+        await setQuota(own.id, 3);
+        for (const name of ['a', 'b']) expect(await create(own, name)).toBe('created');
+        const change = (update: string, values?: object): Promise<unknown> =>
+          dynamo.update('tenants', { pk: own.id, sk: 'meta' }, { update, ...(values && { values: { ...values } }) });
+        await change('SET credentialCount = :three', { ':three': 3 });
+        // Not at each request: it may be much to read.
+        expect(await create(own, 'c')).toBe('409 too-many-credentials');
+        api.clock.advance(600_000);
+        expect([await create(own, 'c'), await create(own, 'd')]).toEqual(['created', '409 too-many-credentials']);
+        await change('REMOVE credentialCount, credentialsCountedAtMs');
+        expect(await create(own, 'd')).toBe('409 too-many-credentials');
+        expect([await remove(own, 'c'), await create(own, 'd')]).toEqual([204, 'created']);
+      },
+    );
   });
 });

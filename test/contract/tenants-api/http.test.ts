@@ -39,6 +39,7 @@ describe('problems', () => {
       'credential-name-taken': 409,
       'last-key': 409,
       'too-many-keys': 409,
+      'too-many-credentials': 409,
       'body-too-large': 413,
       'not-json': 415,
       'invalid-request': 422,

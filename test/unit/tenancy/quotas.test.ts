@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { effectiveQuotas, plans, quotaKinds, quotaValueError } from '../../../services/tenancy/tenancy.js';
 
 describe('quotas', () => {
-  it('are the ten kinds, each with a unit, a default within its bounds and a reason of one sentence', () => {
+  it('are the eleven kinds, each with a unit, a default within its bounds and a reason of one sentence', () => {
     expect(quotaKinds.map(({ kind }) => kind)).toEqual([
       'connections',
       'publishPerSecond',
@@ -14,6 +14,7 @@ describe('quotas', () => {
       'queuedMessagesPerSession',
       'retainedMessages',
       'retainedBytes',
+      'credentials',
     ]);
     for (const row of quotaKinds) {
       expect(row.unit, row.kind).not.toBe('');
