@@ -58,6 +58,11 @@ export const taskMetrics: readonly TaskMetric[] = [
     'messages over a queue, memory or delivery limit',
   ),
   change('MessagesRefused', 'shoal_messages_refused_total', 'messages that access rules refused'),
+  change(
+    'PublishesLost',
+    'shoal_publishes_lost_total',
+    'PUBLISH packets that had come and were not handled when their connection ended',
+  ),
   change('ConnectsAdmitted', 'shoal_connects_admitted_total', 'CONNECTs let in'),
   change('ConnectsRefused', 'shoal_connects_refused_total', 'CONNECTs refused, whatever the reason'),
   change(

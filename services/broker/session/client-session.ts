@@ -216,9 +216,9 @@ export class Session {
     return this.#outbound.queuedMessages + this.#outbound.inFlightMessages;
   }
 
-  /** Messages of this client whose acknowledgement waits; bounds what MQTT 3.x clients may have under way. */
-  get unacknowledgedPublishes(): number {
-    return this.#inbound.unfinished;
+  /** PUBACKs and PUBRECs that the client waits for; bounds what MQTT 3.x clients may have under way. */
+  get owedAcks(): number {
+    return this.#inbound.owedAcks;
   }
 
   /** What the client has sent and not been answered yet. */

@@ -5,6 +5,10 @@
  * [MQTT-4.6.0-3]); usually that is at once. The identifiers of QoS 2 messages survive the connection with the
  * session, together with their receipts: a PUBLISH that is repeated after a reconnect waits for the same receipt and
  * is not published twice.
+ *
+ * How much a client may have under way is counted in two ways. Receive Maximum is of the connection (section 4.9): the
+ * count is what a client has left of it, as it sees it, and begins anew with each. What it does not release stays with the
+ * session, from one connection to the next, and has a bound of its own.
  */
 import type { ClientId } from '../../kernel/kernel.js';
 import { contentHash, type Received } from '../inbox/inbox.js';
@@ -15,6 +19,12 @@ import type { Access, SessionHost } from './ports.js';
 
 /** The sort key of a stored retained message or route is a topic, and DynamoDB bounds it. */
 export const topicBytesMax = 1024;
+/**
+ * QoS 2 messages of a session that may wait for PUBREL. Clients before MQTT 5.0 know no Receive Maximum, and some send all
+ * they have before the first PUBREL; back pressure would hold that back, too. All of them
+ * make the item that stores them 95 KB at most, of the 400 KB that DynamoDB takes.
+ */
+export const unreleasedMax = 8192;
 /** How many topics a session remembers the access decision for. */
 const accessCacheMax = 256;
 
@@ -34,6 +44,8 @@ export class Inbound {
   /** QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
   #qos2: Map<number, Receipt> | undefined;
   #waiting: WaitingAck[] | undefined;
+  /** Of this connection's Receive Maximum. */
+  #underWay = 0;
   #channel: Channel | undefined;
 
   /** Stored packet identifiers of QoS 2, for a session that outlives its connections. */
@@ -59,14 +71,8 @@ export class Inbound {
 
   attach(channel: Channel | undefined): void {
     this.#channel = channel;
+    this.#underWay = 0;
     this.#waiting = undefined; // A client that comes back sends again what was not acknowledged.
-  }
-
-  /** QoS 1 and 2 messages whose exchange is not complete. */
-  get unfinished(): number {
-    let pubacks = 0;
-    for (const { type } of this.#waiting ?? []) if (type === packetType.puback) pubacks++;
-    return (this.#qos2?.size ?? 0) + pubacks; // What waits for PUBREC is in `#qos2` already.
   }
 
   /** Acknowledgements that the client waits for. */
@@ -100,9 +106,11 @@ export class Inbound {
         this.#acknowledge(type, packetId, repeated);
       return;
     }
-    // [MQTT-3.3.4-7] Before MQTT 5.0 the client knows no limit; there the connection stops reading instead.
-    if (channel.version === 5 && this.unfinished >= receiveMaximum)
+    // [MQTT-3.3.4-7] Before MQTT 5.0 the client knows no limit; there its PUBLISHes wait instead.
+    if (channel.version === 5 && this.#underWay >= receiveMaximum)
       throw new PeerFault(reasons.receiveMaximumExceeded, `Receive Maximum is ${receiveMaximum}`);
+    this.#underWay++;
+    if (message.qos === 2 && (this.#qos2?.size ?? 0) >= unreleasedMax) return this.#refuseUnreleased(packetId, channel);
     if (!this.#mayPublish(message.topic.text)) {
       this.#host.meters.refusedPublishes++;
       // [MQTT-3.3.5-2] Before MQTT 5.0 the only other answer would be to close; the client would send it for ever.
@@ -116,6 +124,13 @@ export class Inbound {
     const receipt = origin ? this.#received!.settle(origin, published) : published;
     if (message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, receipt);
     this.#acknowledge(type, packetId, receipt);
+  }
+
+  #refuseUnreleased(packetId: number, channel: Channel): void {
+    if (channel.version !== 5)
+      throw new PeerFault(reasons.quotaExceeded, `${unreleasedMax} QoS 2 messages have not been released`);
+    this.#host.meters.refusedPublishes++;
+    this.#acknowledge(packetType.pubrec, packetId, tooManyUnreleased);
   }
 
   #acknowledge(type: AckType, packetId: number, receipt: Receipt): void {
@@ -150,6 +165,7 @@ export class Inbound {
   #send(type: AckType, packetId: number, reasonCode: number): void {
     const channel = this.#channel;
     if (channel === undefined) return;
+    if (type === packetType.puback || reasonCode >= 0x80) this.#ended();
     // [MQTT-4.3.3-9] PUBREC with an error ends the exchange; before MQTT 5.0 there is no such PUBREC.
     if (type === packetType.pubrec && reasonCode >= 0x80 && channel.version === 5) {
       this.#qos2?.delete(packetId);
@@ -168,12 +184,18 @@ export class Inbound {
       if (channel === undefined) return;
       channel.owedAnswers--;
       if (this.#channel !== channel) return;
+      this.#ended();
       try {
         channel.ack(packetType.pubcomp, packetId, known ? 0x00 : 0x92); // [MQTT-4.3.3-11]
       } catch (error) {
         channel.failed(error);
       }
     });
+  }
+
+  /** One PUBLISH less is under way; as with the client's own count, one of an earlier connection does not make it negative. */
+  #ended(): void {
+    this.#underWay = Math.max(0, this.#underWay - 1);
   }
 
   #resolveAlias(publish: InboundPublish, channel: Channel): void {
@@ -204,5 +226,7 @@ export class Inbound {
   }
 }
 
+/** 0x97 Quota exceeded. */
+const tooManyUnreleased: Receipt = { reasonCode: 0x97, whenSettled: (listener) => listener() };
 /** 0x87 Not authorized. */
 const refused: Receipt = { reasonCode: 0x87, whenSettled: (listener) => listener() };

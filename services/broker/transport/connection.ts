@@ -6,18 +6,22 @@
  *      awaiting CONNECT -> admitting (reading stops) -> open -> closed
  *
  * How long it may take to come in, and to go, is watched by its place (`doorstep.ts`).
+ *
+ * Back pressure: while CONNECT is under way nothing is handed over, for all of it depends on the answer. While a rate
+ * of the tenant is used up, too much of it is not safe or too many acknowledgements are owed to this client, PUBLISHes wait,
+ * and what waits in order behind them; what may overtake them does (`wire/held-bytes.ts`), as long as little is held.
+ *
+ * A peer that has ended its side, or has gone, is not the end: what it has sent before is handled (`farewell.ts`),
+ * and a DISCONNECT among it counts. Not before CONNECT is complete, and not if nothing has come behind it.
  */
 import { caught, type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission, Admitted, Connection as AdmissionConnection, Ending } from '../admission/admission.js';
 import type { Receipt } from '../message/message.js';
-import { receiveMaximum } from '../session/session.js';
 import {
   type AckType,
   type ConnectPacket,
   type ControlPacket,
   type DisconnectPacket,
-  encodeConnack,
-  encodeDisconnect,
   type InboundPublish,
   PacketReader,
   type PacketSink,
@@ -29,7 +33,9 @@ import {
   reasons,
   type TopicTable,
 } from '../wire/wire.js';
+import { type Departing, Farewell } from './farewell.js';
 import type { Flusher } from './flusher.js';
+import { disconnectOf, refusalOf } from './last-packet.js';
 import type { ByteSink, ByteStream, Occupant, Place } from './ports.js';
 import { SendQueue } from './send-queue.js';
 import type { DeadlineWheel, Guarded } from './wheel.js';
@@ -59,16 +65,22 @@ interface ConnectTraits {
 const connectBytesMax = 128 * 1024;
 /** After DISCONNECT the end waits for DynamoDB so long at most; then the connection is cut off. */
 const goodbyeMsMax = 4000;
-/** MQTT 3.x knows no Receive Maximum: with more than this unacknowledged, reading stops until some are. */
-const unacknowledgedMax = 4 * receiveMaximum;
-const unacknowledgedWaitMs = 20;
+/** MQTT 3.x knows no Receive Maximum: with more acknowledgements owed to a client its PUBLISHes wait. Ours to give, so they come. */
+const owedAcksMax = 1024;
+const owedAcksWaitMs = 20;
+/** With more than this held the network is not read: bounds what a slowed publisher costs, with one read of the socket on top. */
+const heldBytesHigh = 1 << 14;
 /** When the broker stops, what a client has sent is answered first, if that takes no longer: a store that is slow or away. */
 export const answeringMsMax = 2000;
-const answeringLookMs = 10;
+/** For what a peer that has gone has sent: a minute of its tenant's rates. What is held is bounded by what two reads take. */
+const handlingMsMax = 60_000;
+const peerEnded = { handlingMs: handlingMsMax, answeringMs: answeringMsMax };
+const goodbyeSaid = { handlingMs: 0, answeringMs: answeringMsMax };
+const sentAway = { handlingMs: answeringMsMax, answeringMs: answeringMsMax };
 /** Longest sleep of a publisher over its tenant's rate before it is looked at again. */
 const pauseMsMax = 1000;
 
-export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded, Occupant {
+export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded, Occupant, Departing {
   closed = false;
   slot: Guarded['slot'];
   readonly #world: ConnectionWorld;
@@ -88,6 +100,13 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #isGivenUp = false;
   #cancelPause: Cancel | undefined;
   #cancelGoodbye: Cancel | undefined;
+  /** Nothing more will come. */
+  #farewell: Farewell | undefined;
+  /** The client's DISCONNECT, which is how the connection ends whatever comes after it. */
+  #goodbye: (() => void) | undefined;
+  #isSentAway = false;
+  /** The stream has closed. */
+  #isGone = false;
 
   constructor(world: ConnectionWorld, place: Place, makeStream: (sink: ByteSink) => ByteStream) {
     this.#world = world;
@@ -119,6 +138,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.#admitted) this.#heardAtMs = clock.monotonicMs();
     this.#nowMs = clock.nowMs();
     this.#guarded(() => this.#reader.read(chunk, this.#nowMs));
+    this.#brake();
   }
 
   onDrain(): void {
@@ -126,10 +146,50 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.#admitted) this.#guarded(() => this.#admitted!.session.pump(this.#world.clock.nowMs()));
   }
 
+  /** The peer says nothing more; it may still listen. */
+  onEnd(): void {
+    if (this.closed) return;
+    const lost = (): void => {
+      this.#end(reasons.connectionLost, { publishWill: true });
+      this.#leave();
+    };
+    this.#guarded(() => {
+      if (this.#goodbye) this.#farewell!.look();
+      // A client that gave up while it waited for CONNACK is not let in for nothing.
+      else if (!this.#admitted && !this.isHolding) lost();
+      else this.#sayFarewell().begin(peerEnded, lost);
+    });
+  }
+
   onClosed(): void {
+    this.#isGone = true;
     this.#cancelGoodbye?.();
-    this.#end(reasons.connectionLost, { publishWill: true });
-    this.#world.onGone(this);
+    if (this.closed) this.#world.onGone(this);
+    else this.onEnd();
+  }
+
+  #sayFarewell(): Farewell {
+    return (this.#farewell ??= new Farewell(this, this.#world.clock, (step) => this.#guarded(step)));
+  }
+
+  get isHolding(): boolean {
+    return this.#reader.isHolding && this.#connect !== undefined;
+  }
+
+  get owesAnswers(): boolean {
+    return !this.#isGone && this.#admitted !== undefined && this.#admitted.session.owedAnswers > 0;
+  }
+
+  handlesNoMore(): void {
+    this.#forgetHeld('too-late');
+  }
+
+  /** What has come and waits is lost, and counted, but for a DISCONNECT. */
+  #forgetHeld(reason: string): void {
+    if (!this.#admitted) return this.#reader.end(); // [MQTT-3.1.4-6] Nothing behind a CONNECT that is refused is looked at.
+    let lost = 0;
+    this.#guarded(() => (lost = this.#reader.giveUp()));
+    if (lost > 0) lostBy(this.#world.metrics, reason).add(lost);
   }
 
   /** A peer's fault ends its connection; a fault of ours ends this connection, too, and nothing else. */
@@ -146,6 +206,8 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   #fail(fault: PeerFault): void {
+    if (this.closed) return;
+    this.#reader.end(); // What is behind it is not taken for packets any more.
     if (this.#admitted) this.close(fault.reason, fault.message);
     else this.#refuse(fault);
   }
@@ -157,8 +219,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     session.receivePublish(publish, channel, this.#nowMs);
     const waitMs = tenant.spendPublish(publish.packetBytes, this.#nowMs);
     if (waitMs > 0) this.#pause(waitMs);
-    else if (publish.packetId !== 0 && session.unacknowledgedPublishes > unacknowledgedMax)
-      this.#pause(unacknowledgedWaitMs);
+    else if (publish.packetId !== 0 && session.owedAcks > owedAcksMax) this.#pause(owedAcksWaitMs);
   }
 
   onAck(type: AckType, packetId: number, reasonCode: number): void {
@@ -191,10 +252,12 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       packetBytesMax: maximumPacketSize,
     };
     this.#place.become('admission');
-    this.#stopReading(); // What the client sends before CONNACK waits. [MQTT-3.1.4-5] is kept by the session.
+    // What the client sends before CONNACK waits. [MQTT-3.1.4-5] is kept by the session.
+    this.#reader.stop();
+    this.#stream.pause();
     this.#world.admission.connect(packet, this).then(
       () => {
-        if (!this.closed) this.#guarded(() => this.#resumeReading());
+        if (!this.closed) this.#readOn();
       },
       (error: unknown) => this.#guarded(() => throwIt(error)),
     );
@@ -216,12 +279,15 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (wanted !== undefined && wanted > 0 && this.#connect!.sessionExpirySeconds === 0)
       throw protocolError('the session expiry interval was zero in CONNECT');
     const isNormal = packet.reasonCode === 0;
-    this.#reader.stop();
-    const known = this.#end(isNormal ? reasons.normalDisconnection : reasons.disconnectWithWill, {
-      publishWill: !isNormal,
-      ...(wanted !== undefined && { expirySeconds: wanted }),
-    });
-    this.#leaveWhenKnown(known);
+    this.#reader.end(); // [MQTT-3.14.4-1] Nothing comes after it.
+    this.#goodbye = (): void => {
+      const known = this.#end(isNormal ? reasons.normalDisconnection : reasons.disconnectWithWill, {
+        publishWill: !isNormal,
+        ...(wanted !== undefined && { expirySeconds: wanted }),
+      });
+      this.#leaveWhenKnown(known);
+    };
+    this.#sayFarewell().begin(goodbyeSaid, this.#goodbye);
   }
 
   /**
@@ -229,12 +295,12 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
    * client that sees it in order knows that no crash of the broker publishes its will.
    */
   #leaveWhenKnown(known: Receipt | undefined): void {
-    if (!known) return this.#leave();
+    if (!known || this.#isGone) return this.#leave();
     this.#queue.flush(this.#world.flusher.leave());
     this.#stream.resume(); // So that the client's own end is seen.
     this.#cancelGoodbye = this.#world.clock.after(goodbyeMsMax, () => this.#stream.destroy());
     known.whenSettled(() => {
-      if (known.reasonCode! >= 0x80) return; // Cut off when its time is over.
+      if (this.#isGone || known.reasonCode! >= 0x80) return; // Cut off when its time is over.
       this.#cancelGoodbye!();
       this.#cancelGoodbye = undefined;
       this.#leave();
@@ -243,20 +309,25 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   // Pace.
 
-  #stopReading(): void {
-    this.#reader.stop();
-    this.#stream.pause();
+  /** What waits goes on, and then what the network has. */
+  #readOn(): void {
+    if (!this.#isSentAway) this.#stream.resume();
+    this.#nowMs = this.#world.clock.nowMs();
+    this.#guarded(() => {
+      this.#reader.resume(this.#nowMs);
+      this.#brake();
+      this.#farewell?.look();
+    });
   }
 
-  #resumeReading(): void {
-    this.#stream.resume();
-    this.#nowMs = this.#world.clock.nowMs();
-    this.#reader.resume(this.#nowMs);
+  #brake(): void {
+    if (this.#reader.isHolding && this.#reader.heldBytes > heldBytesHigh) this.#stream.pause();
   }
 
   /** Nothing is lost and nobody is refused: the publisher feels back pressure until its tenant's rate allows more. */
   #pause(waitMs: number): void {
-    this.#stopReading();
+    if (this.closed) return;
+    this.#reader.hold();
     this.#cancelPause ??= this.#world.clock.after(Math.min(waitMs, pauseMsMax), () => {
       this.#cancelPause = undefined;
       this.#heardAtMs = this.#world.clock.monotonicMs(); // We did not listen.
@@ -264,7 +335,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       this.#guarded(() => {
         const againMs = this.#mustWaitMs();
         if (againMs > 0) this.#pause(againMs);
-        else this.#resumeReading();
+        else this.#readOn();
       });
     });
   }
@@ -272,14 +343,16 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #mustWaitMs(): number {
     const { tenant, session } = this.#admitted!;
     const rateMs = tenant.publishWaitMs(this.#world.clock.nowMs());
-    return session.unacknowledgedPublishes > unacknowledgedMax ? Math.max(rateMs, unacknowledgedWaitMs) : rateMs;
+    return session.owedAcks > owedAcksMax ? Math.max(rateMs, owedAcksWaitMs) : rateMs;
   }
 
   checkDeadline(nowMs: number): number {
     if (this.closed) return 0;
     const silentMs = nowMs - this.#heardAtMs;
     if (this.#keepAliveMs === 0) return 0;
-    if (silentMs < this.#keepAliveMs || this.#cancelPause) return Math.max(this.#keepAliveMs - silentMs, 1);
+    // Nor can it be while it is not read, or has said that it sends no more.
+    if (silentMs < this.#keepAliveMs || this.#cancelPause || this.#farewell)
+      return Math.max(this.#keepAliveMs - silentMs, 1);
     this.close(reasons.keepAliveTimeout);
     return 0;
   }
@@ -297,33 +370,21 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   #refuse(fault: PeerFault): void {
     if (this.closed) return;
-    const dialect: ProtocolVersion | undefined = fault.dialect ?? this.#connect?.version;
-    const { reason } = fault;
-    if (dialect === 5 && reason.code !== undefined) {
-      const withWords = encodeConnack(5, false, reason.code, { reasonString: fault.message });
-      // [MQTT-3.2.2-19] Not larger than the client takes.
-      const fits = withWords.length <= (this.#connect?.packetBytesMax ?? Infinity);
-      this.push(...whole(fits ? withWords : encodeConnack(5, false, reason.code)));
-    } else if (dialect !== undefined && dialect !== 5 && reason.connack3 !== undefined)
-      this.push(...whole(encodeConnack(dialect, false, reason.connack3)));
-    this.#end(reason, { publishWill: false }, fault.message);
+    const { version, packetBytesMax = Infinity } = this.#connect ?? {};
+    const refusal = refusalOf(fault, fault.dialect ?? version, packetBytesMax);
+    if (refusal) this.push(...whole(refusal));
+    this.#end(fault.reason, { publishWill: false }, fault.message);
     this.#leave();
   }
 
-  /** The broker stops. Nothing more is read; what has been read is answered, and then the client is told. */
+  /** The broker stops. The network is read no more; what has come is handled and answered, and then the client is told. */
   sendAway(): void {
     if (this.closed) return;
-    this.#cancelPause?.();
-    this.#stopReading();
-    const { clock } = this.#world;
-    const lateAtMs = clock.monotonicMs() + answeringMsMax;
-    const look = (): void => {
-      const isOwed = (this.#admitted?.session.owedAnswers ?? 0) > 0;
-      if (isOwed && clock.monotonicMs() < lateAtMs)
-        this.#cancelPause = clock.after(answeringLookMs, () => this.#guarded(look));
-      else this.close(reasons.serverShuttingDown);
-    };
-    look();
+    if (!this.#admitted) return this.close(reasons.serverShuttingDown);
+    this.#isSentAway = true;
+    this.#stream.pause();
+    if (this.#farewell) this.#farewell.hurry(sentAway);
+    else this.#sayFarewell().begin(sentAway, () => this.close(reasons.serverShuttingDown));
   }
 
   giveUp(reason: Reason, detail?: string): void {
@@ -338,12 +399,14 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   close(reason: Reason, detail: string = reason.words): void {
     if (this.closed) return;
     this.#isGivenUp = false; // The last word may leave.
-    if (this.#admitted?.channel.version === 5 && reason.code !== undefined) {
-      const withWords = encodeDisconnect(reason.code, { reasonString: detail });
-      // [MQTT-3.14.2-3] Not larger than the client takes. [MQTT-3.1.2-29] allows the words in DISCONNECT.
-      const fits = withWords.length <= this.#connect!.packetBytesMax;
-      this.push(...whole(fits ? withWords : encodeDisconnect(reason.code)));
-    }
+    // The new connection of the client comes after what this one has sent, as far as that may be handled now.
+    if (reason === reasons.sessionTakenOver && this.#admitted && this.isHolding && this.#mustWaitMs() === 0)
+      this.#readOn();
+    this.#forgetHeld(reason.name);
+    if (this.#goodbye) return this.#goodbye(); // [MQTT-3.14.4-3]
+    if (this.closed) return;
+    if (this.#admitted?.channel.version === 5 && reason.code !== undefined)
+      this.push(...whole(disconnectOf(reason.code, detail, this.#connect!.packetBytesMax)));
     this.#end(reason, { publishWill: true, isSentAway: reason === reasons.serverShuttingDown }, detail);
     this.#leave();
   }
@@ -353,6 +416,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.closed) return undefined;
     this.closed = true;
     this.#cancelPause?.();
+    this.#farewell?.stop();
     this.#world.wheel.forget(this);
     closedBy(this.#world.metrics, reason).add();
     this.#tell(reason, detail);
@@ -382,12 +446,15 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   /** Without a word and at once. */
   destroy(): void {
+    if (!this.closed) this.#forgetHeld(reasons.serverShuttingDown.name);
     this.#end(reasons.connectionLost, { publishWill: false });
-    this.#stream.destroy();
+    if (this.#isGone) this.#world.onGone(this);
+    else this.#stream.destroy();
   }
 
   #leave(): void {
-    this.#reader.stop();
+    this.#reader.end();
+    if (this.#isGone) return this.#world.onGone(this);
     this.#queue.flush(this.#world.flusher.leave());
     this.#stream.end();
     this.#stream.resume(); // So that the client's own end is seen.
@@ -406,4 +473,9 @@ function closedBy(metrics: Metrics, reason: Reason): Counter {
     reason: reason.name,
     fault: reason.fault,
   });
+}
+
+function lostBy(metrics: Metrics, reason: string): Counter {
+  const help = 'PUBLISH packets that had come and were not handled, because their connection ended otherwise';
+  return metrics.counter('shoal_publishes_lost_total', help, { reason });
 }

@@ -10,7 +10,7 @@ export interface ByteStream {
   /** No more bytes are read until `resume`. */
   pause(): void;
   resume(): void;
-  /** Sends what has been written, then closes. */
+  /** Sends what has been written, then closes; nothing is closed before it is called or the peer has gone. */
   end(): void;
   destroy(): void;
 }
@@ -20,7 +20,9 @@ export interface ByteSink {
   onBytes(chunk: Buffer): void;
   /** The network has taken everything. */
   onDrain(): void;
-  /** Once, whatever the cause. */
+  /** The peer sends nothing more, and all that it had sent has been given to `onBytes`; it may still take something. */
+  onEnd(): void;
+  /** Once, whatever the cause; all that this process had read has been given to `onBytes`. */
   onClosed(): void;
 }
 

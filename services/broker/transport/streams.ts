@@ -1,6 +1,6 @@
 /** TCP, TLS and WebSocket as `ByteStream`. */
 import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
+import type { PatientWebSocket } from './patient-web-socket.js';
 import type { ByteSink, ByteStream } from './ports.js';
 import type { Origin } from './proxy-header.js';
 
@@ -18,7 +18,9 @@ export class SocketStream implements ByteStream {
     this.#origin = origin;
     this.#socket[sinkOf] = sink;
     socket.setNoDelay(true);
+    socket.allowHalfOpen = true; // The peer's end comes before what we still have to say about what it has sent.
     socket.on('data', onData);
+    socket.on('end', onEnd);
     socket.on('drain', onDrain);
     socket.on('error', ignore); // `close` follows.
     socket.on('close', onClose);
@@ -68,7 +70,14 @@ function onDrain(this: SinkSocket): void {
   this[sinkOf].onDrain();
 }
 
+function onEnd(this: SinkSocket): void {
+  this[sinkOf].onEnd();
+}
+
 function onClose(this: SinkSocket): void {
+  // After a reset what has been read of the network and waits in the stream is there, but nobody brings it.
+  this.off('data', onData);
+  for (let rest: unknown; (rest = this.read()) !== null;) this[sinkOf].onBytes(rest as Buffer);
   this[sinkOf].onClosed();
 }
 
@@ -80,14 +89,15 @@ const addressOf = (socket: Socket): string => `${socket.remoteAddress ?? 'unknow
  * `ws` takes the head of each frame from Node's shared blocks, so each frame that waits could keep one of 8 KB. While the
  * network is behind, what comes is collected and goes as one frame.
  */
-export function webSocketStream(socket: WebSocket, below: Socket, sink: ByteSink, origin?: Origin): ByteStream {
+export function webSocketStream(socket: PatientWebSocket, below: Socket, sink: ByteSink, origin?: Origin): ByteStream {
   let wasFull = false;
   socket.on('message', (data: Buffer, isBinary: boolean) => {
     if (isBinary) sink.onBytes(data);
-    else socket.close(1003, 'MQTT uses binary frames');
+    else socket.finish(1003, 'MQTT uses binary frames');
   });
   socket.on('error', ignore);
   socket.on('close', () => sink.onClosed());
+  socket.onPeerClose = () => sink.onEnd();
   let isSending = false;
   let collected: Buffer[] = [];
   let collectedBytes = 0;
@@ -127,7 +137,7 @@ export function webSocketStream(socket: WebSocket, below: Socket, sink: ByteSink
     resume: () => socket.resume(),
     end() {
       if (socket.readyState === socket.OPEN) sendCollected();
-      socket.close(1000);
+      socket.finish(1000);
     },
     destroy: () => socket.terminate(),
   };

@@ -11,6 +11,7 @@ import { answeringMsMax, Connection, type ConnectionWorld } from './connection.j
 import { Doorstep, lingerMs } from './doorstep.js';
 import { drainTakesMs, paced } from './drain.js';
 import { Flusher } from './flusher.js';
+import { PatientWebSocket } from './patient-web-socket.js';
 import type { AcknowledgementGate, ByteSink, ByteStream, Stage } from './ports.js';
 import { Proxied, takeConnections } from './proxied.js';
 import type { Origin } from './proxy-header.js';
@@ -188,6 +189,7 @@ export class Transport {
     const closing = { closeTimeout: lingerMs }; // Missing in the types.
     const acceptor = new WebSocketServer({
       ...closing,
+      WebSocket: PatientWebSocket,
       noServer: true,
       maxPayload: webSocketFrameBytesMax,
       perMessageDeflate: false,

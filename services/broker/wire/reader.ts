@@ -4,6 +4,9 @@
  *
  *      chunk  [...frame...][...frame...][...fra       held until its packet is complete, at most one packet
  *
+ * Whoever drives it can stop it after a packet, wholly (`stop`), or so that PUBLISHes wait and what may overtake them
+ * does not (`hold`); `held-bytes.ts` says what may. `resume` goes on where it was.
+ *
  * A packet that a chunk completes is put together on its own, so a large chunk is never copied for a small rest.
  * What a peer may announce is bounded by `packetBytesMax`, and memory is taken only for bytes that have come.
  * Faults are thrown as `PeerFault`; after one, the reader is not used again.
@@ -11,6 +14,7 @@
 import { Message } from '../message/message.js';
 import { Cursor } from './cursor.js';
 import { decodePacket, dupFlag, requireFlags } from './decode.js';
+import { HeldBytes } from './held-bytes.js';
 import { type AckType, type ControlPacket, packetType, type ProtocolVersion } from './packets.js';
 import { type PublishProperties, scanPublishProperties } from './publish-properties.js';
 import { readProperties, variableByteIntegerBytes } from './properties.js';
@@ -53,10 +57,8 @@ export class PacketReader {
   packetBytesMax: number;
   readonly #topics: TopicTable;
   readonly #sink: PacketSink;
-  /** The beginning of a packet whose end has not come, or everything behind the packet at which `stop` was called. */
-  #held: Buffer = noBytes;
-  #heldBytes = 0;
-  #stopped = false;
+  #held: HeldBytes | undefined;
+  #state: 'reads' | 'holds' | 'stopped' | 'over' = 'reads';
   #nowMs = 0;
 
   constructor(topics: TopicTable, sink: PacketSink, packetBytesMax: number) {
@@ -67,78 +69,121 @@ export class PacketReader {
 
   /** After the packet at hand nothing more is handed over until `resume`. */
   stop(): void {
-    this.#stopped = true;
+    if (this.#state !== 'over') this.#state = 'stopped';
   }
 
-  get stopped(): boolean {
-    return this.#stopped;
+  /** After the packet at hand only what may overtake a PUBLISH is handed over until `resume`. */
+  hold(): void {
+    if (this.#state === 'reads') this.#state = 'holds';
+  }
+
+  /** For good: nothing more is handed over or kept. */
+  end(): void {
+    this.#state = 'over';
+    this.#held = undefined;
+  }
+
+  /** Packets wait that `resume` would hand over. */
+  get isHolding(): boolean {
+    return this.#state !== 'reads' && this.heldBytes > 0;
+  }
+
+  get heldBytes(): number {
+    return this.#held?.length ?? 0;
   }
 
   resume(nowMs: number): void {
-    if (!this.#stopped) return;
-    this.#stopped = false;
-    if (this.#heldBytes > 0) this.read(this.#takeHeld(), nowMs);
+    if (this.#state === 'reads' || this.#state === 'over') return;
+    this.#state = 'reads';
+    this.#nowMs = nowMs;
+    // In place: what stays is neither copied nor looked at again each time.
+    for (let held = this.#held; held && held.length > 0 && this.#state === 'reads'; held = this.#held) {
+      const at = held.start;
+      const next = held.packetEnd(at);
+      // Before it is handed over, which may end all this. Checks of what is not complete are made by the reading itself.
+      if (next > 0) held.start = next;
+      this.#packetAt(held.bytes, at, next > 0 ? next : held.end);
+      if (next === 0) break;
+    }
+    if (this.#held?.length === 0) this.#held = undefined;
+    this.#overtake();
+  }
+
+  /**
+   * As `end`, but a DISCONNECT among what is held is handed over: it has come. Returns how many PUBLISHes before it
+   * are never handed over.
+   */
+  giveUp(): number {
+    const held = this.#held;
+    this.end();
+    if (!held) return 0;
+    let lost = 0;
+    for (let at = held.start, next = 0; (next = held.packetEnd(at)) > 0; at = next) {
+      const type = held.typeAt(at);
+      if (type === packetType.publish) lost++;
+      else if (type === packetType.disconnect) {
+        this.#packetAt(held.bytes, at, next);
+        break;
+      }
+    }
+    return lost;
   }
 
   read(chunk: Buffer, nowMs: number): void {
     this.#nowMs = nowMs;
     let at = 0;
-    if (this.#heldBytes > 0 && !this.#stopped) at = this.#completeHeld(chunk);
-    while (at < chunk.length && !this.#stopped) {
+    if (this.#held && this.#state === 'reads') at = this.#completeHeld(this.#held, chunk);
+    while (at < chunk.length && this.#state === 'reads') {
       const next = this.#packetAt(chunk, at, chunk.length);
       if (next === 0) break;
       at = next;
     }
-    if (at < chunk.length) this.#hold(chunk, at, chunk.length);
+    if (at < chunk.length && this.#state !== 'over') this.#hold(chunk, at, chunk.length);
+    if (this.#state === 'holds') this.#overtake();
   }
 
-  /** Copies, so that a small rest does not pin a large chunk; at most twice the bytes that have come. */
-  #hold(bytes: Buffer, start: number, end: number): void {
-    const wanted = this.#heldBytes + end - start;
-    if (wanted > this.#held.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(this.#held.length * 2, this.packetBytesMax)));
-      this.#held.copy(larger, 0, 0, this.#heldBytes);
-      this.#held = larger;
-    }
-    bytes.copy(this.#held, this.#heldBytes, start, end);
-    this.#heldBytes = wanted;
-  }
-
-  #takeHeld(): Buffer {
-    const held = this.#held.subarray(0, this.#heldBytes);
-    this.#held = noBytes;
-    this.#heldBytes = 0;
+  #hold(bytes: Buffer, start: number, end: number): HeldBytes {
+    const held = (this.#held ??= new HeldBytes());
+    held.add(bytes, start, end, this.packetBytesMax);
     return held;
   }
 
+  #overtake(): void {
+    if (this.#state !== 'holds') return;
+    const taken = this.#held?.takeOvertaking();
+    if (!taken) return;
+    // One of them may end the connection.
+    for (let at = 0; at < taken.length && this.#state === 'holds';) at = this.#packetAt(taken, at, taken.length);
+  }
+
   /** Takes as many bytes of `chunk` as the held packet lacks; returns how many. */
-  #completeHeld(chunk: Buffer): number {
+  #completeHeld(held: HeldBytes, chunk: Buffer): number {
     let taken = 0;
     // The fixed header may be incomplete, too: byte by byte until it is known how much is missing.
-    let wanted = this.#missing();
+    let wanted = this.#missing(held);
     while (wanted > 0 && taken < chunk.length) {
       const end = Math.min(chunk.length, taken + wanted);
       this.#hold(chunk, taken, end);
       taken = end;
-      wanted = this.#missing();
+      wanted = this.#missing(held);
     }
     if (wanted > 0) return taken;
-    const packet = this.#takeHeld();
-    this.#packetAt(packet, 0, packet.length);
+    this.#held = undefined;
+    this.#packetAt(held.bytes, held.start, held.end);
     return taken;
   }
 
   /** Bytes until the held packet is complete, or 1 while its fixed header is not. */
-  #missing(): number {
+  #missing({ bytes, start, length: heldBytes }: HeldBytes): number {
     let length = 0;
     for (let i = 1; i < 5; i++) {
-      if (i >= this.#heldBytes) return 1;
-      const byte = this.#held[i]!;
+      if (i >= heldBytes) return 1;
+      const byte = bytes[start + i]!;
       length += (byte & 0x7f) << (7 * (i - 1));
       if (byte < 0x80) {
         if (byte === 0 && i > 1) throw longerThanNeeded();
-        this.#checkAnnounced(this.#held[0]!, length);
-        return i + 1 + length - this.#heldBytes;
+        this.#checkAnnounced(bytes[start]!, length);
+        return i + 1 + length - heldBytes;
       }
     }
     throw malformed('the remaining length has more than four bytes');

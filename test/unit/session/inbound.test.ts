@@ -1,7 +1,7 @@
 /** What a client publishes: acknowledged when it is safe, in order, exactly once, and only where it may. */
 import { describe, expect, it } from 'vitest';
 import { noSubscribers, PendingReceipt } from '../../../services/broker/message/message.js';
-import { topicBytesMax } from '../../../services/broker/session/inbound.js';
+import { topicBytesMax, unreleasedMax } from '../../../services/broker/session/inbound.js';
 import { receiveMaximum, topicAliasMax } from '../../../services/broker/session/session.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
 import type { FakeHost } from './world.js';
@@ -94,24 +94,69 @@ describe('exactly once', () => {
 });
 
 describe('Receive Maximum', () => {
+  const exceeded = expect.objectContaining({ reason: reasons.receiveMaximumExceeded }) as Error;
+
   it.each([1, 2] as const)('lets an MQTT 5.0 client have as much QoS %i under way as it says, and no more', (qos) => {
-    const { send, host, session } = connect();
+    const { send, host } = connect();
     const receipts = pending(host, receiveMaximum);
     for (let id = 1; id <= receiveMaximum; id++) send(publish('a', '', qos, id));
-    expect(session.unacknowledgedPublishes).toBe(receiveMaximum);
-    expect(() => send(publish('a', '', qos, 1000))).toThrow(
-      expect.objectContaining({ reason: reasons.receiveMaximumExceeded }) as Error,
-    );
     receipts[0]!.settle(0x97); // Acknowledged with an error: over for QoS 2, too.
-    expect(session.unacknowledgedPublishes).toBe(receiveMaximum - 1);
     expect(() => send(publish('a', '', qos, 1000))).not.toThrow();
+    expect(() => send(publish('a', '', qos, 1001))).toThrow(exceeded);
   });
 
-  it('counts what MQTT 3.1.1 clients have under way, without refusing it', () => {
+  it('counts QoS 2 until PUBCOMP', () => {
+    const { send, outbox } = connect();
+    for (let id = 1; id <= receiveMaximum; id++) send(publish('a', '', 2, id));
+    expect(outbox.said()).toHaveLength(receiveMaximum);
+    send(ack('pubrel', 1), publish('a', '', 1, 1000)); // Acknowledged at once.
+    send(publish('a', '', 2, 1000));
+    expect(() => send(publish('a', '', 1, 1001))).toThrow(exceeded);
+  });
+
+  it('begins anew with each connection, whatever the earlier ones have not released', () => {
+    const client = connect();
+    for (let id = 1; id <= receiveMaximum; id++) client.send(publish('a', '', 2, id));
+    client.reconnect();
+    client.send(publish('a', '', 1, 1000));
+    expect(client.outbox.said()).toEqual(['puback 1000']);
+    // As much again, and no more; releasing what was sent before gives it back, as it does in the client's own count.
+    for (let id = 1; id <= receiveMaximum; id++) client.send(publish('a', '', 2, 2000 + id));
+    expect(() => client.send(publish('a', '', 2, 3000))).toThrow(exceeded);
+    client.send(ack('pubrel', 1), publish('a', '', 2, 3000));
+    expect(() => client.send(publish('a', '', 2, 3001))).toThrow(exceeded);
+  });
+
+  it('is not known to MQTT 3.1.1 clients: what they are owed is counted and not refused', () => {
     const { send, host, session } = connect({ version: 4 });
     pending(host, 600);
     for (let id = 1; id <= 600; id++) send(publish('a', '', 1, id));
-    expect(session.unacknowledgedPublishes).toBe(600);
+    expect(session.owedAcks).toBe(600);
+  });
+});
+
+describe('messages that are not released', () => {
+  it('are bounded in a session: 0x97 to an MQTT 5.0 client, on whichever connection', () => {
+    const client = connect();
+    for (let id = 1; id <= unreleasedMax; id++) {
+      client.send(publish('a', '', 2, id));
+      if (id % receiveMaximum === 0) client.reconnect();
+    }
+    client.outbox.take();
+    client.send(publish('a', 'x', 2, 60_000), publish('a', 'y', 1, 60_001));
+    expect(client.outbox.said()).toEqual(['pubrec 60000 0x97', 'puback 60001']);
+    expect(client.host.published).toHaveLength(unreleasedMax + 1);
+    client.send(ack('pubrel', 9), publish('a', 'x', 2, 60_000));
+    expect(client.outbox.said()).toEqual(['pubcomp 9', 'pubrec 60000']);
+  });
+
+  it('end the connection of an older client that has too many, and none before', () => {
+    const { send, outbox } = connect({ version: 4 });
+    for (let id = 1; id <= unreleasedMax; id++) send(publish('a', '', 2, id));
+    expect(outbox.said()).toHaveLength(unreleasedMax);
+    expect(() => send(publish('a', '', 2, 60_000))).toThrow(
+      expect.objectContaining({ reason: reasons.quotaExceeded }) as Error,
+    );
   });
 });
 

@@ -7,6 +7,7 @@ import {
   receivedFromItem,
   routeFromItem,
 } from '../../../services/broker/store/inbox-item.js';
+import { unreleasedMax } from '../../../services/broker/session/inbound.js';
 
 const pk = 'acme#c';
 const key = 'm006b49d201' + '0000000001';
@@ -127,4 +128,26 @@ describe('stored items of version 1', () => {
     expect(() => messagesFromItem({ pk, sk: key, v: 2, m: bytes(packed) })).toThrow('version 2');
     expect(() => routeFromItem({ pk, sk: 'a', v: 2, epoch: 5 }, 5)).toThrow('version 2');
   });
+});
+
+/** As DynamoDB counts: names, a byte and the digits of a number in pairs, three bytes a list or map and one an entry. */
+function storedBytes(value: unknown): number {
+  if (typeof value === 'string') return Buffer.byteLength(value);
+  if (typeof value === 'number') return 1 + Math.ceil(String(value).length / 2) + 1;
+  if (Array.isArray(value)) return value.reduce<number>((sum, one) => sum + 1 + storedBytes(one), 3);
+  return Object.entries(value as object).reduce((sum, [name, one]) => sum + name.length + 1 + storedBytes(one), 3);
+}
+
+it('the item of packet identifiers that were not released stays far below what DynamoDB takes', () => {
+  const many = <T>(count: number, one: T): T[] => Array.from({ length: count }, () => one);
+  const life = { epoch: 4_000_000_000, number: 4_000_000_000 };
+  const write = itemOf('t'.repeat(64) + 'c'.repeat(256), {
+    kind: 'received',
+    packetIds: many(unreleasedMax, 65_535),
+    epoch: life.epoch,
+    settled: life,
+    older: many(16, life),
+    again: many(1000, { ...life, packetId: 65_535 }),
+  });
+  expect(storedBytes('put' in write && write.put)).toBeLessThan(100_000);
 });

@@ -1,0 +1,99 @@
+/**
+ * Bytes of a connection that have come and are not handed over: the beginning of a packet whose end has not come, or
+ * while reading is stopped everything behind the packet at which it was. Used by `reader.ts`, and only while there are some.
+ *
+ *      handed over | looked at, waits | not looked at | beginning of a packet
+ *                start              seen                                   end
+ *
+ * What lies before `start` is never written over: subscribers may be sent it from where it lies.
+ */
+import { packetType } from './packets.js';
+
+/**
+ * How a packet behaves behind a PUBLISH that waits. Acknowledgements of what we have sent overtake it: they give back memory
+ * of the tenant, which may be what the PUBLISH waits for, and the client's window. So does PINGREQ: a client that is slowed
+ * down is not to think that the broker has gone. Neither has an order with what the client publishes (section 4.6 orders
+ * the acknowledgements of one direction among themselves). PUBREL waits: it belongs to the PUBLISHes of its own direction,
+ * and before one of the same identifier it would end the wrong exchange. All others wait, and behind DISCONNECT,
+ * or what is no packet for an open connection, nothing is looked at.
+ */
+const behindWaiting = new Map<number, 'overtakes' | 'waits'>([
+  [packetType.puback, 'overtakes'],
+  [packetType.pubrec, 'overtakes'],
+  [packetType.pubcomp, 'overtakes'],
+  [packetType.pingreq, 'overtakes'],
+  [packetType.publish, 'waits'],
+  [packetType.pubrel, 'waits'],
+  [packetType.subscribe, 'waits'],
+  [packetType.unsubscribe, 'waits'],
+]);
+
+const noBytes = Buffer.alloc(0);
+
+export class HeldBytes {
+  bytes = noBytes;
+  start = 0;
+  end = 0;
+  #seen = 0;
+
+  get length(): number {
+    return this.end - this.start;
+  }
+
+  /** Copies, so that a small rest does not pin a large chunk; takes at most twice the bytes that have come. */
+  add(source: Buffer, from: number, to: number, packetBytesMax: number): void {
+    const wanted = this.length + to - from;
+    if (wanted > this.bytes.length - this.start) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(this.length * 2, packetBytesMax)));
+      this.bytes.copy(larger, 0, this.start, this.end);
+      this.#seen = Math.max(0, this.#seen - this.start);
+      this.end = this.length;
+      this.start = 0;
+      this.bytes = larger;
+    }
+    source.copy(this.bytes, this.end, from, to);
+    this.end += to - from;
+  }
+
+  /** Where the packet at `at` ends; 0 when its end has not come, or when its length is none. */
+  packetEnd(at: number): number {
+    let length = 0;
+    for (let i = 1; i < 5; i++) {
+      if (at + i >= this.end) return 0;
+      const byte = this.bytes[at + i]!;
+      length += (byte & 0x7f) << (7 * (i - 1));
+      if (byte < 0x80) return at + i + 1 + length <= this.end ? at + i + 1 + length : 0;
+    }
+    return 0;
+  }
+
+  typeAt(at: number): number {
+    return this.bytes[at]! >> 4;
+  }
+
+  /** Takes out the packets that overtake and closes their gaps, in one pass: each is looked at once, however long it waits. */
+  takeOvertaking(): Buffer | undefined {
+    let at = Math.max(this.start, this.#seen);
+    let kept = at;
+    let taken: Buffer | undefined;
+    let takenBytes = 0;
+    for (let next = this.packetEnd(at); next > 0; next = this.packetEnd(at)) {
+      const behaviour = behindWaiting.get(this.typeAt(at));
+      if (behaviour === undefined) break;
+      if (behaviour === 'overtakes') {
+        taken ??= Buffer.allocUnsafeSlow(this.end - at);
+        takenBytes += this.bytes.copy(taken, takenBytes, at, next);
+      } else {
+        if (kept < at) this.bytes.copyWithin(kept, at, next);
+        kept += next - at;
+      }
+      at = next;
+    }
+    this.#seen = kept;
+    if (kept < at) {
+      this.bytes.copyWithin(kept, at, this.end);
+      this.end -= at - kept;
+    }
+    return taken?.subarray(0, takenBytes);
+  }
+}
