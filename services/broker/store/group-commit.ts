@@ -17,7 +17,7 @@
  *      committed throws          what was made is made; the lane goes on, the others are told
  *      a write is over twice     the second time is nothing: the source would take what it has under way now for made
  */
-import { caught, type Clock, type Counter, type Log, type Metrics, unattended } from '../../kernel/kernel.js';
+import { caught, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import { type Dynamo, DynamoRejected, type TableWrite } from '../../dynamo/dynamo.js';
 import type { CommitLog, CommitSource, StoredPage, Write } from '../inbox/inbox.js';
 import { itemOf, messagesFromItem } from './inbox-item.js';
@@ -150,7 +150,8 @@ export class GroupCommit implements CommitLog {
         if (waiting) waiting.add(source);
         else this.#collect(source, writes, parts, nowMs);
       }
-      if (writes.length > 0) unattended('commit-told', this.#call(writes, parts));
+      // Nothing in it may throw: lanes whose writes nobody knows anything of would stay busy. If it does, the process ends.
+      if (writes.length > 0) void this.#call(writes, parts);
     }
     if (asked.size > 0) {
       for (const source of this.#dirty) asked.add(source); // Behind those who have waited longer.
@@ -227,10 +228,11 @@ export class GroupCommit implements CommitLog {
       return writes;
     }
     // What comes of it here is none of DynamoDB's business: it must not be taken for a call that failed.
-    this.#writes.add(writes.length - unprocessed.size);
     this.#failing = undefined;
+    const left = writes.filter((write) => unprocessed.has(write));
+    this.#writes.add(writes.length - left.length);
     for (const write of writes) if (!unprocessed.has(write)) this.#over(parts.get(write)!);
-    return [...unprocessed];
+    return left;
   }
 
   /** One write that DynamoDB will never take must not hold up the others: each alone, and the culprit is given up. */

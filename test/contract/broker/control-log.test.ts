@@ -1,11 +1,12 @@
 /** The control log from end to end: what the tenant API appends, and what every broker makes of it, in DynamoDB. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ControlLog, DynamoAccounts } from '../../../services/broker/store/store.js';
 import { appendControl } from '../../../tenants-api/store/control.js';
 import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
 import { type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
 import { type ControlEntry, controlToItem, scopeOf } from '../../../services/tenancy/tenancy.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
+import { heardFaults } from '../../support/heard-faults.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { scopeOfName } from '../../support/scope.js';
 import { until } from '../../support/until.js';
@@ -86,6 +87,8 @@ function controlLogContract({ name, start }: DynamoServer): void {
     });
 
     it('goes on after an entry that cannot be obeyed or read', async () => {
+      const faults = heardFaults();
+      onTestFinished(() => faults.stop());
       const clock = new ManualClock();
       const { obeyed, poll } = follow(clock, (clientId) => {
         if (clientId === 'bad') throw new Error('cannot');
@@ -95,7 +98,7 @@ function controlLogContract({ name, start }: DynamoServer): void {
       await write('good', clock.nowMs() + 1);
       await poll();
       await poll();
-      expect(obeyed).toEqual(['bad', 'good']);
+      expect([obeyed, faults.counts]).toEqual([['bad', 'good'], { control: 1 }]);
     });
 
     it('is obeyed again until DynamoDB has let it be obeyed, and the entries around it once and at once', async () => {
