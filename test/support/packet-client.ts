@@ -176,6 +176,11 @@ export class PacketClient {
     this.#socket.destroy();
   }
 
+  /** Ends with RST, as a network does that has forgotten the connection. */
+  reset(): void {
+    this.#socket.resetAndDestroy();
+  }
+
   /** Closes its own direction only, without DISCONNECT. */
   hangUp(): void {
     this.#socket.end();

@@ -27,10 +27,14 @@ export function isSystemFilter(filter: string): boolean {
   return filter === '$SYS' || filter.startsWith('$SYS/');
 }
 
-/** The values whose topic the filter matches, as they stand now; `retain` for a subscription that has just been made. */
-export function systemMessages(tenant: Tenant, filter: string, retain: boolean): Message[] {
+/**
+ * The values whose topic the filter matches, as they stand now, in the order of their topics; `retain` for a subscription
+ * that has just been made, which may have got those up to `after` already.
+ */
+export function systemMessages(tenant: Tenant, filter: string, retain: boolean, after = ''): Message[] {
   return Object.entries(values)
-    .filter(([topic]) => filterMatches(filter, topic))
+    .filter(([topic]) => topic > after && filterMatches(filter, topic))
+    .sort(([one], [other]) => (one < other ? -1 : 1))
     .map(([topic, value]) =>
       Message.of({
         topic: { text: topic, bytes: Buffer.from(topic) },

@@ -5,7 +5,7 @@
  */
 import { type Clock, type ClientId, guarded, type Log, type TenantId, type TenantScope } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
-import { replayRetained, type RetainedStore, Routing } from '../fanout/fanout.js';
+import { RetainedReads, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
 import {
   deliveryBytes,
@@ -16,7 +16,7 @@ import {
   type Receipt,
   type SharedOrigin,
 } from '../message/message.js';
-import type { Session, SessionHost, Subscription } from '../session/session.js';
+import type { RetainedRead, Session, SessionHost, Subscription } from '../session/session.js';
 import { scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import { isWill, KeptWills } from './kept-wills.js';
@@ -35,6 +35,9 @@ const heldBytesMax = 128 << 20;
 /** How soon a publisher is looked at again while too much is not safe yet. */
 const unsafeWaitMs = 20;
 const readAgainMs = 500;
+
+/** Filters of one SUBSCRIBE for which the table is asked whether anything retained may match. Most have fewer. */
+const looksMax = 8;
 
 const ignore = (): void => {};
 
@@ -68,6 +71,7 @@ export class Tenant implements SessionHost {
   #heldBytes = 0;
   /** Of messages that sessions which outlive their connections have yet to make safe. */
   #unsafeBytes = 0;
+  readonly #retainedReads: RetainedReads;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #pace: Pace;
@@ -99,6 +103,7 @@ export class Tenant implements SessionHost {
     this.limits = new TenantLimits(record, clock.nowMs());
     this.queues = new SharedQueues(this.scope, this, queues);
     this.routing = new Routing(makeRetained(this), this.queues);
+    this.#retainedReads = new RetainedReads(this.routing.retained);
   }
 
   get isEmpty(): boolean {
@@ -155,20 +160,21 @@ export class Tenant implements SessionHost {
     if (isSystemFilter(topicFilter)) this.systemSubscriptions += change;
   }
 
-  sendRetained(session: Session, subscription: Subscription): void {
-    const { channel } = session;
-    const { filter, topicFilter, qos, noLocal, id } = subscription;
-    const terms = { qos, retainAsPublished: true, subscriptionIds: id > 0 ? [id] : [] };
-    const nowMs = this.#clock.nowMs();
-    if (isSystemFilter(topicFilter)) {
-      for (const message of systemMessages(this, topicFilter, true)) session.deliver(message, terms, nowMs);
-      return;
-    }
-    const wanted = (): boolean =>
-      session.channel === channel && session.subscriptions.get(filter)?.replay === subscription.replay;
-    replayRetained(this.routing.retained, session, { filter: topicFilter, terms, noLocal, wanted }, () =>
-      this.#clock.nowMs(),
-    ).catch((error: unknown) => this.#log.error({ tenant: this.id, error }, 'retained messages could not be read'));
+  readRetained(filter: string, read: RetainedRead): Promise<void> {
+    if (!isSystemFilter(filter)) return this.#retainedReads.read(filter, read);
+    read.take(systemMessages(this, filter, true, read.after), undefined);
+    return Promise.resolve();
+  }
+
+  whichMayBeRetained(filters: readonly string[], answer: (matched: ReadonlySet<string>) => void): void {
+    const looked = filters.slice(0, looksMax);
+    const matched = new Set(filters.slice(looksMax));
+    const look = async (filter: string): Promise<void> => {
+      if (isSystemFilter(filter) || (await this.#retainedReads.mayMatch(filter))) matched.add(filter);
+    };
+    Promise.all(looked.map(look))
+      .then(() => answer(matched))
+      .catch((error: unknown) => this.#log.error({ tenant: this.id, error }, 'a subscription could not be made'));
   }
 
   /** Tells subscribers of `$SYS` topics the tenant's own numbers. */

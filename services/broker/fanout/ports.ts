@@ -18,16 +18,20 @@ export interface Subscriber {
    * publisher, or another session, has it again.
    */
   hasStored(message: Message, shared: string): boolean;
-  /** Whether a slow source should go on. */
-  readonly hasRoom: boolean;
-  /** Calls back once there is room, or when the client is gone. */
-  whenRoom(listener: () => void): void;
 }
 
-export interface RetainedPage {
-  readonly messages: readonly Message[];
-  /** To be asked at the moment a message leaves: a slow client may hold a page for long. */
-  isStale(message: Message): boolean;
+/** One bite of the retained messages that a subscription is owed. */
+export interface RetainedRead {
+  /** It begins behind this topic; '' begins with the first. */
+  readonly after: string;
+  readonly messagesMax: number;
+  /** Asked before each page that is read. */
+  isWanted(): boolean;
+  /**
+   * Called at most once, at the moment at which each of the messages is the latest of its topic; they are in the order of
+   * the bytes of their topics. `next`: behind which topic it goes on; undefined when that was all.
+   */
+  take(messages: readonly Message[], next: string | undefined): void;
 }
 
 /** The retained messages of one tenant. */
@@ -40,11 +44,12 @@ export interface RetainedStore {
    */
   put(message: Message, nowMs: number): Receipt;
   /**
-   * The retained messages whose topic matches and that have not expired, page by page. A message is stale when its
-   * topic has got another retained message since it was read: whoever subscribed before the call has been sent that
-   * one already.
+   * Some of the retained messages whose topic matches and that have not expired. One that gets another retained message
+   * while it is read is left out: whoever subscribed before the call has been sent that one already.
    */
-  read(filter: string): AsyncIterable<RetainedPage>;
+  read(filter: string, read: RetainedRead): Promise<void>;
+  /** Whether any may match: false is certain. One short look, which may fail. */
+  mayMatch(filter: string): Promise<boolean>;
   /** Resolves when nothing waits to be written. */
   settled(): Promise<void>;
   /** The tenant has been deleted: nothing more is written. What has not been settles as if it were. */

@@ -1,30 +1,51 @@
 /**
- * Retained messages to one new subscription, at the pace of the client: however many there are, no more than one page
- * is in memory, and none is cut off by the limit of the client's queue.
+ * Reading the retained messages of one tenant for its subscribers: a bite at a time, and a bounded number of bites at
+ * once, whatever its clients ask for (G7). Whose bite it is, and how far they have come, is known to their sessions
+ * (`session/owed-retained`); nothing is held here between two bites.
  */
-import type { DeliveryTerms } from '../message/message.js';
-import type { RetainedStore, Subscriber } from './ports.js';
+import type { RetainedRead, RetainedStore } from './ports.js';
 
-export interface Replay {
-  readonly filter: string;
-  readonly terms: DeliveryTerms;
-  readonly noLocal: boolean;
-  /** False as soon as the subscription or the connection it was made on has gone. */
-  readonly wanted: () => boolean;
-}
+/** Of one tenant: each holds a page of at most 1 MB while it is read, and one of the connections to DynamoDB. */
+export const readsAtOnceMax = 8;
 
-export async function replayRetained(
-  store: RetainedStore,
-  subscriber: Subscriber,
-  replay: Replay,
-  nowMs: () => number,
-): Promise<void> {
-  for await (const page of store.read(replay.filter))
-    for (const message of page.messages) {
-      if (!subscriber.hasRoom) await new Promise<void>((resolve) => subscriber.whenRoom(resolve));
-      if (!replay.wanted()) return;
-      if (page.isStale(message)) continue;
-      if (replay.noLocal && message.publisher === subscriber.clientId) continue;
-      if (message.expiresAtMs > nowMs()) subscriber.deliver(message, replay.terms, nowMs());
+export class RetainedReads {
+  readonly #store: RetainedStore;
+  #free = readsAtOnceMax;
+  /** First come, first served. A session has at most one read, so there are no more than connections. */
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(store: RetainedStore) {
+    this.#store = store;
+  }
+
+  /** Waits for its turn, and reads nothing when nobody wants it any more by then. */
+  async read(filter: string, read: RetainedRead): Promise<void> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      if (read.isWanted()) await this.#store.read(filter, read);
+    } finally {
+      this.#over();
     }
+  }
+
+  /** Whether there may be messages that match. One short look; true when it is not this one's turn or the look fails. */
+  async mayMatch(filter: string): Promise<boolean> {
+    if (this.#free === 0) return true;
+    this.#free--;
+    try {
+      return await this.#store.mayMatch(filter);
+    } catch {
+      return true;
+    } finally {
+      this.#over();
+    }
+  }
+
+  /** The turn goes to the next in line. */
+  #over(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free++;
+  }
 }

@@ -55,6 +55,8 @@ export interface StoredRoute {
   readonly retainAsPublished: boolean;
   readonly retainHandling: 0 | 1 | 2;
   readonly id: number;
+  /** The session is owed the retained messages behind this topic; '' for all of them. */
+  readonly owedAfter?: string | undefined;
 }
 
 export type Write =

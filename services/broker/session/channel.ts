@@ -195,6 +195,15 @@ export class Channel {
     this.send(this.#fits(explained) ? explained : encodeSuback(this.version, packetId, codes));
   }
 
+  /**
+   * [MQTT-3.1.2-24] Whether the client takes an answer for so many filters. Asked before anything is done for them: an
+   * answer that cannot be given ends the connection, and nothing is to be left of what it would have told.
+   */
+  takesSuback(filters: number): boolean {
+    if (this.#packetBytesMax === Infinity) return true;
+    return this.#fits(encodeSuback(this.version, 1, new Array<number>(filters).fill(0)));
+  }
+
   /** [MQTT-3.1.2-29] */
   get #explains(): boolean {
     return this.version === 5 && this.#problemInformation;

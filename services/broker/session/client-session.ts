@@ -22,6 +22,7 @@ import type { Channel } from './channel.js';
 import { Inbound } from './inbound.js';
 import { DurableOutbound } from './durable-outbound.js';
 import { Outbound } from './outbound.js';
+import { OwedRetained } from './owed-retained.js';
 import type { Access, Keeping, Restored, SessionHost, Subscription } from './ports.js';
 import { receiveSubscribe, receiveUnsubscribe } from './subscribing.js';
 
@@ -55,6 +56,7 @@ export class Session {
   /** Present when the session is stored. */
   readonly #durable:
     { readonly outbound: DurableOutbound; readonly routes: StoredRoutes; readonly received: Received } | undefined;
+  readonly #owed: OwedRetained;
   #access: Access;
 
   /** `keeping`: for a session that outlives its connections. */
@@ -69,6 +71,7 @@ export class Session {
     };
     this.#inbound = new Inbound(clientId, host, access, this.#durable?.received);
     this.#outbound = this.#durable?.outbound ?? new Outbound(this, host);
+    this.#owed = new OwedRetained(this, host, this.#durable?.routes);
   }
 
   /** Whether it is stored. */
@@ -89,11 +92,12 @@ export class Session {
     this.#durable!.outbound.restoreInbox(restored.born, restored.stored, restored.droppedMessages);
     this.#durable!.received.restore(restored.received);
     this.#inbound.restore(restored.received.packetIds);
-    for (const route of restored.routes) {
+    for (const { owedAfter, ...route } of restored.routes) {
       const shared = parseShared(route.filter);
       if (typeof shared === 'string') continue;
       const topicFilter = shared?.filter ?? route.filter;
-      const subscription = { ...route, topicFilter, group: shared?.group, replay: {} };
+      const subscription = { ...route, topicFilter, group: shared?.group };
+      if (owedAfter !== undefined) this.#owed.restore(route.filter, owedAfter);
       this.subscriptions.set(route.filter, subscription);
       this.#host.subscribe(this, subscription, true);
     }
@@ -122,6 +126,7 @@ export class Session {
     this.#outbound.pump(nowMs);
     for (const subscription of this.subscriptions.values())
       if (subscription.group !== undefined) this.#host.wakeShared(subscription);
+    this.#owed.resume();
   }
 
   /** The connection is gone; the session goes on. */
@@ -129,6 +134,7 @@ export class Session {
     this.channel = undefined;
     this.#inbound.attach(undefined);
     this.#outbound.onDetached();
+    this.#owed.onDetached();
     this.#outbound.handOnShared(nowMs);
   }
 
@@ -137,6 +143,7 @@ export class Session {
    * with other members; `isShared`: it had such subscriptions, and has to look into the table.
    */
   end(nowMs: number, isShared: boolean): Promise<void> {
+    this.#owed.end();
     this.#durable?.routes.end();
     this.#durable?.received.end();
     return this.#outbound.end(nowMs, isShared);
@@ -155,6 +162,7 @@ export class Session {
     for (const [filter, subscription] of this.subscriptions)
       if (!access.maySubscribe(subscription.topicFilter)) {
         this.subscriptions.delete(filter);
+        this.#owed.forget(filter);
         this.#host.unsubscribe(this, subscription);
         this.#durable?.routes.remove(filter);
       }
@@ -170,11 +178,11 @@ export class Session {
   }
 
   receiveSubscribe(packet: SubscribePacket, channel: Channel): void {
-    receiveSubscribe(this, this.#host, this.#access, channel, packet, this.#durable?.routes);
+    receiveSubscribe(this, this.#host, this.#access, channel, packet, this.#owed, this.#durable?.routes);
   }
 
   receiveUnsubscribe(packet: UnsubscribePacket, channel: Channel): void {
-    receiveUnsubscribe(this, this.#host, channel, packet, this.#durable?.routes);
+    receiveUnsubscribe(this, this.#host, channel, packet, this.#owed, this.#durable?.routes);
   }
 
   /** One message for this client; see `Outbound` for what happens to it. */
@@ -226,8 +234,14 @@ export class Session {
     return this.#inbound.owedAcks + (this.channel?.owedAnswers ?? 0);
   }
 
-  get hasRoom(): boolean {
-    return this.#outbound.hasRoom;
+  /** How many messages a slow source may hand over at once: none while enough wait already. */
+  get roomMessages(): number {
+    return this.#outbound.hasRoom ? this.#outbound.freeMessages : 0;
+  }
+
+  /** How many more find a place. */
+  get freeMessages(): number {
+    return this.#outbound.freeMessages;
   }
 
   /** For slow sources: calls back once there is room, or when the client is gone. */

@@ -428,8 +428,17 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
 
   get hasRoom(): boolean {
     const channel = this.#session.channel;
-    if (channel === undefined || channel.congested || this.#held?.length) return false;
-    return !this.#behind && this.#queue.length <= memoryMessagesMax / 2;
+    if (channel === undefined || channel.congested || this.#behind || this.freeMessages === 0) return false;
+    const waitingMax = Math.min(memoryMessagesMax, this.#host.limits.queuedMessagesPerSession) / 4;
+    return this.queuedMessages <= waitingMax && this.#queue.bytes <= memoryBytesMax / 2;
+  }
+
+  /** How many more messages would be sent at once or queued; beyond that they would be held back. */
+  get freeMessages(): number {
+    if (this.#session.channel === undefined || this.#held?.length) return 0;
+    if (this.windowOpen) return Infinity;
+    const half = Math.ceil(this.#host.limits.queuedMessagesPerSession / 2);
+    return Math.max(this.isBelowHalf ? 1 : 0, half - this.queuedMessages);
   }
 
   whenRoom(listener: () => void): void {

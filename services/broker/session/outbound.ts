@@ -232,9 +232,17 @@ export class Outbound implements HalfQueue<Delivery> {
     return (
       channel !== undefined &&
       !channel.congested &&
-      !this.#held?.length &&
-      this.queuedMessages <= this.#host.limits.queuedMessagesPerSession / 2
+      this.freeMessages > 0 &&
+      this.queuedMessages <= this.#host.limits.queuedMessagesPerSession / 4
     );
+  }
+
+  /** How many more messages would be sent at once or queued; beyond that they would be held back. */
+  get freeMessages(): number {
+    if (this.#session.channel === undefined || this.#held?.length) return 0;
+    if (this.windowOpen) return Infinity;
+    const half = Math.ceil(this.#host.limits.queuedMessagesPerSession / 2);
+    return Math.max(this.isBelowHalf ? 1 : 0, half - this.queuedMessages);
   }
 
   /** Calls back once, when there is room or when the session has been disconnected. */

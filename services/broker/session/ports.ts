@@ -57,11 +57,17 @@ export interface Subscription extends SubscriptionRequest {
   readonly group: string | undefined;
   /** MQTT 5.0 Subscription Identifier; 0 without. */
   readonly id: number;
-  /**
-   * The sending of retained messages that this subscription is owed. One that replaces another without asking for
-   * them anew takes over what is still under way.
-   */
-  readonly replay: object;
+}
+
+/** One bite of the retained messages that a subscription is owed. */
+export interface RetainedRead {
+  /** It begins behind this topic; '' begins with the first. */
+  readonly after: string;
+  readonly messagesMax: number;
+  /** Asked before anything is read. */
+  isWanted(): boolean;
+  /** Called at most once. `next`: behind which topic it goes on; undefined when that was all. */
+  take(messages: readonly Message[], next: string | undefined): void;
 }
 
 /** The tenant, as its sessions see it. */
@@ -72,8 +78,13 @@ export interface SessionHost {
   /** Adds the route of one subscription, or replaces it when it is not new. */
   subscribe(session: Session, subscription: Subscription, isNew: boolean): void;
   unsubscribe(session: Session, subscription: Subscription): void;
-  /** Starts sending the retained messages that match. */
-  sendRetained(session: Session, subscription: Subscription): void;
+  /**
+   * Reads the next retained messages that match, in the order of their topics, when it is this session's turn. One that
+   * is replaced while it is read is left out: who is connected has been sent that one already.
+   */
+  readRetained(filter: string, read: RetainedRead): Promise<void>;
+  /** Answers which of the filters retained messages may match; of the others it is certain that none does. */
+  whichMayBeRetained(filters: readonly string[], answer: (matched: ReadonlySet<string>) => void): void;
   /** Counts a message as held by one more session; false when the tenant holds as much as it may. */
   hold(message: Message): boolean;
   letGo(message: Message): void;

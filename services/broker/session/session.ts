@@ -1,4 +1,13 @@
 /** The door of the session room: one client's MQTT state machine, and the ports it needs. */
 export { type Readiness, Session, type Will } from './client-session.js';
 export { Channel, receiveMaximum, topicAliasMax } from './channel.js';
-export type { Access, Keeping, Outbox, Restored, SessionHost, SessionLimits, Subscription } from './ports.js';
+export type {
+  Access,
+  Keeping,
+  Outbox,
+  Restored,
+  RetainedRead,
+  SessionHost,
+  SessionLimits,
+  Subscription,
+} from './ports.js';

@@ -2,10 +2,12 @@
 import { parseShared, topicFilterError } from '../../topic/topic.js';
 import { protocolError, type SubscribePacket, type SubscriptionRequest, type UnsubscribePacket } from '../wire/wire.js';
 import type { StoredRoute, StoredRoutes } from '../inbox/inbox.js';
+import { handedOn, type Receipt } from '../message/message.js';
 import type { Channel } from './channel.js';
 import { topicBytesMax } from './inbound.js';
 import type { Access, SessionHost, Subscription } from './ports.js';
 import type { Session } from './client-session.js';
+import type { Owed, OwedRetained } from './owed-retained.js';
 
 /** Before MQTT 5.0 a refusal has one code. */
 const failure3 = 0x80;
@@ -16,11 +18,25 @@ export function receiveSubscribe(
   access: Access,
   channel: Channel,
   packet: SubscribePacket,
+  owed: OwedRetained,
   stored: StoredRoutes | undefined,
 ): void {
   const codes: number[] = [];
   const refusals: string[] = [];
-  const retainedFor: Subscription[] = [];
+  /** A filter that is there twice counts as it was last. */
+  const granted = new Map<string, Subscription>();
+  const owing = new Map<string, Owed>();
+  const answer = (reasonCode: number): void => {
+    const answers = reasonCode < 0x80 ? codes : codes.map((code) => (code >= 0x80 ? code : 0x83));
+    channel.suback(packet.packetId, answers, refusals[0]); // [MQTT-3.8.4-1] [MQTT-3.8.4-6]
+    if (reasonCode < 0x80) owed.start(owing.values());
+    else owed.drop(owing.values());
+  };
+  if (!channel.takesSuback(packet.subscriptions.length))
+    return channel.suback(packet.packetId, new Array<number>(packet.subscriptions.length).fill(0), undefined);
+  // [MQTT-3.8.3-4] Before anything is done for the others: no filter of such a packet counts.
+  for (const { filter, noLocal } of packet.subscriptions)
+    if (noLocal && typeof parseShared(filter) === 'object') throw protocolError('No Local on a shared subscription');
   const id = packet.properties.subscriptionIdentifier ?? 0;
   for (const request of packet.subscriptions) {
     const subscription = examine(session, host, access, request, id);
@@ -29,33 +45,25 @@ export function receiveSubscribe(
       refusals.push(`${request.filter}: ${subscription.why}`);
       continue;
     }
-    const isNew = !session.subscriptions.has(request.filter);
-    session.subscriptions.set(request.filter, subscription); // [MQTT-3.8.4-3] Replaces, and misses nothing.
+    const { filter, retainHandling, group } = subscription;
+    const isNew = !session.subscriptions.has(filter);
+    session.subscriptions.set(filter, subscription); // [MQTT-3.8.4-3] Replaces, and misses nothing.
     host.subscribe(session, subscription, isNew);
-    stored?.set(routeOf(subscription));
+    granted.set(filter, subscription);
     codes.push(subscription.qos);
     // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]; a shared subscription gets no retained messages when it is made (section 4.8.2).
-    const { retainHandling, group } = subscription;
     if (group === undefined && (retainHandling === 0 || (retainHandling === 1 && isNew)))
-      retainedFor.push(subscription);
+      owing.set(filter, owed.request(filter));
   }
-  whenStored(stored, channel, session, (reasonCode) => {
-    const answers = reasonCode < 0x80 ? codes : codes.map((code) => (code >= 0x80 ? code : 0x83));
-    channel.suback(packet.packetId, answers, refusals[0]); // [MQTT-3.8.4-1] [MQTT-3.8.4-6]
-    for (const subscription of retainedFor) host.sendRetained(session, subscription);
-  });
+  if (!stored) return answer(0);
+  channel.owedAnswers++;
+  whenStoredWith(granted, owing, session, host, owed, stored, (receipt) =>
+    answerWhen(receipt, channel, session, answer),
+  );
 }
 
-/** A subscription of a session that outlives its connection is stored before the client is told (G1). */
-function whenStored(
-  stored: StoredRoutes | undefined,
-  channel: Channel,
-  session: Session,
-  answer: (reasonCode: number) => void,
-): void {
-  if (!stored) return answer(0);
-  const receipt = stored.stored;
-  channel.owedAnswers++;
+/** Unless the client has gone by then. The count of owed answers has been raised before. */
+function answerWhen(receipt: Receipt, channel: Channel, session: Session, answer: (reasonCode: number) => void): void {
   receipt.whenSettled(() => {
     channel.owedAnswers--;
     if (session.channel !== channel) return;
@@ -67,8 +75,52 @@ function whenStored(
   });
 }
 
-function routeOf({ filter, qos, noLocal, retainAsPublished, retainHandling, id }: Subscription): StoredRoute {
-  return { filter, qos, noLocal, retainAsPublished, retainHandling, id };
+/**
+ * A subscription of a session that outlives its connection is stored before the client is told (G1), together with the
+ * retained messages that it owes. That they have been handed over is one more write. So the table is asked first whether
+ * there are any, and a subscription that owes nothing is written once.
+ */
+function whenStoredWith(
+  granted: ReadonlyMap<string, Subscription>,
+  owing: ReadonlyMap<string, Owed>,
+  session: Session,
+  host: SessionHost,
+  owed: OwedRetained,
+  stored: StoredRoutes,
+  then: (receipt: Receipt) => void,
+): void {
+  /** Unless another SUBSCRIBE, an UNSUBSCRIBE or the end of the session has overtaken the look. */
+  const current = (): Subscription[] =>
+    [...granted.values()].filter((subscription) => session.subscriptions.get(subscription.filter) === subscription);
+  const store = (): void => {
+    for (const subscription of current()) stored.set(routeOf(subscription, owed.storedPlace(subscription.filter)));
+    then(stored.stored);
+  };
+  if (owing.size === 0) return store();
+  const topicFilters = [...owing.keys()].map((filter) => granted.get(filter)!.topicFilter);
+  host.whichMayBeRetained(topicFilters, (matched) => {
+    const isNothing = ({ topicFilter }: Subscription): boolean => !matched.has(topicFilter);
+    owed.drop(
+      current()
+        .filter(isNothing)
+        .flatMap(({ filter }) => owing.get(filter) ?? []),
+    );
+    store();
+  });
+}
+
+/** `owedAfter`: behind which topic retained messages are owed, if there are any. */
+export function routeOf(subscription: Subscription, owedAfter: string | undefined): StoredRoute {
+  const { filter, qos, noLocal, retainAsPublished, retainHandling, id } = subscription;
+  return {
+    filter,
+    qos,
+    noLocal,
+    retainAsPublished,
+    retainHandling,
+    id,
+    ...(owedAfter !== undefined && { owedAfter }),
+  };
 }
 
 /** A refusal: MQTT 5.0 reason code, and the words for the reason string. */
@@ -86,7 +138,6 @@ function examine(
 ): Subscription | Refusal {
   const shared = parseShared(request.filter);
   if (typeof shared === 'string') return { code: 0x8f, why: shared };
-  if (shared !== undefined && request.noLocal) throw protocolError('No Local on a shared subscription'); // [MQTT-3.8.3-4]
   const topicFilter = shared?.filter ?? request.filter;
   const error = topicFilterError(topicFilter);
   if (error !== undefined) return { code: 0x8f, why: error };
@@ -95,12 +146,10 @@ function examine(
   if (!access.maySubscribe(topicFilter))
     return { code: 0x87, why: 'not allowed by the access rules of the credential' };
   const { subscriptions } = session;
-  const previous = subscriptions.get(request.filter);
   const { subscriptionsPerSession } = host.limits;
-  if (!previous && subscriptions.size >= subscriptionsPerSession)
+  if (!subscriptions.has(request.filter) && subscriptions.size >= subscriptionsPerSession)
     return { code: 0x97, why: `a session may have ${subscriptionsPerSession} subscriptions` };
-  const replay = request.retainHandling === 0 || !previous ? {} : previous.replay;
-  return { ...request, topicFilter, group: shared?.group, id, replay };
+  return { ...request, topicFilter, group: shared?.group, id };
 }
 
 export function receiveUnsubscribe(
@@ -108,6 +157,7 @@ export function receiveUnsubscribe(
   host: SessionHost,
   channel: Channel,
   packet: UnsubscribePacket,
+  owed: OwedRetained,
   stored: StoredRoutes | undefined,
 ): void {
   const codes = packet.filters.map((filter) => {
@@ -117,15 +167,14 @@ export function receiveUnsubscribe(
     const subscription = session.subscriptions.get(filter); // [MQTT-3.10.4-1]
     if (subscription === undefined) return 0x11; // No subscription existed.
     session.subscriptions.delete(filter);
+    owed.forget(filter);
     host.unsubscribe(session, subscription);
     stored?.remove(filter);
     return 0x00;
   });
-  // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
-  whenStored(stored, channel, session, (reasonCode) =>
-    channel.unsuback(
-      packet.packetId,
-      codes.map((code) => Math.max(code, reasonCode)),
-    ),
-  );
+  channel.owedAnswers++;
+  answerWhen(stored?.stored ?? handedOn, channel, session, (reasonCode) => {
+    const answers = codes.map((code) => Math.max(code, reasonCode));
+    channel.unsuback(packet.packetId, answers); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+  });
 }

@@ -43,8 +43,13 @@ export function itemOf(partition: string, write: Write): TableWrite {
         },
       };
     case 'route': {
-      const { filter, ...options } = write.route;
-      return { table: 'routes', put: { pk: partition, sk: filter, v: version, epoch: write.epoch, ...options } };
+      const { filter, owedAfter, ...options } = write.route;
+      // In a map, since a string of its own must not be empty everywhere. Releases that do not know it leave it alone.
+      const owed = owedAfter !== undefined && { owed: owedAfter === '' ? {} : { after: owedAfter } };
+      return {
+        table: 'routes',
+        put: { pk: partition, sk: filter, v: version, epoch: write.epoch, ...options, ...owed },
+      };
     }
     case 'unroute':
       return { table: 'routes', delete: { pk: partition, sk: write.filter } };
@@ -170,14 +175,17 @@ export function routeFromItem(item: Item, born: number): StoredRoute | undefined
     retainAsPublished: item['retainAsPublished'] as boolean,
     retainHandling: item['retainHandling'] as 0 | 1 | 2,
     id: item['id'] as number,
+    ...(item['owed'] !== undefined && { owedAfter: (item['owed'] as { after?: string }).after ?? '' }),
   };
 }
 
 function checkRoute(item: Item): void {
   checkVersion(item, 'subscription');
-  const { epoch, qos, noLocal, retainAsPublished, retainHandling, id } = item;
+  const { epoch, qos, noLocal, retainAsPublished, retainHandling, id, owed } = item;
   const isKnown =
-    [epoch, qos, retainHandling, id].every(Number.isInteger) && [noLocal, retainAsPublished].every(isFlag);
+    [epoch, qos, retainHandling, id].every(Number.isInteger) &&
+    [noLocal, retainAsPublished].every(isFlag) &&
+    (owed === undefined || isPlace(owed));
   if (!isKnown) throw new RecordUnreadable('a stored subscription lacks an attribute, or has one of the wrong type');
 }
 
@@ -190,6 +198,12 @@ function checkReceived(item: Item): void {
 
 function checkVersion({ v }: Item, what: string): void {
   if (v !== version) throw new RecordUnreadable(`a stored ${what} of version ${String(v)} cannot be read`);
+}
+
+function isPlace(owed: unknown): boolean {
+  if (typeof owed !== 'object' || owed === null) return false;
+  const { after } = owed as { after?: unknown };
+  return after === undefined || typeof after === 'string';
 }
 
 const isFlag = (value: unknown): boolean => typeof value === 'boolean';

@@ -1,22 +1,41 @@
 /**
- * Reads the retained messages of one tenant from the table: the narrowest range that holds all matches, page by page,
- * and which of a page's messages are overwritten while a slow subscriber takes them.
+ * Reads the retained messages of one tenant from the table: of the narrowest range that holds all matches, a page small
+ * enough that a subscriber can take all of it.
  */
 import type { Clock, TenantScope } from '../../kernel/kernel.js';
 import { type Dynamo, type Item, mayPass } from '../../dynamo/dynamo.js';
-import type { RetainedPage } from '../fanout/fanout.js';
-import type { Message } from '../message/message.js';
+import { filterMatches } from '../../topic/topic.js';
+import type { RetainedRead } from '../fanout/fanout.js';
 
 const retryMs = 250;
-/** A subscriber's read gives up after about a minute without DynamoDB. */
+/** A subscriber's read gives up after about a minute without DynamoDB, and begins again. */
 const triesMax = 8;
 /** DynamoDB's bound of a sort key: nothing is stored under a longer topic. */
 const topicBytesMax = 1024;
+/** A subscriber takes that much at once, whether it goes into its outbox, its queue or its inbox. */
+export const biteBytesMax = 256 << 10;
+/** Until a page has told how large messages are here. */
+const itemBytesAtFirst = 4096;
+/** Items of a page where few match. */
+const scannedMax = 1000;
+/** Enough to tell that nothing matches, where that is so. */
+const lookItems = 8;
+/** SUBACK waits for the look. */
+const lookDeadlineMs = 1000;
+
+/** Items whose topics match, in order; `next`: behind which topic the table has more. */
+export interface RetainedItems {
+  readonly items: readonly Item[];
+  readonly next: string | undefined;
+}
+
+const nothing: RetainedItems = { items: [], next: undefined };
 
 export class RetainedReader {
   readonly #dynamo: Dynamo;
   readonly #scope: TenantScope;
   readonly #clock: Clock;
+  #itemBytes = itemBytesAtFirst;
 
   constructor(dynamo: Dynamo, scope: TenantScope, clock: Clock) {
     this.#dynamo = dynamo;
@@ -24,30 +43,55 @@ export class RetainedReader {
     this.#clock = clock;
   }
 
-  /** All that match are among the items; `onRead` is called before each page is asked for. */
-  async *pages(filter: string, onRead: () => void): AsyncGenerator<Item[], void, void> {
-    const wildcard = filter.search(/[+#]/);
-    // "a/#" matches "a", too: its range begins before the slash.
-    const isSubtree = filter.endsWith('/#') && wildcard === filter.length - 1;
-    const prefix = wildcard < 0 ? filter : isSubtree ? filter.slice(0, -2) : filter.slice(0, wildcard);
-    if (Buffer.byteLength(prefix) > topicBytesMax) return;
-    if (wildcard < 0) {
-      onRead();
-      const key = { pk: this.#scope, sk: filter };
-      const item = await this.#trying(() => this.#dynamo.get('retained', key, { consistent: true }));
-      if (item) yield [item];
-      return;
+  /** At least one that matches, or all there are. */
+  async some(filter: string, { after, messagesMax, isWanted }: RetainedRead): Promise<RetainedItems> {
+    const range = rangeOf(filter);
+    if (!range) return nothing;
+    if ('only' in range) {
+      if (after !== '') return nothing;
+      const item = await this.#trying(() => this.#get(range.only));
+      return { items: item ? [item] : [], next: undefined };
     }
-    let from: Item | undefined;
-    do {
-      onRead();
-      const range = { ...(prefix !== '' && { sk: { beginsWith: prefix } }), ...(from && { from }) };
-      const page = await this.#trying(() =>
-        this.#dynamo.query('retained', { pk: this.#scope, consistent: true, ...range }),
-      );
-      yield page.items;
-      from = page.next;
-    } while (from);
+    let limit = Math.max(1, Math.min(messagesMax, Math.floor(biteBytesMax / this.#itemBytes)));
+    for (let from = after; ;) {
+      const page = await this.#trying(() => this.#query(range.prefix, from, limit));
+      const next = page.next?.['sk'] as string | undefined;
+      const items = page.items.filter(({ sk }) => filterMatches(filter, sk as string));
+      if (items.length > 0 || next === undefined || !isWanted()) return { items, next };
+      from = next;
+      limit = Math.min(limit * 4, scannedMax);
+    }
+  }
+
+  /** Whether there may be any, from one short look. */
+  async mayMatch(filter: string, isCounted: (item: Item) => boolean): Promise<boolean> {
+    const range = rangeOf(filter);
+    if (!range) return false;
+    if ('only' in range) {
+      const item = await this.#get(range.only, lookDeadlineMs);
+      return item !== undefined && isCounted(item);
+    }
+    const { items, next } = await this.#query(range.prefix, '', lookItems, lookDeadlineMs);
+    return next !== undefined || items.some((item) => filterMatches(filter, item['sk'] as string) && isCounted(item));
+  }
+
+  #get(topic: string, deadlineMs?: number) {
+    const key = { pk: this.#scope, sk: topic };
+    return this.#dynamo.get('retained', key, { consistent: true, ...(deadlineMs !== undefined && { deadlineMs }) });
+  }
+
+  async #query(prefix: string, after: string, limit: number, deadlineMs?: number) {
+    const page = await this.#dynamo.query('retained', {
+      pk: this.#scope,
+      consistent: true,
+      limit,
+      ...(prefix !== '' && { sk: { beginsWith: prefix } }),
+      ...(after !== '' && { from: { pk: this.#scope, sk: after } }),
+      ...(deadlineMs !== undefined && { deadlineMs }),
+    });
+    const bytes = page.items.reduce((sum, item) => sum + (item['bytes'] as number), 0);
+    if (bytes > 0) this.#itemBytes = bytes / page.items.length;
+    return page;
   }
 
   async #trying<T>(read: () => Promise<T>): Promise<T> {
@@ -61,25 +105,12 @@ export class RetainedReader {
   }
 }
 
-/**
- * One page of a read, from the moment it is asked for until the next one is. Remembers which of its topics have been
- * overwritten: all that are, while its content is not known yet, then only its own.
- */
-export class PageUnderWay {
-  readonly #overwritten: Set<string>;
-  #topics: Set<string> | undefined;
-
-  /** `unwritten`: topics whose item in the table is about to be replaced. */
-  constructor(unwritten: Set<string>) {
-    this.#overwritten = unwritten;
-  }
-
-  overwrite(topic: string): void {
-    if (!this.#topics || this.#topics.has(topic)) this.#overwritten.add(topic);
-  }
-
-  of(messages: readonly Message[]): RetainedPage {
-    this.#topics = new Set(messages.map(({ topic }) => topic.text));
-    return { messages, isStale: ({ topic }) => this.#overwritten.has(topic.text) };
-  }
+/** The one topic, or what all topics that match begin with; undefined when no topic can. */
+function rangeOf(filter: string): { only: string } | { prefix: string } | undefined {
+  const wildcard = filter.search(/[+#]/);
+  // "a/#" matches "a", too: its range begins before the slash.
+  const isSubtree = filter.endsWith('/#') && wildcard === filter.length - 1;
+  const prefix = wildcard < 0 ? filter : isSubtree ? filter.slice(0, -2) : filter.slice(0, wildcard);
+  if (Buffer.byteLength(prefix) > topicBytesMax) return undefined;
+  return wildcard < 0 ? { only: filter } : { prefix };
 }

@@ -12,10 +12,10 @@
 import { type Clock, type Log, type TenantScope, unattended } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo, type Item, mayPass, type TableKey } from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
-import type { RetainedPage, RetainedStore } from '../fanout/fanout.js';
-import { handedOn, type Message, PendingReceipt, type Receipt } from '../message/message.js';
+import type { RetainedRead, RetainedStore } from '../fanout/fanout.js';
+import { emptyBytes, handedOn, type Message, PendingReceipt, type Receipt } from '../message/message.js';
 import { removalToItem, retainedBytes, retainedFromItem, retainedToItem } from './retained-item.js';
-import { PageUnderWay, RetainedReader } from './retained-read.js';
+import { biteBytesMax, RetainedReader } from './retained-read.js';
 import { RetainedRemovals } from './retained-removals.js';
 import { RetainedTotals } from './retained-totals.js';
 
@@ -54,7 +54,8 @@ export class DynamoRetained implements RetainedStore {
   /** What is being written. */
   readonly #writing = new Map<string, Waiting>();
   #waitingBytes = 0;
-  readonly #reads = new Set<PageUnderWay>();
+  /** Of each read under way: the topics that have got another message since it began. */
+  readonly #reads = new Set<Set<string>>();
   readonly #settledListeners: (() => void)[] = [];
   #lastPublishedAtMs = 0;
   #closed = false;
@@ -74,7 +75,7 @@ export class DynamoRetained implements RetainedStore {
     if (this.#closed) return handedOn;
     const kept = message.keep();
     const topic = kept.topic.text;
-    for (const page of this.#reads) page.overwrite(topic);
+    for (const overwritten of this.#reads) overwritten.add(topic);
     // A wall clock that was set back must not make the newer message lose.
     this.#lastPublishedAtMs = Math.max(this.#lastPublishedAtMs, nowMs);
     const waiting = this.#waiting.get(topic);
@@ -195,43 +196,62 @@ export class DynamoRetained implements RetainedStore {
     }
   }
 
-  async *read(filter: string): AsyncGenerator<RetainedPage, void, void> {
-    let page = new PageUnderWay(new Set());
-    const nextPage = (): void => {
-      this.#reads.delete(page);
-      page = new PageUnderWay(this.#unwritten());
-      this.#reads.add(page);
-    };
-    this.#reads.add(page);
+  async read(filter: string, read: RetainedRead): Promise<void> {
+    const overwritten = new Set<string>();
+    this.#reads.add(overwritten);
     try {
-      const fresh = page.of(this.#unexpired(this.#waitingFor(filter)));
-      const yielded = new Set(fresh.messages.map(({ topic }) => topic.text));
-      yield fresh;
-      for await (const items of this.#reader.pages(filter, nextPage)) {
-        const wanted = items.filter(({ sk }) => !yielded.has(sk as string) && filterMatches(filter, sk as string));
-        yield page.of(this.#unexpired(wanted.map(retainedFromItem)));
-      }
+      const unwritten = this.#unwritten(filter, Buffer.from(read.after));
+      const { items, next } = await this.#reader.some(filter, read);
+      const end = next === undefined ? undefined : Buffer.from(next);
+      const fromTable = items.filter(({ sk }) => !unwritten.has(sk as string)).flatMap((item) => this.#readable(item));
+      const fromMemory = [...unwritten.values()]
+        .filter(({ topic }) => !end || topic.bytes.compare(end) <= 0)
+        .map((message) => message.withOrigin(undefined)); // Its own delivery: the publisher's exchange has nothing to do with it.
+      const found = [...fromTable, ...fromMemory].sort((a, b) => a.topic.bytes.compare(b.topic.bytes));
+      const bite = biteOf(found, read.messagesMax);
+      const nowMs = this.#clock.nowMs();
+      // The table's time to live is days late; removals are there as expired messages.
+      const isDue = ({ topic, payloadBytes, expiresAtMs }: Message): boolean =>
+        payloadBytes > 0 && expiresAtMs > nowMs && !overwritten.has(topic.text);
+      read.take(bite.filter(isDue), bite.length < found.length ? bite.at(-1)!.topic.text : next);
     } finally {
-      this.#reads.delete(page);
+      this.#reads.delete(overwritten);
     }
   }
 
-  #unwritten(): Set<string> {
-    return new Set([...this.#writing.keys(), ...this.#waiting.keys()]);
-  }
-
-  /** The latest of what is not in the table yet. */
-  #waitingFor(filter: string): Message[] {
-    return [...new Map([...this.#writing, ...this.#waiting])]
-      .filter(([topic, { message }]) => message.payloadBytes > 0 && filterMatches(filter, topic))
-      .map(([, { message }]) => message);
-  }
-
-  /** The table's time to live is days late; removals are there as expired messages. */
-  #unexpired(messages: readonly Message[]): Message[] {
+  async mayMatch(filter: string): Promise<boolean> {
     const nowMs = this.#clock.nowMs();
-    return messages.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
+    for (const { payloadBytes } of this.#unwritten(filter, emptyBytes).values()) if (payloadBytes > 0) return true;
+    return await this.#reader.mayMatch(filter, (item) => ((item['expiresAtMs'] as number) ?? Infinity) > nowMs);
   }
+
+  /** The latest of what is not in the table yet, removals included, behind a topic. */
+  #unwritten(filter: string, after: Buffer): Map<string, Message> {
+    const unwritten = new Map<string, Message>();
+    for (const [topic, { message }] of [...this.#writing, ...this.#waiting])
+      if (filterMatches(filter, topic) && message.topic.bytes.compare(after) > 0) unwritten.set(topic, message);
+    return unwritten;
+  }
+
+  /** What cannot be read is left out, as if it were not there: it must not hold up the others. */
+  #readable(item: Item): Message[] {
+    try {
+      return [retainedFromItem(item)];
+    } catch (error) {
+      this.#log.error({ tenant: this.#scope, topic: item['sk'], error }, 'a retained message cannot be read');
+      return [];
+    }
+  }
+}
+
+/** As many as a subscriber takes at once; one, however large. */
+function biteOf(messages: readonly Message[], max: number): readonly Message[] {
+  let bytes = 0;
+  const end = messages.findIndex((message, i) => {
+    bytes += message.heldBytes;
+    return i >= max || (i > 0 && bytes > biteBytesMax);
+  });
+  return end < 0 ? messages : messages.slice(0, end);
 }
 
 function refused(): Receipt {

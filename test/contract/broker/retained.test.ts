@@ -6,7 +6,7 @@ import { DynamoRetained } from '../../../services/broker/store/store.js';
 import { type ClientId, silentLog, type TenantScope } from '../../../services/kernel/kernel.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryRetained } from '../../support/memory/retained.js';
-import { message, read, settled, unlimited } from './retained.js';
+import { bites, message, read, settled, unlimited } from './retained.js';
 import { dynamoServers } from './servers.js';
 
 /** A store of one tenant; stores of one tenant are as of several brokers. */
@@ -80,7 +80,7 @@ function retainedStoreContract({ name, start }: Subject): void {
         });
         expect(await settled(store.put(original, clock.nowMs()))).toBe(0);
         const found: Message[] = [];
-        for await (const page of other().store.read('a/+')) found.push(...page.messages);
+        await bites(other().store, 'a/+', (one) => found.push(one));
         expect(found).toHaveLength(1);
         for (const field of ['topic', 'payload', 'qos', 'retain', 'properties', 'expiresAtMs', 'publisher'] as const)
           expect(found[0]![field]).toEqual(original[field]);
@@ -162,19 +162,15 @@ function retainedStoreContract({ name, start }: Subject): void {
         expect(await read(store, 'l'.repeat(2000) + end)).toEqual({});
       });
 
-      it('of thousands comes in pages, and nothing is cut off', async () => {
+      it('of many comes in bites, and nothing is cut off', async () => {
         const { store, put } = open();
-        const topics = Array.from({ length: 3000 }, (_, i) => `${i % 7}/${i}`);
+        const topics = Array.from({ length: 1500 }, (_, i) => `${i % 7}/${i}`);
         const receipts = topics.map((topic) => put(topic, Buffer.alloc(500, 'x')));
         expect(new Set(await Promise.all(receipts.map(settled)))).toEqual(new Set([0]));
-        let pages = 0;
         const found: string[] = [];
-        for await (const { messages } of store.read('#')) {
-          if (messages.length > 0) pages++;
-          found.push(...messages.map(({ topic }) => topic.text));
-        }
-        expect(found.sort()).toEqual([...topics].sort());
-        expect(pages).toBeGreaterThan(1);
+        const sizes = await bites(store, '#', ({ topic }) => found.push(topic.text));
+        expect(found).toEqual([...topics].sort());
+        expect(Math.max(...sizes)).toBeLessThanOrEqual(100);
         expect(Object.keys(await read(store, '3/+'))).toHaveLength(
           topics.filter((topic) => topic.startsWith('3')).length,
         );
@@ -187,19 +183,93 @@ function retainedStoreContract({ name, start }: Subject): void {
         expect(await read(store, '#')).toEqual({ a: 'new', b: 'old', fresh: '1' });
         await Promise.all(receipts.map(settled));
         const found: string[] = [];
-        for await (const page of store.read('#')) {
-          const receipt = put('a', 'newer'); // The subscriber has got this one live.
-          for (const one of page.messages) if (!page.isStale(one)) found.push(one.topic.text);
-          await settled(receipt);
-        }
-        expect(found.sort()).toEqual(['b', 'fresh']);
+        const reading = bites(store, '#', ({ topic }) => found.push(topic.text));
+        const receipt = put('a', 'newer'); // The subscriber has got this one live.
+        await reading;
+        expect(found).toEqual(['b', 'fresh']);
+        await settled(receipt);
       });
 
-      it('may be left before its end', async () => {
+      it('goes on behind any topic, in the order of bytes, whether that is stored, being written or gone', async () => {
+        const { store, put, save } = open();
+        const topics = ['a', 'b', 'b/c', 'ä', '\uffee', '𝄞', 'z'].map((name) => `t/${name}`);
+        const inOrder = [...topics].sort((one, other) => Buffer.from(one).compare(Buffer.from(other)));
+        await Promise.all(topics.filter((_, i) => i % 2 === 0).map((topic) => save(topic, 'old')));
+        for (const messagesMax of [1, 2, 3, 100])
+          expect(Object.keys(await read(store, 't/#', messagesMax))).toEqual(
+            inOrder.filter((topic) => topics.indexOf(topic) % 2 === 0),
+          );
+        for (const messagesMax of [1, 2, 3, 100]) {
+          const receipts = topics.map((topic) => put(topic, `new ${messagesMax}`));
+          const found = await read(store, 't/#', messagesMax);
+          expect(Object.keys(found)).toEqual(inOrder);
+          expect(new Set(Object.values(found))).toEqual(new Set([`new ${messagesMax}`]));
+          await Promise.all(receipts.map(settled));
+        }
+        let rest: string[] = [];
+        const take = (messages: readonly Message[]): void => void (rest = messages.map(({ topic }) => topic.text));
+        await store.read('t/#', { after: 't/b/b', messagesMax: 9, isWanted: () => true, take });
+        expect(rest).toEqual(inOrder.slice(inOrder.indexOf('t/b/c')));
+        await store.read('t/a', { after: 't/a', messagesMax: 9, isWanted: () => true, take });
+        expect(rest).toEqual([]);
+      });
+
+      it('takes large messages in bites that a subscriber can hold', async () => {
+        const { store, save } = open();
+        await Promise.all(Array.from({ length: 12 }, (_, i) => save(`t/${i}`, Buffer.alloc(100 << 10, 'x'))));
+        let bytes = 0;
+        const sizes = await bites(store, '#', ({ payloadBytes }) => (bytes += payloadBytes));
+        expect(bytes).toBe(12 * (100 << 10));
+        if (name !== 'memory') expect(Math.max(...sizes)).toBeLessThanOrEqual(2);
+      });
+
+      it('finds the few that match among many', async () => {
+        const { store, put } = open();
+        const receipts = Array.from({ length: 700 }, (_, i) => put(`t/${i}/${i % 100 === 0 ? 'cfg' : 'state'}`, '1'));
+        await Promise.all(receipts.map(settled));
+        expect(Object.keys(await read(store, '+/+/cfg'))).toHaveLength(7);
+      });
+
+      it('that nobody wants any more is not gone on with', async () => {
         const { store, save } = open();
         await save('a', '1');
-        for await (const page of store.read('#')) if (page.messages.length > 0) break;
+        let asked = 0;
+        const messages: Message[] = [];
+        await store.read('+/none', {
+          after: '',
+          messagesMax: 9,
+          isWanted: () => asked++ > 9,
+          take: (some) => messages.push(...some),
+        });
+        expect(messages).toEqual([]);
         expect(await read(store, '#')).toEqual({ a: '1' });
+      });
+    });
+
+    describe('a look', () => {
+      it('tells whether anything may match, in the table or on its way there', async () => {
+        const { store, save, put, clock } = open();
+        const looks = async (): Promise<boolean[]> =>
+          await Promise.all(['a/b', 'a/#', '+/b', 'c', 'c/#', 'a/+/x'].map((filter) => store.mayMatch(filter)));
+        expect(await looks()).toEqual([false, false, false, false, false, false]);
+        const receipt = put('a/b', '1');
+        expect(await looks()).toEqual([true, true, true, false, false, false]);
+        await settled(receipt);
+        expect(await looks()).toEqual([true, true, true, false, false, false]);
+        await save('a/b', '');
+        expect(await looks()).toEqual([false, false, false, false, false, false]);
+        await settled(store.put(message('c', '1', { expiresAtMs: clock.nowMs() + 1000 }), clock.nowMs()));
+        expect(await looks()).toEqual([false, false, false, true, true, false]);
+        clock.advance(1000);
+        expect(await looks()).toEqual([false, false, false, false, false, false]);
+      });
+
+      it('is not certain where there is much to look through, and then says yes', async () => {
+        const { store, put } = open();
+        await Promise.all(Array.from({ length: 50 }, (_, i) => settled(put(`t/${i}`, '1'))));
+        expect(await store.mayMatch('t/+')).toBe(true);
+        if (name !== 'memory') expect(await store.mayMatch('+/none')).toBe(true);
+        expect(await store.mayMatch('u/+')).toBe(false);
       });
     });
 

@@ -18,13 +18,47 @@ export function message(
 export const settled = (receipt: Receipt): Promise<number> =>
   new Promise((resolve) => receipt.whenSettled(() => resolve(receipt.reasonCode!)));
 
-/** Payload by topic, of what is not stale when its page has come. */
-export async function read(store: RetainedStore, filter: string): Promise<Record<string, string>> {
+/** One bite after the other, to the end; how many messages each has. */
+export async function bites(
+  store: RetainedStore,
+  filter: string,
+  take: (message: Message) => void,
+  messagesMax = 100,
+): Promise<number[]> {
+  const sizes: number[] = [];
+  for (let after: string | undefined = ''; after !== undefined;) {
+    const from: string = after;
+    let taken = 0;
+    await store.read(filter, {
+      after: from,
+      messagesMax,
+      isWanted: () => true,
+      take: (messages, next) => {
+        taken++;
+        sizes.push(messages.length);
+        messages.forEach(take);
+        after = next;
+      },
+    });
+    expect([taken, after]).not.toEqual([1, from]);
+    expect(taken).toBe(1);
+  }
+  return sizes;
+}
+
+/** Payload by topic. Topics come once, and in order. */
+export async function read(store: RetainedStore, filter: string, messagesMax = 100): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
-  for await (const page of store.read(filter))
-    for (const one of page.messages) {
-      expect(found[one.topic.text]).toBeUndefined(); // Each topic once.
-      if (!page.isStale(one)) found[one.topic.text] = one.payload.toString();
-    }
+  let last: Uint8Array = Buffer.alloc(0);
+  await bites(
+    store,
+    filter,
+    ({ topic, payload }) => {
+      expect(topic.bytes.compare(last)).toBe(1);
+      last = topic.bytes;
+      found[topic.text] = payload.toString();
+    },
+    messagesMax,
+  );
   return found;
 }

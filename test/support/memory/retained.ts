@@ -2,7 +2,7 @@
  * `RetainedStore` in memory, durable at once. Stores that share a table are the brokers of one tenant. What was removed
  * stays as a message without payload, so that the last writer by time wins as in the real one.
  */
-import type { RetainedPage, RetainedStore } from '../../../services/broker/fanout/fanout.js';
+import type { RetainedRead, RetainedStore } from '../../../services/broker/fanout/fanout.js';
 import type { Message } from '../../../services/broker/message/message.js';
 import { handedOn, PendingReceipt, type Receipt } from '../../../services/broker/message/message.js';
 import type { Clock } from '../../../services/kernel/kernel.js';
@@ -20,7 +20,6 @@ export interface MemoryRetainedOptions {
 }
 
 const itemBytesMax = 400 * 1024;
-const messagesPerPage = 100;
 
 export class MemoryRetained implements RetainedStore {
   /** Every call of `put`, as `topic payload`. */
@@ -55,17 +54,24 @@ export class MemoryRetained implements RetainedStore {
     return handedOn;
   }
 
-  async *read(filter: string): AsyncGenerator<RetainedPage, void, void> {
-    const topics = this.#unexpired().map(({ topic }) => topic.text);
-    const wanted = topics.filter((topic) => filterMatches(filter, topic)).sort();
-    for (let at = 0; at < wanted.length; at += messagesPerPage) {
-      await Promise.resolve();
-      const page = new Set(wanted.slice(at, at + messagesPerPage));
-      yield {
-        messages: this.#unexpired().filter(({ topic }) => page.has(topic.text)),
-        isStale: (message) => this.#table.get(message.topic.text)?.message !== message,
-      };
-    }
+  async read(filter: string, { after, messagesMax, isWanted, take }: RetainedRead): Promise<void> {
+    const before = this.#matching(filter).filter(({ topic }) => topic.bytes.compare(Buffer.from(after)) > 0);
+    await Promise.resolve();
+    if (!isWanted()) return;
+    const bite = before.slice(0, messagesMax);
+    const isLatest = (message: Message): boolean => this.#table.get(message.topic.text)?.message === message;
+    const copies = bite.filter(isLatest).map((message) => message.withOrigin(undefined)); // As from a real table.
+    take(copies, bite.length < before.length ? bite.at(-1)!.topic.text : undefined);
+  }
+
+  mayMatch(filter: string): Promise<boolean> {
+    return Promise.resolve(this.#matching(filter).length > 0);
+  }
+
+  #matching(filter: string): Message[] {
+    return this.#unexpired()
+      .filter(({ topic }) => filterMatches(filter, topic.text))
+      .sort((one, other) => one.topic.bytes.compare(other.topic.bytes));
   }
 
   settled(): Promise<void> {

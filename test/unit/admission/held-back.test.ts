@@ -14,7 +14,7 @@ async function meet() {
   const slow = await world.admit({ clientId: 'slow', more: { receiveMaximum: 1 } });
   const { tenant, session } = slow.in!;
   const options = { qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
-  tenant.subscribe(session, { ...options, filter: 'a/#', topicFilter: 'a/#', group: undefined, replay: {} }, true);
+  tenant.subscribe(session, { ...options, filter: 'a/#', topicFilter: 'a/#', group: undefined }, true);
   return {
     clock,
     tenant,

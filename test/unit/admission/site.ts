@@ -256,6 +256,7 @@ export class Site {
   }
   async subscribe(device: Device, filter: string, qos: 0 | 1 | 2 = 2, takes = true): Promise<void> {
     device.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: filter, qos }] });
+    await settle(1); // Whether anything retained matches is asked first.
     this.log.commit();
     await settle();
     if (takes) device.take();

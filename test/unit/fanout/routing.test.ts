@@ -5,9 +5,7 @@ import type { ClientId } from '../../../services/kernel/kernel.js';
 import { filterMatches } from '../../../services/topic/topic.js';
 import {
   type GroupQueue,
-  type RetainedPage,
   type RetainedStore,
-  replayRetained,
   type RouteOptions,
   Routing,
   type Subscriber,
@@ -27,20 +25,11 @@ class Sink implements Subscriber {
   readonly got: { topic: string; payload: string; terms: DeliveryTerms }[] = [];
   readiness: 'now' | 'queue' | 'disconnected' = 'now';
   isDurable = true;
-  room = Infinity;
-  listeners: (() => void)[] = [];
   constructor(id: string) {
     this.clientId = id as ClientId;
   }
   deliver(message: Message, terms: DeliveryTerms): void {
-    this.room--;
     this.got.push({ topic: message.topic.text, payload: message.payload.toString(), terms });
-  }
-  get hasRoom(): boolean {
-    return this.room > 0;
-  }
-  whenRoom(listener: () => void): void {
-    this.listeners.push(listener);
   }
   readonly stored = new Set<string>();
   ready: (() => void)[] = [];
@@ -70,7 +59,8 @@ class Queue implements GroupQueue {
 
 const nothing: RetainedStore = {
   put: () => handedOn,
-  async *read() {},
+  read: () => Promise.resolve(),
+  mayMatch: () => Promise.resolve(false),
   settled: () => Promise.resolve(),
   close() {},
 };
@@ -292,81 +282,5 @@ describe('a shared subscription', () => {
     routing.publish(again('old'), 0);
     routing.publish(again('new'), 0);
     expect([b.got.map(({ payload }) => payload), queue().kept]).toEqual([['new'], []]);
-  });
-});
-
-describe('retained messages to a new subscription', () => {
-  const store = (
-    pages: Message[][],
-    stale: (message: Message) => boolean = () => false,
-  ): RetainedStore & { read: () => AsyncGenerator<RetainedPage> } => ({
-    ...nothing,
-    async *read() {
-      for (const messages of pages) yield await Promise.resolve({ messages, isStale: stale });
-    },
-  });
-  const terms: DeliveryTerms = { qos: 1, retainAsPublished: true, subscriptionIds: [] };
-  const settle = async (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-  it('come at the pace of the client, page by page, and stop when nobody wants them', async () => {
-    const client = new Sink('c');
-    client.room = 2;
-    let wanted = true;
-    const pages = [
-      ['1', '2', '3'],
-      ['4', '5'],
-    ].map((page) => page.map((topic) => message(topic)));
-    const done = replayRetained(
-      store(pages),
-      client,
-      { filter: '#', terms, noLocal: false, wanted: () => wanted },
-      () => 0,
-    );
-    await settle();
-    expect(client.got.map(({ topic }) => topic)).toEqual(['1', '2']);
-    client.room = 2;
-    client.listeners.splice(0).forEach((listener) => listener());
-    await settle();
-    expect(client.got.map(({ topic }) => topic)).toEqual(['1', '2', '3', '4']);
-    wanted = false;
-    client.listeners.splice(0).forEach((listener) => listener());
-    await done;
-    expect(client.got).toHaveLength(4);
-  });
-
-  it('leave out what is over, stale, or the own with No Local', async () => {
-    const client = new Sink('me');
-    const page = [
-      message('over', { expiresAtMs: 5 }),
-      message('stale'),
-      message('own', { publisher: 'me' }),
-      message('good'),
-    ];
-    const stale = ({ topic }: Message): boolean => topic.text === 'stale';
-    await replayRetained(
-      store([page], stale),
-      client,
-      { filter: '#', terms, noLocal: true, wanted: () => true },
-      () => 5,
-    );
-    expect(client.got.map(({ topic }) => topic)).toEqual(['good']);
-  });
-
-  it('that became stale while the client was slow are left out', async () => {
-    const client = new Sink('c');
-    client.room = 0;
-    const stale = new Set<string>();
-    const replaying = replayRetained(
-      store([[message('a'), message('b')]], ({ topic }) => stale.has(topic.text)),
-      client,
-      { filter: '#', terms, noLocal: false, wanted: () => true },
-      () => 0,
-    );
-    await settle();
-    stale.add('a');
-    client.room = 9;
-    client.listeners.splice(0).forEach((listener) => listener());
-    await replaying;
-    expect(client.got.map(({ topic }) => topic)).toEqual(['b']);
   });
 });

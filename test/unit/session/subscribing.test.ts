@@ -1,7 +1,10 @@
 /** SUBSCRIBE and UNSUBSCRIBE: what is granted, refused, replaced and taken away. */
 import { describe, expect, it } from 'vitest';
 import type { ISubackPacket, IUnsubackPacket, Packet } from 'mqtt-packet';
+import { reasons } from '../../../services/broker/wire/wire.js';
 import { connect, everything } from './world.js';
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 type Wish = { topic: string; qos?: 0 | 1 | 2; nl?: boolean; rh?: number };
 const subscribe = (messageId: number, ...wishes: Wish[]): Packet => ({
@@ -47,13 +50,34 @@ describe('SUBSCRIBE', () => {
     expect(host.routes).toEqual(['+a:0', '+b:0', '=a:2']);
   });
 
-  it('asks for retained messages as Retain Handling says, and never for a shared subscription', () => {
+  it('asks for retained messages as Retain Handling says, and never for a shared subscription', async () => {
     const { send, host } = connect();
     const rounds = [0, 1, 2].map((rh) => ({ topic: `t${rh}`, rh }));
     send(subscribe(1, ...rounds, { topic: '$share/g/t' }));
+    await turn();
     expect(host.retainedFor.splice(0)).toEqual(['t0', 't1']);
     send(subscribe(2, ...rounds));
+    await turn();
     expect(host.retainedFor).toEqual(['t0']);
+  });
+
+  it('answers a filter as often as it is there, and asks for its retained messages once', async () => {
+    const { send, outbox, host, session } = connect();
+    send(subscribe(1, ...Array.from({ length: 60_000 }, () => ({ topic: '#' }))));
+    await turn();
+    const [suback] = outbox.take() as ISubackPacket[];
+    expect(suback!.granted).toHaveLength(60_000);
+    expect([host.retainedFor, session.subscriptions.size]).toEqual([['#'], 1]);
+  });
+
+  it.each([3, 4, 5] as const)('does nothing when the client does not take its answer (version %i)', async (version) => {
+    const { send, outbox, host, session } = connect({ version, packetBytesMax: 12 });
+    send(subscribe(1, ...Array.from({ length: 7 }, (_, i) => ({ topic: `t${i}` }))));
+    expect(outbox.closedBy).toBeUndefined();
+    send(subscribe(2, ...Array.from({ length: 9 }, (_, i) => ({ topic: `u${i}` }))));
+    await turn();
+    expect(outbox.closedBy).toBe(reasons.packetTooLarge);
+    expect([host.retainedFor.filter((filter) => filter.startsWith('u')), session.subscriptions.size]).toEqual([[], 7]);
   });
 
   it('refuses No Local on a shared subscription as a protocol error', () => {

@@ -16,6 +16,7 @@ import {
   type Keeping,
   type Outbox,
   type Restored,
+  type RetainedRead,
   Session,
   type SessionHost,
   type Subscription,
@@ -63,8 +64,13 @@ export class FakeHost implements SessionHost {
   unsubscribe(_session: Session, { filter }: Subscription): void {
     this.routes.push(`-${filter}`);
   }
-  sendRetained(_session: Session, { filter }: Subscription): void {
+  readRetained(filter: string, { take }: RetainedRead): Promise<void> {
     this.retainedFor.push(filter);
+    take([], undefined);
+    return Promise.resolve();
+  }
+  whichMayBeRetained(_filters: readonly string[], answer: (matched: ReadonlySet<string>) => void): void {
+    answer(new Set());
   }
   hold(): boolean {
     if (this.held >= this.heldMax) return false;

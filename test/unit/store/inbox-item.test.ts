@@ -124,6 +124,19 @@ describe('stored items of version 1', () => {
     expect(itemOf(pk, { kind: 'route', route, epoch: 5 })).toEqual({ table: 'routes', put: item });
   });
 
+  it.each([
+    ['', {}],
+    ['a/b', { after: 'a/b' }],
+  ])('are subscriptions that are owed retained messages, behind "%s"', (owedAfter, owed) => {
+    const options = { qos: 1, noLocal: false, retainAsPublished: true, retainHandling: 0, id: 0 } as const;
+    const item = { pk, sk: 'a/#', v: 1, epoch: 5, ...options, owed };
+    const route = { filter: 'a/#', ...options, owedAfter };
+    expect(routeFromItem(item, 5)).toEqual(route);
+    expect(itemOf(pk, { kind: 'route', route, epoch: 5 })).toEqual({ table: 'routes', put: item });
+    for (const wrong of ['a', null, { after: 1 }])
+      expect(() => routeFromItem({ ...item, owed: wrong }, 5)).toThrow('wrong type');
+  });
+
   it('are not taken for something else when a later version wrote them', () => {
     expect(() => messagesFromItem({ pk, sk: key, v: 2, m: bytes(packed) })).toThrow('version 2');
     expect(() => routeFromItem({ pk, sk: 'a', v: 2, epoch: 5 }, 5)).toThrow('version 2');
