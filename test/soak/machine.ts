@@ -1,5 +1,5 @@
 /** The machine under test, started as `npm start` does it, and everything that can be counted about it from outside. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -29,6 +29,7 @@ export class Machine {
   readonly folder: string;
   readonly #shoal: Shoal;
   readonly #dynamo: Dynamo;
+  readonly #databasePort: number;
 
   private constructor(shoal: Shoal, folder: string) {
     this.#shoal = shoal;
@@ -36,6 +37,7 @@ export class Machine {
     this.endpoints = endpointsIn(join(folder, 'data'));
     const environment = readFileSync(`/proc/${this.endpoints.pids.broker}/environ`, 'utf8').split('\0');
     const endpoint = environment.find((line) => line.startsWith('SHOAL_DYNAMODB_ENDPOINT='))!.split('=')[1]!;
+    this.#databasePort = Number(new URL(endpoint).port);
     this.#dynamo = new Dynamo({ endpoint, region: 'local', tablePrefix: 'shoal-', requestTimeoutMs: 30_000 });
   }
 
@@ -87,7 +89,7 @@ export class Machine {
       held[`${name}: heap`] = heapUsed;
       held[`${name}: external`] = external;
       held[`${name}: resident`] = rss;
-      held[`${name}: descriptors`] = readdirSync(`/proc/${pid}/fd`).length;
+      held[`${name}: descriptors`] = this.#descriptors(pid);
       held[`${name}: resources`] = Object.values(resources).reduce((sum, count) => sum + count, 0);
     }
     for (const [name, value] of await this.gauges()) if (!ignoredGauges.test(name.split('{')[0]!)) held[name] = value;
@@ -113,6 +115,26 @@ export class Machine {
       counts[`${name}: items with a time to live`] = ending;
     }
     return counts;
+  }
+
+  /** Without connections to the database: its client keeps as many as were once needed, at most 128. */
+  #descriptors(pid: number): number {
+    const port = this.#databasePort.toString(16).toUpperCase().padStart(4, '0');
+    const lines = readFileSync(`/proc/${pid}/net/tcp`, 'utf8').trim().split('\n').slice(1);
+    const toDatabase = new Set(
+      lines
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([, , remote]) => remote!.endsWith(`:${port}`))
+        .map((fields) => `socket:[${fields[9]}]`),
+    );
+    const open = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return undefined; // closed meanwhile
+      }
+    });
+    return open.filter((target) => target !== undefined && !toDatabase.has(target)).length;
   }
 
   async *#timesToLive(table: TableName): AsyncGenerator<number | undefined, void, void> {
