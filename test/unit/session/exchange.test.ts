@@ -1,11 +1,13 @@
 /**
- * Every acknowledgement in every state of its packet identifier, for sessions that are stored and for those that are not.
+ * Every packet of an exchange in every state of its packet identifier: acknowledgements of what we sent, for sessions that
+ * are stored and for those that are not, and what a publisher sends.
  * The table is written out here: what `exchange.ts` says has to come out of real sessions, packet by packet.
  */
+import type { Packet } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
 import { PeerFault, reasons } from '../../../services/broker/wire/wire.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
-import { ack, type Client, connect, message, nowMs, terms } from './world.js';
+import { ack, type Client, connect, message, nowMs, publish, terms } from './world.js';
 
 type Acknowledgement = 'puback' | 'pubrec' | 'refusal' | 'pubcomp';
 
@@ -89,5 +91,73 @@ describe.each([
     const place = open(qos);
     for (const step of steps) step(place);
     expect(outcome(place, sent)).toBe(wanted);
+  });
+});
+
+/** The other direction: the client sends under an identifier, and we have got as far as the state says. */
+const receiving: Readonly<Record<string, (client: Client, log: MemoryCommitLog) => void>> = {
+  'not in use': () => undefined,
+  'QoS 2, not safe yet': (client) => client.send(publish('a', 'x', 2, 5)),
+  'PUBREC sent': (client, log) => {
+    client.send(publish('a', 'x', 2, 5));
+    log.commit();
+  },
+  'PUBREL has come, is not stored': (client, log) => {
+    client.send(publish('a', 'x', 2, 5));
+    log.commit();
+    client.send(ack('pubrel', 5));
+  },
+};
+
+type Sent = 'PUBLISH of QoS 1' | 'PUBLISH of QoS 2' | 'PUBLISH with DUP' | 'PUBREL';
+const sendings: Readonly<Record<Sent, Packet>> = {
+  'PUBLISH of QoS 1': publish('a', 'y', 1, 5),
+  'PUBLISH of QoS 2': publish('a', 'x', 2, 5),
+  'PUBLISH with DUP': publish('a', 'x', 2, 5, { dup: true }),
+  PUBREL: ack('pubrel', 5),
+};
+
+/** What is said when all is stored, and how often it has been published since. */
+const received: Readonly<Record<string, Readonly<Record<Sent, readonly [string, number]>>>> = {
+  'not in use': {
+    'PUBLISH of QoS 1': ['puback 5', 1],
+    'PUBLISH of QoS 2': ['pubrec 5', 1],
+    'PUBLISH with DUP': ['pubrec 5', 1],
+    PUBREL: ['pubcomp 5 0x92', 0],
+  },
+  'QoS 2, not safe yet': {
+    'PUBLISH of QoS 1': ['pubrec 5,puback 5', 1], // In the order of the PUBLISHes. [MQTT-4.6.0-2]
+    'PUBLISH of QoS 2': ['pubrec 5', 0], // A repetition, whatever DUP says. [MQTT-4.3.3-10]
+    'PUBLISH with DUP': ['pubrec 5', 0],
+    PUBREL: ['pubrec 5,pubcomp 5', 0], // Too early; nothing of it stays.
+  },
+  'PUBREC sent': {
+    'PUBLISH of QoS 1': ['puback 5', 1],
+    'PUBLISH of QoS 2': ['pubrec 5', 0],
+    'PUBLISH with DUP': ['pubrec 5', 0],
+    PUBREL: ['pubcomp 5', 0], // [MQTT-4.3.3-11]
+  },
+  'PUBREL has come, is not stored': {
+    'PUBLISH of QoS 1': ['puback 5,pubcomp 5', 1], // Answers of different kinds have no order. (section 4.6)
+    'PUBLISH of QoS 2': ['pubcomp 5,pubrec 5', 1],
+    'PUBLISH with DUP': ['pubcomp 5,pubrec 5', 1],
+    PUBREL: ['pubcomp 5,pubcomp 5 0x92', 0],
+  },
+};
+
+describe('a publisher whose session is stored', () => {
+  const cells = Object.keys(receiving).flatMap((state) =>
+    (Object.keys(sendings) as Sent[]).map((sent) => [state, sent, ...received[state]![sent]] as const),
+  );
+  it.each(cells)('%s, then %s: %s', (state, sent, said, published) => {
+    const log = new MemoryCommitLog({ nowMs: () => nowMs });
+    const client = connect({ keeping: { partition: 'acme#c', log } });
+    receiving[state]!(client, log);
+    client.outbox.said();
+    const before = client.host.published.length;
+    client.send(sendings[sent]);
+    log.commit();
+    expect([client.outbox.said().join(), client.host.published.length - before]).toEqual([said, published]);
+    if (sent === 'PUBREL') expect(log.tables.received('acme#c')?.packetIds ?? []).toEqual([]);
   });
 });
