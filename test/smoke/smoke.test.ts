@@ -141,17 +141,25 @@ describe('a run that ends early', () => {
   });
 });
 
-test('sign-up that is closed to this address needs the operator key', async () => {
+test('sign-up that is closed to this address needs the operator key', { timeout: 60_000 }, async () => {
   const signUp = async (n: number): Promise<number> =>
     (await call(`${endpoints.api.url}/v1/tenants`, { body: { name: `crowd-${n}` } })).status;
-  let last = 201;
-  for (let n = 0; last !== 429 && n < 200; n++) last = await signUp(n);
-  const closed = await smoke(['--local', folder]);
+  /** Sign-ups are counted by the minute of the clock: one that ends in between opens them again. */
+  const minute = (): number => Math.floor(Date.now() / 60_000);
+  let closed: Run;
+  let wrong: Run;
+  let startedIn: number;
+  let n = 0;
+  do {
+    startedIn = minute();
+    while ((await signUp(n++)) !== 429) expect(n).toBeLessThan(200);
+    closed = await smoke(['--local', folder]);
+    wrong = await smoke(['--local', folder, '--operator-key', 'not-the-one']);
+  } while (minute() !== startedIn);
   expect([closed.code, failureOf(closed)]).toEqual([
     1,
     expect.stringMatching(/sign up: .*429 too-many-sign-ups.* --operator-key or SHOAL_OPERATOR_KEY/),
   ]);
-  const wrong = await smoke(['--local', folder, '--operator-key', 'not-the-one']);
   expect([wrong.code, failureOf(wrong)]).toEqual([1, expect.stringMatching(/is it the right one\?/)]);
   const open = await smoke(['--local', folder], { env: { SHOAL_OPERATOR_KEY: endpoints.operatorKey } });
   expect([open.code, open.lines.at(-1)]).toEqual([0, expect.stringContaining('12 of 12')]);
