@@ -3,6 +3,7 @@
  * stack, with clients that say everything at once and leave.
  */
 import { execFile } from 'node:child_process';
+import { connectAsync as connectClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Credential } from '../support/broker.js';
 import type { LiveClient } from '../support/live-client.js';
@@ -54,7 +55,6 @@ let topics = 0;
 describe.each([
   ['mqtt', 'half-close'],
   ['mqtt', 'close'],
-  ['mqtt', 'reset'],
   ['mqtts', 'half-close'],
   ['mqtts', 'close'],
   ['ws', 'frame'],
@@ -107,6 +107,21 @@ describe('burst and leave', () => {
     },
   );
 
+  test('1500 messages, and a reset when the broker has read them', async () => {
+    const slow = await stack.tenant({ publishPerSecond: 1000 });
+    const [subscriber, login] = [await slow.client(), await slow.account()];
+    await subscriber.subscribe({ filter: 't' }, { filter: 'will' });
+    const client = await open('mqtt');
+    client.send(connectPacket('reset', { ...login, will }));
+    await until(() => said(client.heard).includes('connack'), 'CONNACK');
+    const burst = numbers(1500).map((payload) => publishBytes({ topic: 't', payload, qos: 0 }, 4));
+    client.send(Buffer.concat([...burst, disconnect])); // Less than one read takes.
+    await until(() => subscriber.received.length > 0, 'the first');
+    client.leave('reset');
+    await subscriber.receivedCount(1500, 10_000);
+    expect(payloads(subscriber)).toEqual(numbers(1500));
+  });
+
   test.each(['0', '1', '2'])('mosquitto_pub -l with 3000 lines of QoS %s loses nothing', async (qos) => {
     const slow = await stack.tenant({ publishPerSecond: 1000 });
     const [subscriber, { username, password = '' }] = [await slow.client(), await slow.account()];
@@ -122,5 +137,42 @@ describe('burst and leave', () => {
     await ended;
     await subscriber.receivedCount(3000, 15_000);
     expect(payloads(subscriber)).toEqual(numbers(3000));
+  });
+});
+
+describe('more QoS 2 messages than fit before the first PUBREL', () => {
+  test('from mqtt.js, which sends all that it has', async () => {
+    const subscriber = await tenant.client();
+    await subscriber.subscribe({ filter: 'exact' });
+    const client = await connectClient(stack.endpoints.mqtt.url, {
+      ...account,
+      protocolVersion: 4,
+      reconnectPeriod: 0,
+    });
+    try {
+      await Promise.all(numbers(3000).map((payload) => client.publishAsync('exact', payload, { qos: 2 })));
+    } finally {
+      await client.endAsync(true);
+    }
+    await subscriber.receivedCount(3000);
+    expect(payloads(subscriber)).toEqual(numbers(3000));
+  });
+
+  test('and its PINGREQ behind them is answered', async () => {
+    const client = await tenant.client({ version: 4 });
+    const publishing = numbers(2000).map((payload) => client.publish({ topic: 'x', payload, qos: 2 }));
+    await client.ping();
+    await Promise.all(publishing);
+  });
+
+  test('a stored session with 256 of them may publish on its next connection', async () => {
+    const session = { clientId: 'unreleased', clean: false, properties: { sessionExpiryInterval: 60 } };
+    const client = await tenant.client(session);
+    for (const id of numbers(256))
+      client.packets.sendPublish({ topic: 'x', payload: id, qos: 2, packetId: 100 + Number(id) });
+    await client.ping();
+    client.destroy();
+    const again = await tenant.client(session);
+    expect((await again.publish({ topic: 'x', qos: 1, packetId: 7 }))?.cmd).toBe('puback');
   });
 });
