@@ -45,6 +45,8 @@ export interface LooseConnection {
   readonly sink: ByteSink;
   /** The reason with which it ended. */
   readonly endedBy: string | undefined;
+  /** It has told that it is gone, and its place is free. */
+  readonly isGone: boolean;
 }
 
 /** Admitted, with an MQTT 5.0 client. */
@@ -73,7 +75,9 @@ export async function looseConnection(
   const stream = new LooseStream();
   let sink!: ByteSink;
   const place = { occupant: undefined, become() {} };
-  const connection = new Connection({ ...world, onGone() {} }, place, (given) => {
+  let isGone = false;
+  const onGone = (): void => void (isGone = true);
+  const connection = new Connection({ ...world, onGone }, place, (given) => {
     sink = given;
     return stream;
   });
@@ -85,6 +89,9 @@ export async function looseConnection(
     connection,
     stream,
     sink,
+    get isGone() {
+      return isGone;
+    },
     get endedBy() {
       const closed = [...metrics.samples()].find(({ name }) => name === 'shoal_connections_closed_total');
       return connection.closed ? closed?.labels['reason'] : undefined;
