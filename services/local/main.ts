@@ -12,8 +12,8 @@ import { readSettings, type Settings } from './settings.js';
 
 const say = (line: string): void => void process.stderr.write(`shoal: ${line}\n`);
 
-/** A stop that takes longer makes people wonder. */
-const hintAfterMs = 2000;
+/** A stop that takes longer makes people wonder. The broker gives its clients 4.5 s to be answered and to go. */
+const hintAfterMs = 5000;
 
 let machine: Machine | undefined;
 let stopping = false;
