@@ -11,7 +11,8 @@
  * out anew, and must not meet a stored one that has not been read yet.
  *
  * Overflow (G7): while the client reads, a message that finds half of `queuedMessagesPerSession` waiting slows its
- * publisher (`held-back.ts`); one that finds all of it is dropped and counted; QoS 0 is dropped when the client is away. Memory is bounded by the queue: what does not fit is read again from the inbox.
+ * publisher (`held-back.ts`); one that finds all of it is dropped and counted; QoS 0 is dropped when the client is away.
+ * Memory is bounded by the queue: what does not fit is read again from the inbox.
  */
 import { BoundedFifo, unattended } from '../../kernel/kernel.js';
 import {

@@ -6,7 +6,8 @@
  *
  * Overflow rules (G7): QoS 0 is dropped when the client is not connected or its outbox is full. While the client reads,
  * QoS 1 and 2 messages slow their publishers when half of the queue is taken (`held-back.ts`); one that finds the
- * queue full, or the tenant's memory used up, is dropped, so that what was queued first is kept in order. All are counted. What is held is counted once per message, however many sessions hold it (`SessionHost.hold`).
+ * queue full, or the tenant's memory used up, is dropped, so that what was queued first is kept in order. All are
+ * counted. What is held is counted once per message, however many sessions hold it (`SessionHost.hold`).
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Message, QoS } from '../message/message.js';
