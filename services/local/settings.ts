@@ -45,7 +45,7 @@ export const brokerVariables = [
   'SHOAL_UNSAFE_MB_MAX',
 ];
 
-const brokerWords = `The broker is tuned with variables, see README.md:\n  ${brokerVariables.join('\n  ')}`;
+const brokerWords = `The broker is tuned with variables, see docs/settings.md:\n  ${brokerVariables.join('\n  ')}`;
 
 /** Not for this program, but in the environment of people who use it: the banner's commands, and settings of tests. */
 const othersVariables = /^SHOAL_(API_KEY|PASSWORD|(TEST|CRASH|ISOLATION|DIFFERENTIAL)_\w+)$/;
