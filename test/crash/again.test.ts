@@ -76,7 +76,7 @@ test('brokers are killed two and three times in a row', { timeout: withinMs(roun
   await finish(fleet, kills);
 });
 
-/** Every run takes some of the places, in turn by seed; with SHOAL_CRASH_ROUNDS as many as it says, and more than once. */
+/** Every run takes some of the places, in turn by seed; with SHOAL_TEST_RUNS as many as it says, and more than once. */
 test(
   'a broker is killed exactly at a write, and so is the next one',
   { timeout: withinMs(rounds(1) * 2) },

@@ -3,7 +3,7 @@
  * how many copies, at which QoS, with which RETAIN flag, in which order. Where Shoal is not as the model has it is a
  * difference of its own, which nothing explains.
  */
-import { type Copy, type Deliveries, Model } from './model.js';
+import { type Copy, type Deliveries, Model, partsOf } from './model.js';
 import { deliveriesOf, type Arrived, type Played } from './player.js';
 import type { QoS, Step } from './scenario.js';
 
@@ -11,6 +11,7 @@ import type { QoS, Step } from './scenario.js';
 interface Delivery {
   readonly client: number;
   readonly topic: string;
+  readonly payload: string;
   readonly shoal: readonly Copy[];
   readonly aedes: readonly Copy[];
   readonly required: readonly Copy[];
@@ -82,7 +83,8 @@ function compareClient(
   for (const message of new Set([...ours.keys(), ...theirs.keys(), ...required.keys()])) {
     const copiesIn = (deliveries: Deliveries): readonly Copy[] => deliveries.get(message) ?? [];
     const copies = { shoal: copiesIn(ours), aedes: copiesIn(theirs), required: copiesIn(required) };
-    const delivery = { client, topic: message.slice(0, message.indexOf(' = ')), ...copies, subscriptions };
+    const [topic, payload] = partsOf(message);
+    const delivery = { client, topic, payload, ...copies, subscriptions };
     found.push(...kindsOf(delivery).map((kind) => ({ kind, ...delivery })));
   }
   if (found.length === 0)

@@ -1,11 +1,11 @@
 /**
  * The same random scenarios on aedes and on Shoal. Every difference is in the table of known ones, with the statement of
  * the specification that Shoal keeps there, or is a bug of ours.
- *
- *   SHOAL_DIFFERENTIAL_SEED=7 SHOAL_DIFFERENTIAL_RUNS=500 npx vitest run test/differential
+ * `test/support/seeds.ts` says how to run a case again.
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runsOf, seedsOf } from '../support/seeds.js';
 import { Stack } from '../support/stack.js';
 import { compare, type Difference } from './compare.js';
 import { explanationOf } from './known-differences.js';
@@ -13,8 +13,7 @@ import { peerOf, startAedes, type Peer } from './peers.js';
 import { play } from './player.js';
 import { scenarios, type Step } from './scenario.js';
 
-const seed = Number(process.env['SHOAL_DIFFERENTIAL_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-const runs = Number(process.env['SHOAL_DIFFERENTIAL_RUNS'] ?? 50);
+const runs = runsOf(50);
 
 let stack: Stack;
 let shoal: Peer;
@@ -24,9 +23,12 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => stack?.close());
 
-const counted = { steps: 0, played: 0 };
+interface Counted {
+  steps: number;
+  played: number;
+}
 
-async function differences(scenario: readonly Step[]): Promise<Difference[]> {
+async function differences(scenario: readonly Step[], counted: Counted): Promise<Difference[]> {
   const aedes = await startAedes();
   try {
     const [ours, theirs] = [await play(scenario, shoal), await play(scenario, aedes)];
@@ -41,14 +43,19 @@ async function differences(scenario: readonly Step[]): Promise<Difference[]> {
 const shown = ({ index, step, ...rest }: Difference): string =>
   `step ${index} ${JSON.stringify(step)}: ${JSON.stringify(rest)}`;
 
-test(`${runs} scenarios with seed ${seed}`, { timeout: 60_000 + runs * 2_000 }, async () => {
-  await fc.assert(
-    fc.asyncProperty(scenarios, async (scenario) => {
-      const unexplained = (await differences(scenario)).filter((difference) => !explanationOf(difference));
-      expect(unexplained.map(shown)).toEqual([]);
-    }),
-    { seed, numRuns: runs },
-  );
-  // aedes gives up some scenarios before their end; most of them have to be a comparison of two.
-  expect(counted.played / counted.steps).toBeGreaterThan(0.7);
-});
+test.each(seedsOf('differential'))(
+  `${runs} scenarios with seed %i`,
+  { timeout: 60_000 + runs * 2_000 },
+  async (seed) => {
+    const counted = { steps: 0, played: 0 };
+    await fc.assert(
+      fc.asyncProperty(scenarios, async (scenario) => {
+        const unexplained = (await differences(scenario, counted)).filter((difference) => !explanationOf(difference));
+        expect(unexplained.map(shown)).toEqual([]);
+      }),
+      { seed, numRuns: runs },
+    );
+    // aedes gives up some scenarios before their end; most of them have to be a comparison of two.
+    expect(counted.played / counted.steps).toBeGreaterThan(0.7);
+  },
+);

@@ -3,7 +3,7 @@
  * circumstances that make it possible; that Shoal did what the model asks for has been checked before (`compare.ts`).
  */
 import type { Difference } from './compare.js';
-import { matches } from './model.js';
+import { isWill, matches } from './model.js';
 
 export interface KnownDifference {
   readonly aedes: string;
@@ -78,6 +78,16 @@ export const knownDifferences: readonly KnownDifference[] = [
       d.topic.startsWith('$') &&
       [...d.subscriptions.keys()].some((filter) => /^[+#]/.test(filter)) &&
       d.aedes.length > d.shoal.length,
+  },
+  {
+    aedes: 'does not keep the will of a client for the stored session of the same client',
+    statement: '[MQTT-3.1.2-8] the will is published, and [MQTT-3.1.2-5] a stored session keeps what it subscribed to',
+    explains: (d) =>
+      d.kind === 'copies' &&
+      d.step.do === 'connect' &&
+      d.client === d.step.client &&
+      isWill(d.payload) &&
+      d.aedes.length === 0,
   },
   {
     aedes: 'sends what a take-over adds to the session (its will) from the queue and live',

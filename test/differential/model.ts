@@ -15,6 +15,12 @@ export type Deliveries = ReadonlyMap<string, readonly Copy[]>;
 
 export const keyOf = (topic: string, payload: string): string => `${topic} = ${payload}`;
 
+/** Topic and payload of such a key; no topic of a scenario has a space. */
+export function partsOf(key: string): [topic: string, payload: string] {
+  const at = key.indexOf(' = ');
+  return [key.slice(0, at), key.slice(at + 3)];
+}
+
 export interface Message {
   readonly topic: string;
   readonly payload: string;
@@ -134,6 +140,8 @@ const least = (a: QoS, b: QoS): QoS => (a < b ? a : b);
 
 /** A will tells which CONNECT it came with. */
 export const willPayload = (index: number): string => `will of ${index}`;
+
+export const isWill = (payload: string): boolean => payload.startsWith('will of ');
 
 /** The messages of one step, in order; their payloads tell who has sent them when. */
 export function messagesOf(step: Step & { do: 'publish' }, index: number): Message[] {

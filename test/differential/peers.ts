@@ -41,9 +41,15 @@ export async function startAedes(): Promise<Peer> {
   };
 }
 
+/** A retained message that no filter of a scenario matches: it begins with $. */
+export const lastRetained = '$last';
+
 /** One tenant of a running Shoal. Its answers come when the work is done: there is nothing else to wait for. */
 export async function peerOf(stack: Stack): Promise<Peer> {
   const tenant = await stack.tenant();
+  const client = await tenant.client();
+  await client.publish({ topic: lastRetained, qos: 1, retain: true, payload: 'x' });
+  await client.disconnect();
   return {
     name: 'shoal',
     port: stack.endpoints.mqtt.port,

@@ -1,4 +1,4 @@
-/** The decoder with random, mutated and valid bytes, cut in every way. `test/support/seed.ts` says how to run a case again. */
+/** The decoder with random, mutated and valid bytes, cut in every way. `test/support/seeds.ts` says how to run a case again. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
@@ -14,7 +14,7 @@ import {
   TopicTable,
   writePublish,
 } from '../../services/broker/wire/wire.js';
-import { random, seed } from '../support/seed.js';
+import { random, seed } from '../support/seeds.js';
 import { anything, connectStream, mutated, offsets, streamOf, versions } from './mutations.js';
 import { clientPacket, connectPacket, decodeAll, encode } from './packets.js';
 import { bytewise, cut, nowMs, readAll } from './recorder.js';

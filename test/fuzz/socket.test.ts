@@ -1,18 +1,19 @@
 /**
  * A running broker under fire: garbage, damaged CONNECTs and sessions that turn bad on many sockets, while a pair of
- * well-behaved clients of another tenant exchanges messages. `test/support/seed.ts` says how to run a case again.
+ * well-behaved clients of another tenant exchanges messages. `test/support/seeds.ts` says how to run a case again.
  */
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connectBytes } from '../support/packet-bytes.js';
-import { seed } from '../support/seed.js';
+import { runsOf, seedsOf } from '../support/seeds.js';
 import { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 import { anything, connectStream, mutated, offsets, streamOf, versions } from './mutations.js';
 import { cut } from './recorder.js';
 
-const sessions = Number(process.env['SHOAL_TEST_RUNS'] ?? 800);
+const sessions = runsOf(800);
+const [seed] = seedsOf('fuzz');
 const socketsAtOnce = 40;
 /** The heap may grow to what the collector finds comfortable; what a leak of each session would cost is far more. */
 const growthBytesMax = 120 << 20;

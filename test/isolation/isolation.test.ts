@@ -1,17 +1,16 @@
 /**
  * Two tenants whose clients have the same client ids and use the same topics, $share groups, retained topics and wills:
  * nothing of one reaches the other. Every payload names the tenant it belongs to, so that whatever crosses is seen.
- *
- *   SHOAL_ISOLATION_SEED=7 SHOAL_ISOLATION_RUNS=200 npx vitest run test/isolation
+ * `test/support/seeds.ts` says how to run a case again.
  */
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { LiveClient } from '../support/live-client.js';
+import { runsOf, seedsOf } from '../support/seeds.js';
 import { Stack, type TestTenant } from '../support/stack.js';
 import { until } from '../support/until.js';
 
-const seed = Number(process.env['SHOAL_ISOLATION_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-const runs = Number(process.env['SHOAL_ISOLATION_RUNS'] ?? 25);
+const runs = runsOf(25);
 
 let stack: Stack;
 let tenants: [TestTenant, TestTenant];
@@ -93,7 +92,7 @@ class World {
   }
 }
 
-test(`${runs} scenarios with seed ${seed}`, { timeout: 60_000 + runs * 2_000 }, async () => {
+test.each(seedsOf('isolation'))(`${runs} scenarios with seed %i`, { timeout: 60_000 + runs * 2_000 }, async (seed) => {
   let delivered = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60, size: 'max' }), async (steps) => {

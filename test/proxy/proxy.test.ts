@@ -14,7 +14,7 @@ import type { Credential } from '../support/broker.js';
 import { Haproxy, haproxyMissing } from '../support/haproxy.js';
 import { PacketClient } from '../support/packet-client.js';
 import { header, local, proxied, signature, tlv } from '../support/proxy-header.js';
-import { random } from '../support/seed.js';
+import { random } from '../support/seeds.js';
 import { Stack, type TestTenant } from '../support/stack.js';
 import { until } from '../support/until.js';
 

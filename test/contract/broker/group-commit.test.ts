@@ -6,7 +6,7 @@ import { type Message } from '../../../services/broker/message/message.js';
 import { type Clock, type Log, Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
 import type { FaultProxy } from '../../support/fault-proxy.js';
 import { type Fault, type FaultKind, faultOn, noFaults, randomFaults } from '../../support/faults.js';
-import { seed } from '../../support/seed.js';
+import { seedsOf } from '../../support/seeds.js';
 import { heardFaults, type HeardFaults } from '../../support/heard-faults.js';
 import { until } from '../../support/until.js';
 import { connect, FakeHost, nowMs, publish, terms } from '../../unit/session/world.js';
@@ -165,31 +165,34 @@ function groupCommitInTrouble(behind: DynamoServer): void {
       expect(new Set(pauses).size).toBe(pauses.length);
     });
 
-    it(`keeps the order of each source in any trouble, and loses nothing (seed ${seed})`, async () => {
-      // Its pauses add up to ten seconds and more of real time, in which nothing happens that this is about.
-      const after = (ms: number, run: () => void) => systemClock.after(Math.min(ms, 5), run);
-      const { log, sourceOf, request, done } = open({ clock: { ...systemClock, after } });
-      const all = Array.from({ length: 30 }, () =>
-        sourceOf(...Array.from({ length: 9 }, (_, i) => messagesAt(1 + (i % 3), String(i)))),
-      );
-      for (const [i, source] of all.entries()) source.perTake = 1 + (i % 3);
-      const rates = {
-        internalError: 0.15,
-        throttle: 0.15,
-        lostAnswer: 0.15,
-        reset: 0.05,
-        partialBatch: 0.2,
-        delay: 0.1,
-      };
-      proxy.choose = randomFaults(seed, rates, 20);
-      request(...all);
-      await done(...all);
-      proxy.choose = noFaults;
-      for (const source of all) {
-        expect(await payloads(log, source.partition)).toEqual(['6', '7', '8']);
-        expect(source.refused).toEqual([]);
-      }
-    });
+    it.each(seedsOf('commits'))(
+      'keeps the order of each source in any trouble, and loses nothing (seed %i)',
+      async (seed) => {
+        // Its pauses add up to ten seconds and more of real time, in which nothing happens that this is about.
+        const after = (ms: number, run: () => void) => systemClock.after(Math.min(ms, 5), run);
+        const { log, sourceOf, request, done } = open({ clock: { ...systemClock, after } });
+        const all = Array.from({ length: 30 }, () =>
+          sourceOf(...Array.from({ length: 9 }, (_, i) => messagesAt(1 + (i % 3), String(i)))),
+        );
+        for (const [i, source] of all.entries()) source.perTake = 1 + (i % 3);
+        const rates = {
+          internalError: 0.15,
+          throttle: 0.15,
+          lostAnswer: 0.15,
+          reset: 0.05,
+          partialBatch: 0.2,
+          delay: 0.1,
+        };
+        proxy.choose = randomFaults(seed, rates, 20);
+        request(...all);
+        await done(...all);
+        proxy.choose = noFaults;
+        for (const source of all) {
+          expect(await payloads(log, source.partition)).toEqual(['6', '7', '8']);
+          expect(source.refused).toEqual([]);
+        }
+      },
+    );
 
     it('gives up alone what DynamoDB refuses, also when others of the call had to be repeated', async () => {
       const { log, sourceOf, request, done } = open();

@@ -18,7 +18,7 @@ import {
   PendingReceipt,
   type QoS,
 } from '../../../services/broker/message/message.js';
-import { random, seed } from '../../support/seed.js';
+import { random, seed } from '../../support/seeds.js';
 
 class Sink implements Subscriber {
   readonly clientId: ClientId;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BoundedFifo } from '../../../services/kernel/kernel.js';
-import { random, seed } from '../../support/seed.js';
+import { random, seed } from '../../support/seeds.js';
 
 const sizeOf = (item: { bytes: number }): number => item.bytes;
 

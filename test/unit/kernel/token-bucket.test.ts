@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TokenBucket } from '../../../services/kernel/kernel.js';
-import { random, seed } from '../../support/seed.js';
+import { random, seed } from '../../support/seeds.js';
 
 describe(`TokenBucket (seed ${seed})`, () => {
   it('gives one second at once, and then its rate', () => {

@@ -126,7 +126,7 @@ describe('a variable that nothing reads', () => {
   });
 
   test('is left alone when it is of the banner or of the tests', () => {
-    expect(read([], { SHOAL_API_KEY: 'x', SHOAL_PASSWORD: 'y', SHOAL_CRASH_SEED: '7', OTHER: '1' })).toEqual(read([]));
+    expect(read([], { SHOAL_API_KEY: 'x', SHOAL_PASSWORD: 'y', SHOAL_TEST_SEED: '7', OTHER: '1' })).toEqual(read([]));
   });
 });
 

@@ -9,7 +9,7 @@ import {
   topicNameError,
   TopicTree,
 } from '../../../services/topic/topic.js';
-import { random, seed } from '../../support/seed.js';
+import { random, seed } from '../../support/seeds.js';
 
 /** Levels of names in the oracle; `x` stands for whatever a filter does not name. */
 const nameLevels = ['a', 'b', '', '$s', 'x'];

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { drainTakesMs, dueAfter, paced } from '../../../services/broker/transport/drain.js';
 import { ManualClock } from '../../support/manual-clock.js';
-import { random } from '../../support/seed.js';
+import { random } from '../../support/seeds.js';
 
 /** How many had been sent away when, from the start. */
 async function drain(count: number, withinMs: number, stepMs = 100): Promise<[atMs: number, sent: number][]> {

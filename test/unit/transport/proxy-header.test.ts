@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { crc32c } from '../../../services/broker/transport/crc32c.js';
 import { headerBytesMax, type HeaderFault, readProxyHeader } from '../../../services/broker/transport/proxy-header.js';
 import { addresses, header, local, proxied, signature, tlv } from '../../support/proxy-header.js';
-import { random } from '../../support/seed.js';
+import { random } from '../../support/seeds.js';
 
 const endpoint = 'vpce-08d2bf15fac5001c9';
 const awsEndpoint = tlv(0xea, `\x01${endpoint}`);

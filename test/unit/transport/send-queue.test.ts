@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Flusher } from '../../../services/broker/transport/flusher.js';
 import type { ByteStream } from '../../../services/broker/transport/ports.js';
 import { SendQueue } from '../../../services/broker/transport/send-queue.js';
-import { random, seed } from '../../support/seed.js';
+import { random, seed } from '../../support/seeds.js';
 
 class FakeStream implements ByteStream {
   readonly remoteAddress = 'test';
