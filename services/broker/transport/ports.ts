@@ -6,7 +6,8 @@ export interface ByteStream {
   readonly endpointId?: string | undefined;
   /** Bytes written that the network has not taken yet. */
   readonly unsentBytes: number;
-  write(bytes: Buffer): void;
+  /** Whole packets, one or more. */
+  write(packets: Buffer): void;
   /** No more bytes are read until `resume`. */
   pause(): void;
   resume(): void;

@@ -15,7 +15,8 @@ import { PatientWebSocket } from './patient-web-socket.js';
 import type { AcknowledgementGate, ByteSink, ByteStream, Stage } from './ports.js';
 import { Proxied, takeConnections } from './proxied.js';
 import type { Origin } from './proxy-header.js';
-import { SocketStream, webSocketStream } from './streams.js';
+import { SocketStream } from './socket-stream.js';
+import { webSocketStream } from './web-socket-stream.js';
 import { DeadlineWheel } from './wheel.js';
 
 export interface TransportOptions {

@@ -7,6 +7,7 @@
  *
  * What lies before `start` is never written over: subscribers may be sent it from where it lies.
  */
+import { packetEnd } from './packet-end.js';
 import { packetType } from './packets.js';
 
 /**
@@ -57,14 +58,7 @@ export class HeldBytes {
 
   /** Where the packet at `at` ends; 0 when its end has not come, or when its length is none. */
   packetEnd(at: number): number {
-    let length = 0;
-    for (let i = 1; i < 5; i++) {
-      if (at + i >= this.end) return 0;
-      const byte = this.bytes[at + i]!;
-      length += (byte & 0x7f) << (7 * (i - 1));
-      if (byte < 0x80) return at + i + 1 + length <= this.end ? at + i + 1 + length : 0;
-    }
-    return 0;
+    return packetEnd(this.bytes, at, this.end);
   }
 
   typeAt(at: number): number {

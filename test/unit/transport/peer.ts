@@ -73,10 +73,11 @@ export type Stage = 'proxy' | 'tls' | 'http' | 'connect' | 'closing' | 'refused'
 
 /** Written for the frames of a client: masked, with a mask of zeros. */
 function frame(payload: Buffer): Buffer {
-  const length =
-    payload.length < 126
-      ? Buffer.from([0x80 | payload.length])
-      : Buffer.from([0x80 | 126, payload.length >> 8, payload.length & 0xff]);
+  const length = Buffer.alloc(payload.length < 126 ? 1 : payload.length < 1 << 16 ? 3 : 9);
+  if (length.length === 1) length[0] = payload.length;
+  else if (length.length === 3) length.writeUInt16BE(payload.length, 1);
+  else length.writeBigUInt64BE(BigInt(payload.length), 1);
+  length[0]! |= length.length === 1 ? 0x80 : length.length === 3 ? 0x80 | 126 : 0x80 | 127;
   return Buffer.concat([Buffer.from([0x82]), length, Buffer.alloc(4), payload]);
 }
 
@@ -208,6 +209,11 @@ export class Peer {
   /** It has not gone: it only reads nothing more and sends nothing. */
   vanish(): void {
     this.#top.pause();
+  }
+
+  /** It reads again. */
+  comeBack(): void {
+    this.#top.resume();
   }
 
   /** Whether the other side has let go of the socket: it answers what is sent now with a reset. */
