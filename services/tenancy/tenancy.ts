@@ -37,6 +37,7 @@ export {
   sessionBuckets,
   sessionKey,
   tenantKey,
+  topicBytesMax,
   usagePartition,
 } from './keys.js';
 export { RecordUnreadable } from './item.js';

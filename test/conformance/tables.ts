@@ -1,7 +1,9 @@
 /** All conformance tables. */
 import type { Table } from './row.js';
 import { accessRows, v3Rows } from './shoal/access.js';
+import { bridgeRows, bridgeRowsV3 } from './shoal/bridges.js';
 import { connectingRows } from './shoal/connecting.js';
+import { oldClientRows } from './shoal/old-clients.js';
 import { messageRows, sharingRows, strictRows, strictRowsV3 } from './shoal/messages.js';
 import { edgeRows, quotaRows, reconnectRows } from './shoal/edges.js';
 import * as shoalSessions from './shoal/sessions.js';
@@ -80,12 +82,13 @@ export const tables: Table[] = [
       ...quotaRows,
       ...reconnectRows,
       ...edgeRows,
+      ...bridgeRows,
     ],
   },
   {
     key: 'shoal',
     title: 'Beyond the numbered statements, MQTT 3.1 and 3.1.1',
     level: 4,
-    rows: [...strictRowsV3, ...v3Rows],
+    rows: [...strictRowsV3, ...v3Rows, ...oldClientRows, ...bridgeRowsV3],
   },
 ];

@@ -140,6 +140,7 @@ function expected(decoded: Packet, version: ProtocolVersion): Record<string, unk
       return {
         type: 'connect',
         version,
+        isBridge: false,
         cleanStart: clean,
         keepAliveSeconds: keepalive,
         clientId,

@@ -15,6 +15,8 @@ export interface Will {
 
 export interface ConnectFields {
   version?: ProtocolLevel;
+  /** Sets the bridge bit of the protocol level. */
+  bridge?: boolean;
   clientId?: string;
   /** Clean Session or Clean Start; true by default. */
   clean?: boolean;
@@ -118,7 +120,7 @@ export function connectBytes(c: ConnectFields): Buffer {
     'connect',
     0,
     bytes.utf8(level === 3 ? 'MQIsdp' : 'MQTT'),
-    bytes.u8(level),
+    bytes.u8(level | (c.bridge ? 0x80 : 0)),
     bytes.u8(flags),
     bytes.u16(c.keepalive ?? 0),
     ...(level === 5 ? [bytes.properties(c.properties)] : []),

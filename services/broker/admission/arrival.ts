@@ -164,6 +164,7 @@ export class Arrival {
     const { properties } = packet;
     const channel = new Channel(connection, this.#options.slab, {
       version: packet.version,
+      isBridge: packet.isBridge,
       receiveMaximum: properties.receiveMaximum ?? 65_535,
       inFlightMax: this.#options.inFlightMax,
       packetBytesMax: properties.maximumPacketSize ?? Infinity,

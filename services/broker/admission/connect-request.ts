@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type ClientId, ownBytes } from '../../kernel/kernel.js';
-import { type Access, clientIdBytesMax, neverExpiresSeconds } from '../../tenancy/tenancy.js';
+import { type Access, clientIdBytesMax, neverExpiresSeconds, topicBytesMax } from '../../tenancy/tenancy.js';
 import type { Will } from '../session/session.js';
 import {
   type ConnectPacket,
@@ -51,6 +51,8 @@ export function keepAliveSeconds(packet: ConnectPacket, serverMax: number): { se
 }
 
 export function checkedWill(packet: WillPacket, access: Access, limits: TenantLimits): Will {
+  if (Buffer.byteLength(packet.topic) > topicBytesMax)
+    throw new PeerFault(reasons.willTopicTooLong, `a will topic has at most ${topicBytesMax} bytes here`);
   if (!access.mayPublish(packet.topic)) throw new PeerFault(reasons.notAuthorized, 'the will topic is not allowed');
   if (packet.payload.length > limits.packetBytesMax)
     throw new PeerFault(reasons.packetTooLarge, 'the will is too large');

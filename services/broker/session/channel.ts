@@ -34,6 +34,8 @@ export const receiveMaximum = 256;
 
 export interface ChannelOptions {
   readonly version: ProtocolVersion;
+  /** See `ConnectPacket`. */
+  readonly isBridge: boolean;
   /** The client's Receive Maximum (65 535 when it said nothing). */
   readonly receiveMaximum: number;
   /** Our own bound of what is under way to it; for clients before MQTT 5.0 the only one. Below 32 767. */
@@ -68,6 +70,7 @@ const answers = new Slab();
 
 export class Channel {
   readonly version: ProtocolVersion;
+  readonly isBridge: boolean;
   /** How many QoS 1 and 2 messages we may have under way to the client. [MQTT-3.3.4-9] */
   readonly window: number;
   readonly outbox: Outbox;
@@ -84,6 +87,7 @@ export class Channel {
     this.outbox = outbox;
     this.#slab = slab;
     this.version = options.version;
+    this.isBridge = options.isBridge;
     this.window = Math.min(options.receiveMaximum, options.inFlightMax);
     this.#packetBytesMax = options.packetBytesMax;
     this.#problemInformation = options.problemInformation;

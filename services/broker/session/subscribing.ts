@@ -39,7 +39,7 @@ export function receiveSubscribe(
     if (noLocal && typeof parseShared(filter) === 'object') throw protocolError('No Local on a shared subscription');
   const id = packet.properties.subscriptionIdentifier ?? 0;
   for (const request of packet.subscriptions) {
-    const subscription = examine(session, host, access, request, id);
+    const subscription = examine(session, host, access, channel.isBridge ? ofBridge(request) : request, id);
     if ('code' in subscription) {
       codes.push(channel.version === 5 ? subscription.code : failure3);
       refusals.push(`${request.filter}: ${subscription.why}`);
@@ -121,6 +121,14 @@ export function routeOf(subscription: Subscription, owedAfter: string | undefine
     id,
     ...(owedAfter !== undefined && { owedAfter }),
   };
+}
+
+/**
+ * A bridge before MQTT 5.0 cannot say what it needs: that its own messages do not come back, which would go round for ever,
+ * and that the others are retained by its broker as they are here. A shared subscription has no No Local [MQTT-3.8.3-4].
+ */
+function ofBridge(request: SubscriptionRequest): SubscriptionRequest {
+  return { ...request, noLocal: parseShared(request.filter) === undefined, retainAsPublished: true };
 }
 
 /** A refusal: MQTT 5.0 reason code, and the words for the reason string. */

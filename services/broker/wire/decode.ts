@@ -21,32 +21,28 @@ import {
 import { readProperties } from './properties.js';
 import { malformed, PeerFault, protocolError, reasons } from './reasons.js';
 
-/** MQTT 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with DUP; later versions reserve the bit. */
-export const dupFlag = 0x08;
-
 /** `version` is that of the connection; it does not count for CONNECT, which brings its own. */
 export function decodePacket(firstByte: number, cursor: Cursor, version: ProtocolVersion): ControlPacket {
   const type = firstByte >> 4;
   const flags = firstByte & 0x0f;
   switch (type) {
     case packetType.connect:
-      requireFlags(flags, 0);
-      return decodeConnect(cursor);
+      return decodeConnect(flags, cursor);
     case packetType.subscribe:
-      requireFlags(version === 3 ? flags & ~dupFlag : flags, 2); // [MQTT-3.8.1-1]
+      requireFlags(flags, 2, version); // [MQTT-3.8.1-1]
       return complete(decodeSubscribe(cursor, version), cursor);
     case packetType.unsubscribe:
-      requireFlags(version === 3 ? flags & ~dupFlag : flags, 2); // [MQTT-3.10.1-1]
+      requireFlags(flags, 2, version); // [MQTT-3.10.1-1]
       return complete(decodeUnsubscribe(cursor, version), cursor);
     case packetType.pingreq:
-      requireFlags(flags, 0);
+      requireFlags(flags, 0, version);
       return complete({ type: 'pingreq' }, cursor);
     case packetType.disconnect:
-      requireFlags(flags, 0); // [MQTT-3.14.1-1]
+      requireFlags(flags, 0, version); // [MQTT-3.14.1-1]
       return complete(decodeDisconnect(cursor, version), cursor);
     case packetType.auth:
       if (version !== 5) throw malformed('packet type 15 is reserved before MQTT 5.0');
-      requireFlags(flags, 0); // [MQTT-3.15.1-1]
+      requireFlags(flags, 0, version); // [MQTT-3.15.1-1]
       return complete(decodeAuth(cursor), cursor);
     case 0:
       throw malformed('packet type 0 is reserved');
@@ -55,9 +51,12 @@ export function decodePacket(firstByte: number, cursor: Cursor, version: Protoco
   }
 }
 
-/** [MQTT-2.1.3-1] Reserved flags have their one valid value. */
-export function requireFlags(flags: number, wanted: number): void {
-  if (flags !== wanted) throw malformed('reserved flags of the fixed header are set');
+/**
+ * [MQTT-2.1.3-1] Reserved flags have their one valid value. MQTT 3.1 calls them not used, or DUP and QoS 1 of a packet that
+ * is answered, and old clients set what they like (docs/decisions/0021).
+ */
+export function requireFlags(flags: number, wanted: number, version: ProtocolVersion): void {
+  if (version !== 3 && flags !== wanted) throw malformed('reserved flags of the fixed header are set');
 }
 
 function complete<P extends ControlPacket>(packet: P, cursor: Cursor): P {
@@ -72,25 +71,28 @@ export function packetIdentifier(cursor: Cursor): number {
   return id;
 }
 
-function decodeConnect(cursor: Cursor): ConnectPacket {
-  const version = protocolVersion(cursor);
+function decodeConnect(headerFlags: number, cursor: Cursor): ConnectPacket {
+  const { version, isBridge } = protocolVersion(cursor);
   try {
-    return complete(decodeConnectOf(version, cursor), cursor);
+    requireFlags(headerFlags, 0, version);
+    return complete(decodeConnectOf(version, isBridge, cursor), cursor);
   } catch (error) {
     if (error instanceof PeerFault) error.dialect = version;
     throw error;
   }
 }
 
-function decodeConnectOf(version: ProtocolVersion, cursor: Cursor): ConnectPacket {
+function decodeConnectOf(version: ProtocolVersion, isBridge: boolean, cursor: Cursor): ConnectPacket {
   const flags = cursor.u8();
-  if ((flags & 0x01) !== 0) throw malformed('the reserved connect flag is set'); // [MQTT-3.1.2-3]
+  // MQTT 3.1 says of the bits that later versions want to be zero that they are not used.
+  const isLax = version === 3;
+  if (!isLax && (flags & 0x01) !== 0) throw malformed('the reserved connect flag is set'); // [MQTT-3.1.2-3]
   const hasWill = (flags & 0x04) !== 0;
   const willQos = (flags >> 3) & 0x03;
   const hasUserName = (flags & 0x80) !== 0;
   const hasPassword = (flags & 0x40) !== 0;
-  if (willQos === 3) throw malformed('will QoS 3 does not exist'); // [MQTT-3.1.2-12]
-  if (!hasWill && (flags & 0x38) !== 0) throw malformed('will flags without a will'); // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
+  if ((hasWill || !isLax) && willQos === 3) throw malformed('will QoS 3 does not exist'); // [MQTT-3.1.2-12]
+  if (!hasWill && !isLax && (flags & 0x38) !== 0) throw malformed('will flags without a will'); // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
   if (version !== 5 && hasPassword && !hasUserName) throw malformed('a password without a user name'); // 3.1.1 [MQTT-3.1.2-22]
   const keepAliveSeconds = cursor.u16();
   const properties = version === 5 ? readProperties(cursor, 'connect') : {};
@@ -99,11 +101,14 @@ function decodeConnectOf(version: ProtocolVersion, cursor: Cursor): ConnectPacke
     throw protocolError('authentication data without an authentication method');
   const clientId = cursor.utf8();
   const will = hasWill ? decodeWill(cursor, version, willQos as QoS, (flags & 0x20) !== 0) : undefined;
-  const userName = hasUserName ? cursor.utf8() : undefined;
-  const password = hasPassword ? cursor.binary() : undefined;
+  // In MQTT 3.1 the end of the packet counts for more than the flags (section 3.1): a field may be missing.
+  const isThere = (isFlagged: boolean): boolean => isFlagged && (!isLax || cursor.left > 0);
+  const userName = isThere(hasUserName) ? cursor.utf8() : undefined;
+  const password = isThere(hasPassword) ? cursor.binary() : undefined;
   return {
     type: 'connect',
     version,
+    isBridge,
     cleanStart: (flags & 0x02) !== 0,
     keepAliveSeconds,
     clientId,
@@ -114,12 +119,17 @@ function decodeConnectOf(version: ProtocolVersion, cursor: Cursor): ConnectPacke
   };
 }
 
+/** Set in the level of a bridge before MQTT 5.0, where a subscription has options instead. A custom of brokers. */
+const bridgeBit = 0x80;
+
 /** [MQTT-3.1.2-1] [MQTT-3.1.2-2] The protocol name and level, which belong together. */
-function protocolVersion(cursor: Cursor): ProtocolVersion {
+function protocolVersion(cursor: Cursor): { version: ProtocolVersion; isBridge: boolean } {
   const name = cursor.utf8();
   const level = cursor.u8();
-  if (name === 'MQTT' && (level === 4 || level === 5)) return level;
-  if (name === 'MQIsdp' && level === 3) return level;
+  const isBridge = (level & bridgeBit) !== 0;
+  const version = level & ~bridgeBit;
+  if (name === 'MQTT' && (version === 4 || (version === 5 && !isBridge))) return { version, isBridge };
+  if (name === 'MQIsdp' && version === 3) return { version, isBridge };
   if (name !== 'MQTT' && name !== 'MQIsdp') throw new PeerFault(reasons.notMqtt, 'the protocol name is not MQTT');
   const dialect = name === 'MQTT' && level > 5 ? 5 : 4;
   throw new PeerFault(reasons.unsupportedProtocolVersion, reasons.unsupportedProtocolVersion.words, dialect);

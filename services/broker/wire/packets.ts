@@ -41,6 +41,8 @@ export interface WillPacket {
 export interface ConnectPacket {
   readonly type: 'connect';
   readonly version: ProtocolVersion;
+  /** Before MQTT 5.0: it hands on the messages of another broker. */
+  readonly isBridge: boolean;
   readonly cleanStart: boolean;
   readonly keepAliveSeconds: number;
   readonly clientId: string;

@@ -13,7 +13,7 @@
  */
 import { Message } from '../message/message.js';
 import { Cursor } from './cursor.js';
-import { decodePacket, dupFlag, requireFlags } from './decode.js';
+import { decodePacket, requireFlags } from './decode.js';
 import { HeldBytes } from './held-bytes.js';
 import { type AckType, type ControlPacket, packetType, type ProtocolVersion } from './packets.js';
 import { type PublishProperties, scanPublishProperties } from './publish-properties.js';
@@ -232,7 +232,7 @@ export class PacketReader {
     const firstByte = bytes[at]!;
     const qos = (firstByte >> 1) & 0x03;
     if (qos === 3) throw malformed('QoS 3 does not exist'); // [MQTT-3.3.1-4]
-    if (qos === 0 && (firstByte & 0x08) !== 0) throw malformed('DUP with QoS 0'); // [MQTT-3.3.1-2]
+    if (qos === 0 && (firstByte & 0x08) !== 0 && this.version !== 3) throw malformed('DUP with QoS 0'); // [MQTT-3.3.1-2]
     if (body + 2 > end) throw malformed('PUBLISH without a topic');
     const topicEnd = body + 2 + ((bytes[body]! << 8) | bytes[body + 1]!);
     let payload = qos > 0 ? topicEnd + 2 : topicEnd;
@@ -290,8 +290,7 @@ export class PacketReader {
   #ack(firstByte: number, bytes: Buffer, body: number, end: number): void {
     const type = (firstByte >> 4) as AckType;
     const flags = firstByte & 0x0f;
-    if (type === packetType.pubrel) requireFlags(this.version === 3 ? flags & ~dupFlag : flags, 2);
-    else requireFlags(flags, 0); // [MQTT-3.6.1-1]
+    requireFlags(flags, type === packetType.pubrel ? 2 : 0, this.version || 4); // [MQTT-3.6.1-1]
     if (end - body < 2) throw malformed('an acknowledgement without a packet identifier');
     const packetId = (bytes[body]! << 8) | bytes[body + 1]!;
     if (packetId === 0) throw protocolError('a packet identifier is not zero');

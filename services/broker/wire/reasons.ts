@@ -75,6 +75,8 @@ export const reasons = {
   keepAliveTimeout: row('keep-alive-timeout', 0x8d, 'client', 'nothing heard for one and a half keep alive intervals'),
   sessionTakenOver: row('session-taken-over', 0x8e, 'client', 'another connection uses this client identifier'),
   topicFilterInvalid: row('topic-filter-invalid', 0x8f, 'client', 'this topic filter is not valid'),
+  // MQTT 3.x closes without CONNACK on what is no topic name; this one is, and code 5 stops a client that would try for ever.
+  willTopicTooLong: row('will-topic-too-long', 0x90, 'client', 'a will topic of this length cannot be used', 0x05),
   topicNameInvalid: row('topic-name-invalid', 0x90, 'client', 'this topic name is not valid'),
   receiveMaximumExceeded: row(
     'receive-maximum-exceeded',

@@ -211,6 +211,7 @@ export function connect(
         packetBytesMax: Infinity,
         topicAliasMax: 0,
         problemInformation: false,
+        isBridge: false,
         ...wish,
         ...again,
         version,

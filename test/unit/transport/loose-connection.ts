@@ -60,7 +60,13 @@ export async function looseConnection(
   const tenant = { id: 'acme', limits, spendPublish: () => 0, publishWaitMs: () => 0 } as unknown as Admitted['tenant'];
   const admission = {
     connect(_: unknown, connection: AdmissionConnection): Promise<void> {
-      const wish = { version: 5, receiveMaximum: 65_535, inFlightMax: 256, packetBytesMax: Infinity } as const;
+      const wish = {
+        version: 5,
+        isBridge: false,
+        receiveMaximum: 65_535,
+        inFlightMax: 256,
+        packetBytesMax: Infinity,
+      } as const;
       const channel = new Channel(connection, new Slab(), { ...wish, topicAliasMax: 0, problemInformation: false });
       connection.admitted({ tenant, session, channel, keepAliveSeconds: 0 });
       session.attach(channel, nowMs);
