@@ -86,7 +86,7 @@ export class Api {
   }
 }
 
-/** `401 unauthenticated (A valid API key is needed)`. */
+/** `401 unauthenticated (A valid API key is required)`. */
 export function said({ status, body }: Answer): string {
   const { code, title, detail = title } = body as Readonly<Record<string, string | undefined>>;
   return `${status}${code === undefined ? '' : ` ${code}`}${detail === undefined ? '' : ` (${detail})`}`;

@@ -37,7 +37,7 @@ export function createApp(deps: ApiDeps): Api {
   app.use(
     bodyLimit({
       maxSize: bodyBytesMax,
-      onError: () => problemResponse(new Problem('body-too-large', { detail: `At most ${bodyBytesMax} bytes` })),
+      onError: () => problemResponse(new Problem('body-too-large', { detail: `The limit is ${bodyBytesMax} bytes` })),
     }),
   );
   healthRoutes(app, deps);

@@ -75,19 +75,19 @@ export const tenantPath = z.object({
 export const pageQuery = z.strictObject({
   limit: z
     .string()
-    .regex(/^[0-9]{1,4}$/, `limit is a number from 1 to ${pageItemsMax}`)
+    .regex(/^[0-9]{1,4}$/, `limit must be a number from 1 to ${pageItemsMax}`)
     .transform(Number)
-    .refine((n) => n >= 1 && n <= pageItemsMax, `limit is a number from 1 to ${pageItemsMax}`)
+    .refine((n) => n >= 1 && n <= pageItemsMax, `limit must be a number from 1 to ${pageItemsMax}`)
     .optional()
     .transform((n) => n ?? pageItemsDefault)
     .openapi({ type: 'integer', minimum: 1, maximum: pageItemsMax, default: pageItemsDefault }),
-  cursor: z.string().min(1).optional().openapi({ description: 'Where the page before ended: its `cursor`' }),
+  cursor: z.string().min(1).optional().openapi({ description: 'The `cursor` of the previous page' }),
 });
 
 export function pageOf<T extends z.ZodType>(name: string, item: T) {
   return z
     .object({ items: z.array(item), cursor: z.string().optional() })
-    .openapi(name, { description: 'One page. `cursor` is missing on the last one.' });
+    .openapi(name, { description: 'One page. The last page has no `cursor`.' });
 }
 
 export const timestamp = z.string().openapi({ format: 'date-time', example: '2026-11-21T10:00:00.000Z' });
@@ -97,7 +97,7 @@ const problemSchema = z
     type: z.string(),
     title: z.string(),
     status: z.int(),
-    code: z.string().openapi({ description: 'Stable: what scripts rely on' }),
+    code: z.string().openapi({ description: 'Stable identifier of the error; use it in scripts' }),
     detail: z.string().optional(),
     errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
   })

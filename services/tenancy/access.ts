@@ -35,13 +35,13 @@ const variables = ['${clientid}', '${username}'] as const;
 /** Undefined when the grant can be stored, otherwise what is wrong with it. */
 export function grantError(grant: Grant): string | undefined {
   const { topic } = grant;
-  if (Buffer.byteLength(topic) > filterBytesMax) return `the topic of a grant has at most ${filterBytesMax} bytes`;
+  if (Buffer.byteLength(topic) > filterBytesMax) return `the topic of a grant can have at most ${filterBytesMax} bytes`;
   if (isBelow(topic, '$share'))
-    return 'the topic of a grant is written without $share/<group>/; it covers shared subscriptions, too';
+    return 'write the topic of a grant without $share/<group>/; it covers shared subscriptions as well';
   if (variables.reduce((rest, variable) => rest.replaceAll(variable, ''), topic).includes('${'))
-    return `the topic of a grant knows the variables ${variables.join(' and ')}`;
+    return `the topic of a grant can use the variables ${variables.join(' and ')}`;
   if (grant.action === 'publish' && grant.effect === 'allow' && isBelow(topic, '$SYS'))
-    return 'nobody publishes below $SYS';
+    return 'nobody can publish below $SYS';
   return topicFilterError(topic);
 }
 

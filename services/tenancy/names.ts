@@ -9,15 +9,15 @@ const credentialNamePattern = /^[A-Za-z0-9._:@-]{1,64}$/;
 
 /** Undefined when `name` can be a tenant's id, otherwise what is wrong with it. */
 export function tenantIdError(name: string): string | undefined {
-  return tenantIdPattern.test(name) ? undefined : 'a tenant name has 3 to 32 characters of a-z, 0-9 and -';
+  return tenantIdPattern.test(name) ? undefined : 'a tenant name must have 3 to 32 characters of a-z, 0-9 and -';
 }
 
 /** Undefined when `name` can be a credential's name, otherwise what is wrong with it. */
 export function credentialNameError(name: string): string | undefined {
   if (!credentialNamePattern.test(name))
-    return 'a credential name has 1 to 64 characters of A-Z, a-z, 0-9, dot, underscore, colon, @ and -';
+    return 'a credential name must have 1 to 64 characters of A-Z, a-z, 0-9, dot, underscore, colon, @ and -';
   // Names appear in paths, where clients resolve these away.
-  if (name === '.' || name === '..') return 'a credential name is not . or ..';
+  if (name === '.' || name === '..') return 'a credential name cannot be . or ..';
   return undefined;
 }
 

@@ -86,7 +86,7 @@ export const quotaKinds: readonly QuotaKindRow[] = [
   },
   {
     kind: 'queuedMessagesPerSession',
-    unit: 'messages that wait for one client',
+    unit: 'messages waiting for one client',
     free: 1000,
     min: 0,
     reason: 'A message a minute for 16 hours, and a bound on what one lost device may cost.',
@@ -138,8 +138,8 @@ export function effectiveQuotas(plan: PlanName, overrides: Partial<Quotas>): Quo
 export function quotaValueError(kind: QuotaKind, value: number | null): string | undefined {
   const { min, hardMax } = quotaKinds.find((row) => row.kind === kind)!;
   if (value === null) return undefined;
-  if (!Number.isSafeInteger(value) || value < min) return `${kind} is null or a whole number of at least ${min}`;
-  if (hardMax !== undefined && value > hardMax) return `${kind} is at most ${hardMax}`;
+  if (!Number.isSafeInteger(value) || value < min) return `${kind} must be null or a whole number of at least ${min}`;
+  if (hardMax !== undefined && value > hardMax) return `${kind} can be at most ${hardMax}`;
   return undefined;
 }
 

@@ -54,11 +54,9 @@ const grant = z
     if (error !== undefined) context.addIssue({ code: 'custom', path: ['topic'], message: error });
   })
   .openapi('Grant');
-const grants = z
-  .array(grant)
-  .max(grantsMax, `a credential has at most ${grantsMax} grants`)
-  .nullable()
-  .openapi({ description: 'null: everything in the tenant. Deny beats allow, no match is deny.' });
+const grants = z.array(grant).max(grantsMax, `a credential can have at most ${grantsMax} grants`).nullable().openapi({
+  description: 'null allows everything inside the tenant. A deny beats an allow; whatever no grant allows is denied.',
+});
 
 const name = z
   .string()
@@ -69,8 +67,8 @@ const name = z
   .openapi({ example: 'sensor-1' });
 const password = z
   .string()
-  .min(chosenPasswordCharactersMin, `a password has at least ${chosenPasswordCharactersMin} characters`)
-  .max(chosenPasswordCharactersMax, `a password has at most ${chosenPasswordCharactersMax} characters`);
+  .min(chosenPasswordCharactersMin, `a password must have at least ${chosenPasswordCharactersMin} characters`)
+  .max(chosenPasswordCharactersMax, `a password can have at most ${chosenPasswordCharactersMax} characters`);
 
 const createBody = z
   .strictObject({ name, password: password.optional(), grants: grants.optional() })
@@ -87,7 +85,7 @@ const credentialView = z
   })
   .openapi('Credential');
 const withPassword = credentialView
-  .extend({ password: z.string().openapi({ description: 'Shown once' }) })
+  .extend({ password: z.string().openapi({ description: 'Shown only once' }) })
   .openapi('CredentialWithPassword');
 const credentialPath = tenantPath.extend({ name: z.string().openapi({ param: { name: 'name', in: 'path' } }) });
 
@@ -138,7 +136,7 @@ function createAndRead(app: Api, deps: ApiDeps): void {
     const { credentials } = effectiveQuotas(caller.tenant.plan, caller.tenant.quotaOverrides);
     const outcome = await createCredential(dynamo, caller, credential, credentials);
     if (outcome === 'not allowed') throw await refusal(c);
-    if (outcome === 'full') throw new Problem('too-many-credentials', { detail: `At most ${credentials}` });
+    if (outcome === 'full') throw new Problem('too-many-credentials', { detail: `The quota is ${credentials}` });
     if (outcome === 'taken') throw new Problem('credential-name-taken');
     c.header('location', `/v1/tenants/${id}/credentials/${encodeURIComponent(body.name)}`);
     return c.json({ ...viewOf(credential), password: secret.password }, 201);
@@ -154,7 +152,7 @@ function createAndRead(app: Api, deps: ApiDeps): void {
     middleware: [guard(deps, { allow: 'both' })],
     request: { params: tenantPath, query: pageQuery },
     responses: {
-      200: json(pageOf('CredentialPage', credentialView), 'Credentials by name'),
+      200: json(pageOf('CredentialPage', credentialView), 'Credentials, sorted by name'),
       ...problemResponses('invalid-request', 'invalid-cursor', ...guardProblems),
     },
   });
@@ -166,7 +164,7 @@ function createAndRead(app: Api, deps: ApiDeps): void {
     method: 'get',
     path: onePath,
     operationId: 'readCredential',
-    summary: 'Read a credential',
+    summary: 'Get a credential',
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
@@ -222,8 +220,9 @@ function change(app: Api, deps: ApiDeps): void {
     method: 'post',
     path: `${onePath}/rotate`,
     operationId: 'rotatePassword',
-    summary: 'Give a credential a new password',
-    description: 'The old one stops at once; who is connected with it is disconnected within two seconds.',
+    summary: 'Set a new password for a credential',
+    description:
+      'The old password stops working at once. Clients connected with it are disconnected within two seconds.',
     middleware: [guard(deps, { allow: 'tenant' }), onlyJson],
     request: { params: credentialPath, body: jsonBody(rotateBody, false) },
     responses: {
@@ -248,11 +247,11 @@ function change(app: Api, deps: ApiDeps): void {
     path: onePath,
     operationId: 'deleteCredential',
     summary: 'Delete a credential',
-    description: 'Who is connected with it is disconnected within two seconds.',
+    description: 'Clients connected with it are disconnected within two seconds.',
     middleware: [guard(deps, { allow: 'tenant' })],
     request: { params: credentialPath },
     responses: {
-      204: { description: 'It is gone' },
+      204: { description: 'Deleted' },
       ...problemResponses('credential-not-found', 'tenant-only', ...guardProblems),
     },
   });

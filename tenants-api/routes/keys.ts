@@ -22,7 +22,7 @@ import { addKey, keysMax, listKeys, removeKey } from '../store/keys.js';
 import { decodeCursor, toPage } from '../store/paging.js';
 
 const keyView = z.object({ id: z.string(), createdAt: timestamp }).openapi('ApiKey');
-const newKey = keyView.extend({ apiKey: z.string().openapi({ description: 'Shown once' }) }).openapi('NewApiKey');
+const newKey = keyView.extend({ apiKey: z.string().openapi({ description: 'Shown only once' }) }).openapi('NewApiKey');
 const keyPath = tenantPath.extend({ keyId: z.string().openapi({ param: { name: 'keyId', in: 'path' } }) });
 
 /** No fields yet: a body is not needed, and what it may not say is refused. */
@@ -54,7 +54,7 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
     const outcome = await addKey(dynamo, await c.get('callerNow')(), key);
     if (outcome === 'not allowed') throw await refusal(c);
     if (outcome === 'too many')
-      throw new Problem('too-many-keys', { detail: `A tenant has at most ${keysMax} API keys` });
+      throw new Problem('too-many-keys', { detail: `A tenant can have at most ${keysMax} API keys` });
     return c.json({ ...viewOf(key), apiKey: formatApiKey(parts) }, 201);
   });
 
@@ -68,7 +68,7 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
     middleware: [guard(deps, { allow: 'both' })],
     request: { params: tenantPath, query: pageQuery },
     responses: {
-      200: json(pageOf('ApiKeyPage', keyView), 'Keys by id, without their secrets'),
+      200: json(pageOf('ApiKeyPage', keyView), 'Keys, sorted by id, without their secrets'),
       ...problemResponses('invalid-request', 'invalid-cursor', ...guardProblems),
     },
   });
@@ -87,13 +87,14 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
     path: '/v1/tenants/{id}/keys/{keyId}',
     operationId: 'deleteKey',
     summary: 'Delete an API key',
-    description: 'It stops at once. The last one stays, so that nobody is locked out by accident.',
+    description:
+      'The key stops working at once. The last key cannot be deleted, so that nobody is locked out by accident.',
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
     request: { params: keyPath },
     responses: {
-      204: { description: 'It is gone' },
+      204: { description: 'Deleted' },
       ...problemResponses('key-not-found', 'last-key', ...guardProblems),
     },
   });

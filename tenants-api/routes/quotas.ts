@@ -63,12 +63,12 @@ export function quotaRoutes(app: Api, deps: ApiDeps): void {
     method: 'get',
     path,
     operationId: 'readQuotas',
-    summary: 'Read the quotas that hold',
+    summary: 'Get the effective quotas',
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
     request: { params: tenantPath },
-    responses: { 200: json(quotasView, 'All kinds'), ...problemResponses(...guardProblems) },
+    responses: { 200: json(quotasView, 'All quotas'), ...problemResponses(...guardProblems) },
   });
   app.openapi(read, (c) => {
     const { plan, quotaOverrides } = c.get('caller').tenant;
@@ -79,14 +79,14 @@ export function quotaRoutes(app: Api, deps: ApiDeps): void {
     method: 'put',
     path,
     operationId: 'setQuotas',
-    summary: 'Set some quotas (operator key only)',
-    description: 'Kinds that are not named stay as they are. Brokers follow within two seconds.',
+    summary: 'Update quotas (operator key only)',
+    description: 'Quotas that are not in the body keep their values. Brokers apply the change within two seconds.',
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'operator' }), onlyJson],
     request: { params: tenantPath, body: jsonBody(quotasBody, true) },
     responses: {
-      200: json(quotasView, 'All kinds as they hold now'),
+      200: json(quotasView, 'All quotas after the change'),
       ...problemResponses('operator-only', ...guardProblems, ...bodyProblems),
     },
   });

@@ -27,14 +27,15 @@ const sessionView = z
     protocolVersion: z.enum(['3.1', '3.1.1', '5']),
     address: z.string().openapi({ example: '203.0.113.7:49152' }),
     connected: z.boolean(),
-    since: timestamp.openapi({ description: 'Since when it is connected, or is not' }),
+    since: timestamp.openapi({ description: 'When the client connected, or when it disconnected' }),
     keepAliveSeconds: z.int(),
     sessionExpirySeconds: z.int().nullable().openapi({ description: 'null: the session never expires' }),
     queuedMessages: z.int().openapi({
-      description: 'QoS 1 and 2 messages that wait for the client; seconds old, or a minute while it is connected',
+      description:
+        'QoS 1 and 2 messages waiting for the client. The figure is a few seconds old, or up to a minute while it is connected',
     }),
     droppedMessages: z.int().openapi({
-      description: 'Messages that its full queue (`queuedMessagesPerSession`) has refused since the session began',
+      description: 'Messages dropped since the session began because its queue (`queuedMessagesPerSession`) was full',
     }),
   })
   .openapi('Session');
@@ -44,7 +45,7 @@ const sessionPath = tenantPath.extend({ clientId: z.string().openapi({ param: { 
 const clientIdQuery = z.strictObject({ clientId: z.string().min(1) });
 
 const endingDescription =
-  'Within two seconds. Its subscriptions and the messages that wait for it are removed with it. The client may connect again, to a new session: delete its credential to keep it out.';
+  'Takes effect within two seconds and removes the subscriptions and queued messages of the session. The client may connect again and gets a new session; delete its credential to keep it out.';
 
 const tags = ['Sessions'];
 const path = '/v1/tenants/{id}/sessions';
@@ -57,13 +58,13 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     operationId: 'listSessions',
     summary: 'List sessions',
     description:
-      'Clients that are connected, and sessions that wait for their client. A session is here until the second in which it expires.',
+      'Sessions of connected and of disconnected clients. A session is listed until the second in which it expires.',
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
     request: { params: tenantPath, query: pageQuery },
     responses: {
-      200: json(pageOf('SessionPage', sessionView), 'Sessions, in an order of their own that does not change'),
+      200: json(pageOf('SessionPage', sessionView), 'Sessions, in a stable order'),
       ...problemResponses('invalid-request', 'invalid-cursor', ...guardProblems),
     },
   });
@@ -98,13 +99,13 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     path,
     operationId: 'endSession',
     summary: 'Disconnect a client and end its session',
-    description: `${endingDescription} This form takes any client id.`,
+    description: `${endingDescription} This form works for any client id.`,
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
     request: { params: tenantPath, query: clientIdQuery },
     responses: {
-      202: { description: 'The brokers are told' },
+      202: { description: 'Accepted; the brokers end the session within two seconds' },
       ...problemResponses('session-not-found', 'invalid-request', ...guardProblems),
     },
   });
@@ -117,14 +118,14 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     method: 'delete',
     path: `${path}/{clientId}`,
     operationId: 'endSessionByPath',
-    summary: 'Disconnect a client and end its session, named in the path',
-    description: `${endingDescription} Not for client ids with \`?\`, or with \`.\` or \`..\` between slashes: gateways change such paths.`,
+    summary: 'Disconnect a client and end its session, by path',
+    description: `${endingDescription} Do not use it for client ids that contain \`?\`, or \`.\` or \`..\` between slashes, because gateways change such paths.`,
     tags,
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
     request: { params: sessionPath },
     responses: {
-      202: { description: 'The brokers are told' },
+      202: { description: 'Accepted; the brokers end the session within two seconds' },
       ...problemResponses('session-not-found', ...guardProblems),
     },
   });

@@ -58,7 +58,7 @@ const signUpBody = z
   .openapi('SignUp');
 
 const signedUp = z
-  .object({ id: z.string(), plan, apiKey: z.string().openapi({ description: 'Shown once' }), endpoints })
+  .object({ id: z.string(), plan, apiKey: z.string().openapi({ description: 'Shown only once' }), endpoints })
   .openapi('SignedUp');
 
 const tenantView = z
@@ -105,7 +105,7 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
     method: 'get',
     path: '/v1/tenants/{id}',
     operationId: 'readTenant',
-    summary: 'Read a tenant',
+    summary: 'Get a tenant',
     tags: ['Tenants'],
     security: bearer,
     middleware: [guard(deps, { allow: 'both' })],
@@ -123,15 +123,15 @@ export function tenantRoutes(app: Api, deps: ApiDeps): void {
     method: 'delete',
     path: '/v1/tenants/{id}',
     operationId: 'deleteTenant',
-    summary: 'Delete a tenant with everything that it has',
-    description: 'Its clients are disconnected within two seconds. The name is free when the answer is 204.',
+    summary: 'Delete a tenant and all its data',
+    description: 'Clients are disconnected within two seconds. The name is free again once the answer is 204.',
     tags: ['Tenants'],
     security: bearer,
     middleware: [guard(deps, { allow: 'both', includeDeleting: true })],
     request: { params: tenantPath },
     responses: {
-      202: { description: 'The tenant is gone for everybody, but a part of its data is left: ask again' },
-      204: { description: 'Nothing is left' },
+      202: { description: 'The tenant no longer exists, but some of its data remains; repeat the request' },
+      204: { description: 'Everything is deleted' },
       ...problemResponses(...guardProblems),
     },
   });
