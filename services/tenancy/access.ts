@@ -40,8 +40,13 @@ export function grantError(grant: Grant): string | undefined {
     return 'write the topic of a grant without $share/<group>/; it covers shared subscriptions as well';
   if (variables.reduce((rest, variable) => rest.replaceAll(variable, ''), topic).includes('${'))
     return `the topic of a grant can use the variables ${variables.join(' and ')}`;
-  if (grant.action === 'publish' && grant.effect === 'allow' && isBelow(topic, '$SYS'))
-    return 'nobody can publish below $SYS';
+  if (
+    grant.action === 'publish' &&
+    grant.effect === 'allow' &&
+    isBelow(topic, '$SYS') &&
+    !topic.startsWith(bridgeStates)
+  )
+    return `nobody can publish below $SYS, except bridges below ${bridgeStates}`;
   return topicFilterError(topic);
 }
 
@@ -83,9 +88,13 @@ const everything: Access = {
   maySubscribe: (filter) => !isBelow(filter, '$share'),
 };
 
+/** Where the brokers that are bridged to a tenant say whether they are there. mosquitto does so unless it is told not to. */
+export const bridgeStates = '$SYS/broker/connection/';
+
 /** Topics that only the service publishes to. [MQTT-4.7.2-1] lets a server keep `$` topics to itself. */
 function isReserved(topic: string): boolean {
-  return topic.charCodeAt(0) === dollar && (isBelow(topic, '$SYS') || isBelow(topic, '$share'));
+  if (topic.charCodeAt(0) !== dollar) return false;
+  return (isBelow(topic, '$SYS') && !topic.startsWith(bridgeStates)) || isBelow(topic, '$share');
 }
 
 function isBelow(topic: string, level: string): boolean {

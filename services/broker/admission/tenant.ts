@@ -24,7 +24,7 @@ import { TenantLimits } from './limits.js';
 import type { LeaseGate } from './ports.js';
 import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
 import type { Residence } from './residence.js';
-import { isSystemFilter, systemMessages } from './system-topics.js';
+import { isSystemFilter, readSystemTopics, systemMessages } from './system-topics.js';
 
 /** How soon a session that the tenant's delivery rate holds back is looked at again. */
 const pumpLaterMs = 50;
@@ -162,8 +162,7 @@ export class Tenant implements SessionHost {
 
   readRetained(filter: string, read: RetainedRead): Promise<void> {
     if (!isSystemFilter(filter)) return this.#retainedReads.read(filter, read);
-    read.take(systemMessages(this, filter, true, read.after), undefined);
-    return Promise.resolve();
+    return readSystemTopics(this, filter, read, (states) => this.#retainedReads.read(filter, states));
   }
 
   whichMayBeRetained(filters: readonly string[], answer: (matched: ReadonlySet<string>) => void): void {

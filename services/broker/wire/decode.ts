@@ -91,7 +91,7 @@ function decodeConnectOf(version: ProtocolVersion, isBridge: boolean, cursor: Cu
   const willQos = (flags >> 3) & 0x03;
   const hasUserName = (flags & 0x80) !== 0;
   const hasPassword = (flags & 0x40) !== 0;
-  if ((hasWill || !isLax) && willQos === 3) throw malformed('will QoS 3 does not exist'); // [MQTT-3.1.2-12]
+  if (willQos === 3) throw malformed('will QoS 3 does not exist'); // [MQTT-3.1.2-12]
   if (!hasWill && !isLax && (flags & 0x38) !== 0) throw malformed('will flags without a will'); // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
   if (version !== 5 && hasPassword && !hasUserName) throw malformed('a password without a user name'); // 3.1.1 [MQTT-3.1.2-22]
   const keepAliveSeconds = cursor.u16();

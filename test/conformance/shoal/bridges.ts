@@ -56,6 +56,64 @@ export const bridgeRowsV3: Row[] = [
 
 export const bridgeRows: Row[] = [
   {
+    id: 'SHOAL-SYS-3',
+    says: '$SYS/broker/connection/… is for the states of bridges: retained, a will, for subscribers that ask for $SYS, in one tenant',
+    binds: 'server',
+    async test(t) {
+      const as = await t.broker.credential({ tenant: 'bridged' });
+      const topic = `$SYS/broker/connection/${t.id('b')}/state`;
+      const wide = await t.connect({ as });
+      await wide.subscribe({ filter: '#', qos: 1 }, { filter: '+/broker/#', qos: 1 });
+      const live = await t.connect({ as });
+      await live.subscribe({ filter: topic, qos: 1 });
+      const bridge = await t.connect({ as, will: { topic, payload: '0', qos: 1, retain: true } });
+      await bridge.publish({ topic, payload: '1', qos: 1, retain: true });
+      await live.receive({ topic, payload: '1', retain: false });
+      for (const filter of [topic, '$SYS/broker/connection/#', '$SYS/broker/connection/+/state']) {
+        const late = await t.connect({ as });
+        await late.subscribe({ filter, qos: 1 });
+        await late.receive({ topic, payload: '1', retain: true });
+      }
+      // With the numbers, one after the other.
+      const all = await t.connect({ as });
+      await all.subscribe({ filter: '$SYS/#', qos: 0 });
+      const seen: string[] = [];
+      while (!seen.includes(topic)) seen.push((await all.receive({ retain: true })).topic!);
+      if (!seen.includes('$SYS/broker/clients/connected') || new Set(seen).size < seen.length)
+        throw new Error(seen.join());
+      await bridge.drop();
+      await live.receive({ topic, payload: '0', retain: false });
+      await wide.expectNothing();
+      const other = await t.connect({ as: await t.broker.credential({ tenant: 'not-bridged' }) });
+      await other.subscribe({ filter: '$SYS/broker/connection/#', qos: 1 });
+      await other.expectNothing();
+      await other.publish({ topic, payload: 'mine', qos: 1, retain: true });
+      await other.receive({ topic, payload: 'mine', retain: false });
+      await live.expectNothing();
+    },
+  },
+  {
+    id: 'SHOAL-SYS-4',
+    says: 'a credential with access rules needs one that names $SYS/broker/connection/…',
+    binds: 'server',
+    async test(t) {
+      const topic = `$SYS/broker/connection/${t.id('b')}/state`;
+      const narrow = await t.broker.credential({ grants: [{ effect: 'allow', action: 'all', topic: '#' }] });
+      const refused = await t.raw();
+      refused.sendConnect(t.fields({ as: narrow, will: { topic, payload: '0', retain: true } }));
+      await refused.expectClosed(0x87);
+      const grants = ['#', '$SYS/broker/connection/#'].map(
+        (filter) => ({ effect: 'allow', action: 'all', topic: filter }) as const,
+      );
+      const as = await t.broker.credential({ grants: [...grants] });
+      const bridge = await t.connect({ as, will: { topic, payload: '0', retain: true } });
+      await bridge.expect('puback', {
+        packetId: bridge.sendPublish({ topic, payload: '1', qos: 1 }),
+        reasonCode: 0x10,
+      });
+    },
+  },
+  {
     id: 'SHOAL-BRIDGE-4',
     says: 'MQTT 5.0 has options instead of the bridge bit: level 0x85 is refused (0x84)',
     binds: 'server',

@@ -65,7 +65,7 @@ export const oldClientRows: Row[] = [
     binds: 'server',
     async test(t) {
       const { username, password } = t.broker.account;
-      for (const flags of [0xc3, 0xe2, 0xca, 0xfa]) {
+      for (const flags of [0xc3, 0xe2, 0xca, 0xea]) {
         const client = await t.raw(3);
         client.send(connect31(t, flags, bytes.utf8(username), bytes.utf8(password)));
         await client.expect('connack', { reasonCode: 0 });

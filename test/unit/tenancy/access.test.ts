@@ -23,8 +23,15 @@ describe('access', () => {
   }[] = [
     {
       name: 'without grants everything is allowed but what only the service publishes',
-      publish: ['a', 'a/b', '$other/a', '$SYSTEM', '/'],
-      notPublish: ['$SYS', '$SYS/broker', '$share/g/a', '$share'],
+      publish: ['a', 'a/b', '$other/a', '$SYSTEM', '/', '$SYS/broker/connection/b/state'],
+      notPublish: [
+        '$SYS',
+        '$SYS/broker',
+        '$SYS/broker/connection',
+        '$SYS/broker/connections/x',
+        '$share/g/a',
+        '$share',
+      ],
       subscribe: ['#', '+/+', '$SYS/#', 'a'],
       notSubscribe: ['$share/g/a'],
     },
@@ -49,7 +56,7 @@ describe('access', () => {
       name: 'wildcards in front leave topics with $ alone',
       grants: ['allow all #', 'allow subscribe $SYS/#'],
       publish: ['a', 'a/$SYS'],
-      notPublish: ['$other/a', '$SYS/a'],
+      notPublish: ['$other/a', '$SYS/a', '$SYS/broker/connection/b/state'],
       subscribe: ['#', 'a', '$SYS/clients', '$SYS/#'],
       notSubscribe: ['$other/a', '$share/g/a'],
     },
@@ -83,6 +90,17 @@ describe('access', () => {
       who: { clientId: '$other/y' },
       notPublish: ['a', '$other/y/x', '$other/z'],
       subscribe: ['#', '$other/a'],
+    },
+    {
+      name: 'a bridge may say its state where a grant names the place, and # does not',
+      grants: [
+        'allow all #',
+        'allow publish $SYS/broker/connection/+/state',
+        'deny publish $SYS/broker/connection/x/#',
+      ],
+      publish: ['$SYS/broker/connection/b/state'],
+      notPublish: ['$SYS/broker/connection/b', '$SYS/broker/connection/x/state', '$SYS/broker/uptime'],
+      notSubscribe: ['$SYS/broker/connection/b/state'],
     },
     {
       name: 'a client id with $ in front does not reach hidden topics',
@@ -183,6 +201,8 @@ describe('a grant', () => {
     ['deny subscribe a-${username}/+', undefined],
     ['allow subscribe $SYS/#', undefined],
     ['allow publish $SYS/x', /nobody can publish/],
+    ['allow publish $SYS/broker/connection/#', undefined],
+    ['allow publish $SYS/broker/+/x', /nobody can publish/],
     ['allow all a/#/b', /wildcard #/],
     ['allow all a+', /wildcard \+/],
     ['allow all a/${clientid}+', /wildcard \+/],
