@@ -16,8 +16,9 @@ function fail(line) {
 }
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+// npm has warned of what is older than package.json says; what cannot run at all is refused.
 if (major < 20 || (major === 20 && minor < 19)) {
-  fail(`Node.js ${process.versions.node} is too old: version 20.19 or newer is needed, 22 or newer is recommended`);
+  fail(`Node.js ${process.versions.node} is too old: version 22 or newer is needed`);
 }
 if (!existsSync(join(root, 'node_modules/esbuild'))) fail('the packages are not installed: run `npm ci` first');
 
