@@ -4,7 +4,7 @@ export type { BrokerId, ClientId, TenantId, TenantScope } from './ids.js';
 export { type Cancel, type Clock, systemClock } from './clock.js';
 export { caught, eachGuarded, type FaultPlace, guarded, reportFaults, unattended } from './faults.js';
 export { BoundedFifo } from './fifo.js';
-export { type Log, silentLog } from './log.js';
+export { forgiving, type Log, logBytesMax, silentLog } from './log.js';
 export { Counter, Metrics, type MetricSample } from './metrics.js';
 export { nearestName } from './nearest.js';
 export { ownBytes } from './own-bytes.js';

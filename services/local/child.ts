@@ -52,6 +52,10 @@ export class Child<Ready> {
     return this.#isReady;
   }
 
+  get isStopping(): boolean {
+    return this.#stopping;
+  }
+
   get pid(): number | undefined {
     return this.#process?.pid;
   }
@@ -78,12 +82,19 @@ export class Child<Ready> {
     clearTimeout(killer);
   }
 
-  kill(): void {
+  /** At once. Resolves when the process is gone. */
+  async kill(): Promise<void> {
     this.#stopping = true;
-    this.#process?.kill('SIGKILL');
+    clearTimeout(this.#restartTimer);
+    const running = this.#process;
+    if (running === undefined) return;
+    const gone = new Promise<void>((resolve) => running.once('exit', () => resolve()));
+    running.kill('SIGKILL');
+    await gone;
   }
 
   #launch(): Promise<Ready> {
+    if (this.#stopping) return Promise.reject(new StartFailure(`the ${this.#options.name} is not started any more`));
     const { name, file, explainsItself } = this.#options;
     const { args, env } = this.#options.launch(this.#ready);
     const startedMs = performance.now();
@@ -108,7 +119,10 @@ export class Child<Ready> {
           );
         }
       });
-      running.once('error', (error) => reject(new StartFailure(`cannot start the ${name}: ${error.message}`)));
+      running.once('error', (error) => {
+        if (running.pid === undefined) this.#process = undefined; // There will be no exit of what has not begun.
+        reject(new StartFailure(`cannot start the ${name}: ${error.message}`));
+      });
       running.once('exit', (code, signal) => {
         clearTimeout(tooLate);
         const wasReady = this.#isReady;

@@ -6,11 +6,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { createTables, Dynamo } from '../dynamo/dynamo.js';
-import { systemClock, type Log } from '../kernel/kernel.js';
+import { forgiving, type Log, logBytesMax, systemClock } from '../kernel/kernel.js';
 import { serveApi } from '../../tenants-api/entry/local.js';
 import { ensureCertificates, type CertificateFiles } from './certificates.js';
 import { Child } from './child.js';
-import { openDataFolder, operatorKeyOf } from './data-folder.js';
+import { type DataFolder, openDataFolder, operatorKeyOf } from './data-folder.js';
 import { clientHost, listenerUrl, removeEndpoints, writeEndpoints, type Endpoints } from './endpoints.js';
 import { StartFailure } from './failure.js';
 import { healthOf } from './health.js';
@@ -37,43 +37,65 @@ export interface MachineOptions {
   onLost(why: string): void;
 }
 
-export interface Machine {
+/** What has been started. */
+export interface Running {
   readonly endpoints: Endpoints;
   readonly endpointsFile: string;
   /** The tables are empty: this start has made them. */
   readonly isNew: boolean;
-  /** Broker first, which disconnects clients and writes its state, then the API, then the tables. */
-  stop(): Promise<void>;
-  /** At once, without asking. */
-  kill(): void;
 }
 
-/** Throws StartFailure, after everything that had been started is stopped again. */
-export async function startMachine(options: MachineOptions): Promise<Machine> {
-  /** What undoes the steps so far, the last one first. */
-  const undo: (() => void | Promise<void>)[] = [];
+export interface Machine {
+  /** Rejects with StartFailure, after everything that had been started is stopped again. */
+  readonly running: Promise<Running>;
+  /** Broker first, which disconnects clients and writes its state, then the API, then the tables. */
+  stop(): Promise<void>;
+  /** At once, without asking, also in the middle of a start or a stop. What tells of a running instance goes, too. */
+  kill(): Promise<void>;
+}
+
+/** What undoes the steps so far, the last one first. */
+type Undo = (() => void | Promise<void>)[];
+
+export function startMachine(options: MachineOptions): Machine {
+  const undo: Undo = [];
   const children: Child<unknown>[] = [];
+  let leaveFolder = (): void => {};
   const stop = async (): Promise<void> => {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   };
-  try {
-    const started = await startParts(options, undo, children);
-    return { ...started, stop, kill: () => children.forEach((child) => child.kill()) };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  const start = async (): Promise<Running> => {
+    try {
+      const folder = openDataFolder(options.settings);
+      leaveFolder = () => {
+        leaveFolder = () => {}; // Twice, it would be the folder of the next instance.
+        removeEndpoints(folder.path);
+        folder.close();
+      };
+      undo.push(() => leaveFolder());
+      removeEndpoints(folder.path);
+      return await startParts(options, folder, undo, children);
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  };
+  return {
+    running: start(),
+    stop,
+    async kill() {
+      await Promise.all(children.map((child) => child.kill()));
+      leaveFolder(); // Only now is nobody left who uses it.
+    },
+  };
 }
 
 async function startParts(
   { settings, dist, log, onLost }: MachineOptions,
-  undo: (() => void | Promise<void>)[],
+  folder: DataFolder,
+  undo: Undo,
   children: Child<unknown>[],
-): Promise<Pick<Machine, 'endpoints' | 'endpointsFile' | 'isNew'>> {
-  const folder = openDataFolder(settings);
-  undo.push(() => folder.close());
-  removeEndpoints(folder.path);
-  undo.push(() => removeEndpoints(folder.path));
+): Promise<Running> {
   const patienceMs = folder.afterCrash ? afterCrashMs : 0;
   await checkPorts(settings, patienceMs);
   const isNew = folder.tablesPath === undefined || !existsSync(folder.tablesPath);
@@ -155,7 +177,10 @@ function tablesFailed(error: unknown): never {
 
 /** On standard error and with the broker's format of time: standard output is for the banner. */
 const logOf = (part: string, level: string): Log =>
-  pino({ level, base: { part }, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: false }));
+  pino(
+    { level, base: { part }, timestamp: pino.stdTimeFunctions.isoTime },
+    forgiving(pino.destination({ dest: 2, sync: false, maxLength: logBytesMax })),
+  );
 
 interface Supervision {
   log(line: string): void;
@@ -196,7 +221,7 @@ async function startPatiently<Ready>(child: Child<Ready>, patienceMs: number): P
     try {
       return await child.start();
     } catch (error) {
-      if (!(error instanceof StartFailure) || performance.now() > givingUpMs) throw error;
+      if (!(error instanceof StartFailure) || child.isStopping || performance.now() > givingUpMs) throw error;
     }
   }
 }

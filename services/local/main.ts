@@ -12,18 +12,24 @@ import { readSettings, type Settings } from './settings.js';
 
 const say = (line: string): void => void process.stderr.write(`shoal: ${line}\n`);
 
+/** A terminal sends Ctrl-C to the whole process group, and npm hands its own on: what comes so soon is the same request. */
+const sameRequestMs = 1000;
 /** A stop that takes longer makes people wonder. The broker gives its clients 4.5 s to be answered and to go. */
 const hintAfterMs = 5000;
+/** A process that has been killed is gone in a moment, unless the system itself hangs. */
+const killedWithinMs = 2000;
 
 let machine: Machine | undefined;
 let stopping = false;
-/** Ends at once on the second signal, whatever the first one is waiting for. */
-function onSignal(): void {
-  if (stopping) {
-    machine?.kill();
-    process.exit(130);
-  }
-  void stopWith(0);
+let ended = false;
+let askedAtMs: number | undefined;
+
+function onSignal(_: NodeJS.Signals, number: number): void {
+  const nowMs = performance.now();
+  if (askedAtMs === undefined) {
+    askedAtMs = nowMs;
+    void stopWith(0);
+  } else if (nowMs - askedAtMs >= sameRequestMs) void endAtOnce(128 + number);
 }
 
 async function stopWith(code: number): Promise<void> {
@@ -32,7 +38,18 @@ async function stopWith(code: number): Promise<void> {
   setTimeout(() => say('still stopping; another Ctrl-C ends it at once'), hintAfterMs).unref();
   await starting;
   await machine?.stop();
+  if (ended) return;
   if (code === 0 && machine !== undefined) process.stdout.write('Shoal has stopped.\n');
+  process.exit(code);
+}
+
+/** For who does not want to wait, whatever the stop is waiting for. */
+async function endAtOnce(code: number): Promise<void> {
+  if (ended) return;
+  ended = true;
+  setTimeout(() => process.exit(code), killedWithinMs);
+  await machine?.kill();
+  say('ended at once: clients were not told; what had been acknowledged is kept');
   process.exit(code);
 }
 
@@ -45,7 +62,7 @@ function settingsOrEnd(): Settings {
 
 async function start(): Promise<void> {
   const settings = settingsOrEnd();
-  machine = await startMachine({
+  machine = startMachine({
     settings,
     dist: dirname(fileURLToPath(import.meta.url)),
     log: say,
@@ -54,17 +71,20 @@ async function start(): Promise<void> {
       void stopWith(1);
     },
   });
+  const { endpoints, endpointsFile, isNew } = await machine.running;
   if (stopping) return;
-  const { endpoints, endpointsFile, isNew } = machine;
   const tenant = isNew ? 'acme' : `acme-${randomBytes(2).toString('hex')}`;
   process.stdout.write(banner({ endpoints, endpointsFile, tenant, kept: !settings.ephemeral }));
 }
 
+// The terminal may be gone, or whoever read what is printed: no reason to end without order.
+for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
 process.on('SIGINT', onSignal);
 process.on('SIGTERM', onSignal);
 process.on('SIGHUP', onSignal);
 
 const starting = start().catch((error: unknown) => {
+  if (ended) return;
   if (!(error instanceof StartFailure)) throw error;
   if (!error.alreadySaid) say(error.message);
   process.exit(1);

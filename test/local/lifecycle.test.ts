@@ -166,19 +166,6 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
   },
 );
 
-test('a second Ctrl-C does not wait for a broker that hangs', async () => {
-  const folder = workshop.folder();
-  const shoal = await start(folder);
-  const { pids } = endpointsIn(folder);
-  process.kill(pids.broker, 'SIGSTOP');
-  shoal.signalGroup('SIGINT');
-  await until(() => shoal.stderr.includes('another Ctrl-C'), 'the hint');
-  expect(shoal.hasExited).toBe(false);
-  shoal.signalGroup('SIGINT');
-  expect(await shoal.exited).toBe(130);
-  await until(() => !isRunning(pids.broker) && !isRunning(pids.dynamodb), 'the end of the children');
-});
-
 test('SIGTERM to npm stops what npm start has started', async () => {
   const folder = workshop.folder();
   const npm = workshop.start([...freePorts, '--data', folder], {}, ['npm', 'start', '--']);
@@ -255,6 +242,20 @@ test('log lines of every part tell the time in one format', async () => {
   expect(parts.some(({ part }) => part === 'api')).toBe(true);
   expect(parts.some(({ part }) => part !== 'api')).toBe(true);
   for (const { time } of parts) expect(time).toBe(new Date(time).toISOString());
+});
+
+test.runIf(process.platform === 'linux')('a log on a full disk is no reason to stop, or not to', async () => {
+  const folder = workshop.folder();
+  const fullLog = ['sh', '-c', 'exec "$@" 2>/dev/full', 'sh', process.execPath, 'services/local/start.mjs'];
+  const args = [...freePorts, '--data', folder, '--log-level', 'debug'];
+  const shoal = await workshop.start(args, {}, fullLog).ready();
+  const endpoints = endpointsIn(folder);
+  const client = await connect(endpoints, await signUp(endpoints));
+  await client.publishAsync('a', 'b', { qos: 1 });
+  expect((await call(`${endpoints.api.url}/healthz`)).status).toBe(200);
+  expect(endpointsIn(folder).pids).toEqual(endpoints.pids);
+  expect(await shoal.stop()).toBe(0);
+  expect(shoal.stdout).toMatch(/\nShoal has stopped\.\n$/);
 });
 
 test('--ephemeral leaves nothing behind', async () => {

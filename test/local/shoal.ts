@@ -24,7 +24,7 @@ export class Shoal {
     this.process = spawn(program, [...before, ...args], {
       cwd: root,
       env: { ...cleanEnv(), ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
     });
     this.process.stdout?.on('data', (data) => (this.stdout += String(data)));
@@ -51,6 +51,11 @@ export class Shoal {
     await until(() => complete() || this.hasExited, 'the banner', startWithinMs);
     if (!complete()) throw new Error(`Shoal ended: ${this.stdout}${this.stderr}`);
     return this;
+  }
+
+  /** What a person types, where `command` makes a terminal. */
+  type(keys: string): void {
+    this.process.stdin?.write(keys);
   }
 
   /** A signal to the whole process group, as Ctrl-C in a terminal sends it. */
