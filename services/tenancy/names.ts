@@ -23,9 +23,32 @@ export function credentialNameError(name: string): string | undefined {
 
 /** `name@tenant` at its last `@`; undefined when it cannot be the user name of any credential. */
 export function splitUserName(userName: string): { readonly name: string; readonly tenant: TenantId } | undefined {
-  const at = userName.lastIndexOf('@');
-  const name = userName.slice(0, at);
-  const tenant = userName.slice(at + 1);
+  const plain = plainUserName(userName);
+  const at = plain.lastIndexOf('@');
+  const name = plain.slice(0, at);
+  const tenant = plain.slice(at + 1);
   if (at < 0 || credentialNameError(name) !== undefined || tenantIdError(tenant) !== undefined) return undefined;
   return { name, tenant: tenant as TenantId };
+}
+
+/** Without what the SDKs for AWS IoT append: `?SDK=…&Version=…`, or the parameters of an authorizer. No name has a `?`. */
+export const plainUserName = (userName: string): string => userName.split('?', 1)[0]!;
+
+/** Of each of its two parts. */
+const sdkCharactersMax = 32;
+
+/**
+ * What a client says of itself behind its user name, for people to read: `NodeJSv2/1.21.0`. Nothing else of the query, which
+ * may hold the secrets of an authorizer.
+ */
+export function sdkOf(userName: string): string | undefined {
+  const query = new URLSearchParams(userName.slice(plainUserName(userName).length + 1));
+  const [sdk, version] = ['SDK', 'Version'].map((parameter) =>
+    query
+      .get(parameter)
+      ?.replace(/[^A-Za-z0-9._+-]/g, '')
+      .slice(0, sdkCharactersMax),
+  );
+  if (!sdk) return undefined;
+  return version ? `${sdk}/${version}` : sdk;
 }

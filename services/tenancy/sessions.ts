@@ -12,6 +12,8 @@ export interface SessionRecord {
   readonly clientId: ClientId;
   /** In full: `name@tenant`. */
   readonly userName: string;
+  /** What the client says of itself; see `sdkOf`. */
+  readonly sdk?: string;
   readonly protocolVersion: '3.1' | '3.1.1' | '5';
   /** Of the client: `ip:port`. */
   readonly address: string;
@@ -70,6 +72,7 @@ export function sessionToItem(session: SessionRecord): Item & TableKey {
     v: itemVersion,
     tenant,
     userName: session.userName,
+    ...(session.sdk !== undefined && { sdk: session.sdk }),
     protocolVersion: session.protocolVersion,
     address: session.address,
     connected: session.connected,
@@ -102,11 +105,13 @@ export function sessionFromItem(item: Item): SessionRecord {
   const disconnectedAtMs = number('disconnectedAtMs');
   const willAtMs = number('willAtMs');
   const willEpoch = number('willEpoch');
+  const sdk = read.optional('sdk', (value) => (typeof value === 'string' ? value : undefined));
   const will = read.optional('will', (value) => (isWill(value) ? value : undefined));
   return {
     tenant: read.text('tenant') as TenantScope,
     clientId: read.text('sk') as ClientId,
     userName: read.text('userName'),
+    ...(sdk !== undefined && { sdk }),
     protocolVersion: read.oneOf('protocolVersion', ['3.1', '3.1.1', '5']),
     address: read.text('address'),
     connected: read.flag('connected'),

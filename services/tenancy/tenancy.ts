@@ -49,7 +49,7 @@ export {
   servingLockToItem,
 } from './leases.js';
 export { generateCreationId, type Incarnation, scopeOf, tenantOf } from './scope.js';
-export { credentialNameError, splitUserName, tenantIdError } from './names.js';
+export { credentialNameError, plainUserName, sdkOf, splitUserName, tenantIdError } from './names.js';
 export {
   effectiveQuotas,
   type PlanName,

@@ -4,6 +4,7 @@ import { type BrokerLease, neverExpiresSeconds, type SessionRecord } from '../..
 export interface SessionView {
   readonly clientId: string;
   readonly username: string;
+  readonly sdk: string | null;
   readonly protocolVersion: '3.1' | '3.1.1' | '5';
   readonly address: string;
   readonly connected: boolean;
@@ -31,6 +32,7 @@ export function viewSession(
   return {
     clientId: session.clientId,
     username: session.userName,
+    sdk: session.sdk ?? null,
     protocolVersion: session.protocolVersion,
     address: session.address,
     connected,

@@ -24,6 +24,11 @@ const sessionView = z
   .object({
     clientId: z.string(),
     username: z.string().openapi({ example: 'sensor-1@acme' }),
+    sdk: z.string().nullable().openapi({
+      description:
+        'What the client says of itself behind a `?` in its user name, as the SDKs for AWS IoT do (`?SDK=…&Version=…`); null if nothing. Nobody has checked it.',
+      example: 'NodeJSv2/1.21.0',
+    }),
     protocolVersion: z.enum(['3.1', '3.1.1', '5']),
     address: z.string().openapi({ example: '203.0.113.7:49152' }),
     connected: z.boolean(),

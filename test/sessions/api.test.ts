@@ -49,7 +49,7 @@ describe('on a running service', () => {
   let stack: Stack;
   let dynamo: Dynamo;
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await Stack.start(['--log-level', 'info']);
     dynamo = databaseOf(stack.endpoints.pids.broker);
   }, 60_000);
   afterEach(() => stack.endClients());
@@ -66,6 +66,22 @@ describe('on a running service', () => {
     };
     return until(isShown, `${queuedMessages} queued, ${droppedMessages} dropped`, notedWithinMs);
   };
+
+  test('what an AWS SDK appends to the user name is no part of it, and is shown as what the client says', async () => {
+    const tenant = await stack.tenant();
+    const { username, password } = await tenant.account();
+    const said = `${username}?SDK=NodeJSv2&Version=1.21.0&token=secret@elsewhere`;
+    await stack.client({ username: said, password }, persistent);
+    expect(await listed(tenant)).toMatchObject({ username, sdk: 'NodeJSv2/1.21.0', connected: true });
+    // The next connection of the session says nothing.
+    await stack.client({ username, password }, persistent);
+    expect(await listed(tenant)).toMatchObject({ username, sdk: null });
+    const wrong = await stack.socket();
+    const { reasonCode } = await wrong.tryConnect({ username: said, password: 'not the password' });
+    expect(reasonCode).toBe(0x86);
+    await until(() => stack.log.includes(`"userName":"${username}"`), 'the refusal in the log');
+    expect(stack.log).not.toContain('secret');
+  });
 
   test('a queue is shown while its client is away, and goes with the session that is deleted', async () => {
     const tenant = await stack.tenant();

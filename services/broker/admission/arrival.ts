@@ -17,6 +17,8 @@ import {
   compileAccess,
   type Credential,
   neverExpiresSeconds,
+  plainUserName,
+  sdkOf,
 } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
@@ -217,10 +219,13 @@ function claimOf(
   goesOn: Session | undefined,
   nowMs: number,
 ): Claim {
+  const userName = packet.userName!;
+  const sdk = sdkOf(userName);
   return {
     tenant: tenant.scope,
     clientId,
-    userName: packet.userName!,
+    userName: plainUserName(userName),
+    ...(sdk !== undefined && { sdk }),
     protocolVersion: protocolNames[packet.version],
     address: connection.remoteAddress,
     connected: true,

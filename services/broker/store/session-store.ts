@@ -35,7 +35,7 @@ import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 import { purgeMessages, readSummary } from './stored-messages.js';
 
 /** What only some records have, and a claim that does not set it takes away. */
-const optionalAttributes = ['disconnectedAtMs', 'ttl', 'will', 'willAtMs', 'willEpoch'];
+const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch'];
 /** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
 const releaseTriesMax = 6;
 /** A client that waits for CONNACK gives up soon after. */

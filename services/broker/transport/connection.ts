@@ -245,7 +245,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   #admit(packet: ConnectPacket): void {
     const { sessionExpiryInterval = 0, maximumPacketSize = Infinity } = packet.properties;
-    this.#userName = packet.userName;
+    this.#userName = packet.userName?.split('?', 1)[0]; // Behind it there may be secrets of an authorizer.
     this.#connect = {
       version: packet.version,
       sessionExpirySeconds: sessionExpiryInterval,

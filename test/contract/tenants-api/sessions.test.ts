@@ -119,6 +119,7 @@ describe.each(entries)('$name', (entry) => {
         {
           clientId: 'ünïcode',
           username: `sensor@${id}`,
+          sdk: null,
           protocolVersion: '5',
           address: '192.0.2.9:5000',
           connected: true,

@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { filterMatches } from '../../../services/topic/topic.js';
-import { compileAccess, type Grant, grantError, splitUserName } from '../../../services/tenancy/tenancy.js';
+import {
+  compileAccess,
+  type Grant,
+  grantError,
+  plainUserName,
+  sdkOf,
+  splitUserName,
+} from '../../../services/tenancy/tenancy.js';
 
 const sensor = { clientId: 'c1', username: 'sensor' };
 
@@ -233,5 +240,28 @@ describe('a user name', () => {
     ['..@acme', undefined],
     [`${'x'.repeat(65)}@acme`, undefined],
     ['', undefined],
+    ['sensor@acme?SDK=NodeJSv2&Version=1', { name: 'sensor', tenant: 'acme' }],
+    ['sensor@acme?x@other', { name: 'sensor', tenant: 'acme' }],
+    ['sensor?@acme', undefined],
+    ['?SDK=JavaScript', undefined],
   ])('%s is split at its last @', (userName, expected) => expect(splitUserName(userName)).toEqual(expected));
+});
+
+describe('what stands behind the user name', () => {
+  it.each([
+    ['sensor@acme', undefined],
+    ['sensor@acme?SDK=NodeJSv2&Version=1.21.0', 'NodeJSv2/1.21.0'],
+    ['sensor@acme?SDK=JavaScript', 'JavaScript'],
+    ['sensor@acme?Version=1', undefined],
+    ['?SDK=Python&Version=1', 'Python/1'],
+    ['s@a?x-amz-customauthorizer-name=a&token=secret&SDK=CPPv2&Version=dev?', 'CPPv2/dev'],
+    ['s@a?token=secret', undefined],
+    ['s@a?SDK=%3Cb%3E\n\u202eX&Version=%00%FF', 'bX'],
+    [`s@a?SDK=${'x'.repeat(1000)}&Version=${'1'.repeat(60_000)}`, `${'x'.repeat(32)}/${'1'.repeat(32)}`],
+  ])('%.60s', (userName, sdk) => {
+    expect(sdkOf(userName)).toBe(sdk);
+    expect(plainUserName(userName)).toBe(
+      userName.slice(0, userName.indexOf('?') < 0 ? undefined : userName.indexOf('?')),
+    );
+  });
 });

@@ -175,6 +175,12 @@ const fixtures: Fixture[] = [
     ...sessionCodec,
   },
   {
+    name: 'session of a client that says what it is',
+    item: { ...sessionAt, ...shared.asleep, ...shared.mortal, sdk: 'NodeJSv2/1.21.0' },
+    record: { clientId, ...shared.asleep, ...shared.mortal, sdk: 'NodeJSv2/1.21.0' },
+    ...sessionCodec,
+  },
+  {
     name: 'session with a will, adopted since',
     item: { ...sessionAt, ...shared.asleep, ...shared.mortal, willEpoch: 1_800_000_002 },
     record: { clientId, ...shared.asleep, ...shared.mortal, willEpoch: 1_800_000_002 },
