@@ -1,6 +1,6 @@
 /**
  * Fills what can grow in a broker with thousands of items, and prints for each what its limit counts and what the process
- * holds. Run by `held.test.ts` with --expose-gc.
+ * holds. Run by `held.long.test.ts` with --expose-gc.
  */
 import { CachedAccounts, VerifiedPasswords } from '../../services/broker/admission/accounts.js';
 import type { StoredMessage } from '../../services/broker/inbox/inbox.js';

@@ -51,7 +51,7 @@ test.each(behaviours)('a server that %s', async (_what, behave) => {
   const error = await dynamo.get('routes', { pk: 'a', sk: 'b' }).catch((e: unknown) => e);
   expect(error).toBeInstanceOf(DynamoUnavailable);
   // Two attempts, the wait between them, and what a busy machine takes.
-  expect(performance.now() - startedMs).toBeLessThan(2 * requestTimeoutMs + 2000);
+  expect(performance.now() - startedMs).toBeLessThan(2 * requestTimeoutMs + 10_000);
   expect(sockets).toHaveLength(2);
   // Each writes until it is told that nobody is there any more.
   await until(() => {
