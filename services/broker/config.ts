@@ -11,7 +11,8 @@ export interface Config {
   readonly ports: Readonly<Record<'mqtt' | 'mqtts' | 'ws' | 'wss', number | undefined>>;
   /** Where health and metrics are served. */
   readonly health: { readonly host: string; readonly port: number };
-  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** PEM of one pair or two: the second for a key of another kind. */
+  readonly tls: { readonly cert: Buffer[]; readonly key: Buffer[] } | undefined;
   /** When given, only these connect, and say who the client is with a PROXY protocol header. */
   readonly trustedProxies: BlockList | undefined;
   readonly logLevel: string;
@@ -73,6 +74,7 @@ const names = [
   ...['SHOAL_DYNAMODB_ENDPOINT', 'SHOAL_TABLE_PREFIX', 'SHOAL_HOST', 'SHOAL_HEALTH_HOST', 'SHOAL_HEALTH_PORT'],
   ...['SHOAL_MQTT_PORT', 'SHOAL_MQTTS_PORT', 'SHOAL_WS_PORT', 'SHOAL_WSS_PORT'],
   ...['SHOAL_TLS_CERT_FILE', 'SHOAL_TLS_KEY_FILE', 'SHOAL_TLS_CERT', 'SHOAL_TLS_KEY', 'SHOAL_TRUST_PROXY'],
+  ...['SHOAL_TLS_CERT_2_FILE', 'SHOAL_TLS_KEY_2_FILE', 'SHOAL_TLS_CERT_2', 'SHOAL_TLS_KEY_2'],
   ...['SHOAL_LOG_LEVEL', 'SHOAL_METRICS_EMF', 'SHOAL_STAGE', 'SHOAL_DRAIN_SECONDS'],
   ...Object.keys(tuning),
 ];
@@ -132,11 +134,20 @@ function readDynamo(env: Environment): Config['dynamo'] {
 }
 
 function readTls(env: Environment): Config['tls'] {
+  const first = readPair(env, '');
+  const second = readPair(env, '_2');
+  if (!first && second)
+    throw new ConfigError('SHOAL_TLS_CERT_2_FILE is for a second certificate; set SHOAL_TLS_CERT_FILE');
+  const pairs = [first, second].filter((pair) => pair !== undefined);
+  return first && { cert: pairs.map(({ cert }) => cert), key: pairs.map(({ key }) => key) };
+}
+
+function readPair(env: Environment, suffix: string): { readonly cert: Buffer; readonly key: Buffer } | undefined {
+  const [cert, key] = [`SHOAL_TLS_CERT${suffix}`, `SHOAL_TLS_KEY${suffix}`];
   const isGiven = (name: string): boolean => env[name] !== undefined || env[`${name}_FILE`] !== undefined;
-  if (!isGiven('SHOAL_TLS_CERT') && !isGiven('SHOAL_TLS_KEY')) return undefined;
-  if (!isGiven('SHOAL_TLS_CERT') || !isGiven('SHOAL_TLS_KEY'))
-    throw new ConfigError('SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE belong together; set both');
-  return { cert: pem(env, 'SHOAL_TLS_CERT'), key: pem(env, 'SHOAL_TLS_KEY') };
+  if (!isGiven(cert) && !isGiven(key)) return undefined;
+  if (!isGiven(cert) || !isGiven(key)) throw new ConfigError(`${cert}_FILE and ${key}_FILE belong together; set both`);
+  return { cert: pem(env, cert), key: pem(env, key) };
 }
 
 /** In a file, or in the variable itself: a task has it from a secret and no file system to write to. */

@@ -264,6 +264,8 @@ function brokerProcess(
           SHOAL_HEALTH_PORT: String(ports.health),
           SHOAL_TLS_CERT_FILE: certificates.certFile,
           SHOAL_TLS_KEY_FILE: certificates.keyFile,
+          SHOAL_TLS_CERT_2_FILE: certificates.rsa.certFile,
+          SHOAL_TLS_KEY_2_FILE: certificates.rsa.keyFile,
           SHOAL_DRAIN_SECONDS: drainSeconds,
           ...(settings.trustProxy !== undefined && { SHOAL_TRUST_PROXY: settings.trustProxy }),
           SHOAL_LOG_LEVEL: settings.logLevel,

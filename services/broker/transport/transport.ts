@@ -7,6 +7,7 @@ import { WebSocketServer } from 'ws';
 import { caught, type Clock, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission } from '../admission/admission.js';
 import { type TopicTable } from '../wire/wire.js';
+import { chooseProtocol } from './alpn.js';
 import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
 import { Doorstep, lingerMs } from './doorstep.js';
 import { drainTakesMs, paced } from './drain.js';
@@ -47,8 +48,8 @@ export interface ListenerOptions {
   readonly kind: 'mqtt' | 'mqtts' | 'ws' | 'wss';
   readonly host: string;
   readonly port: number;
-  /** PEM; for `mqtts` and `wss`. */
-  readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** PEM; for `mqtts` and `wss`. Several pairs, in the same order, for keys of several kinds: the client's ciphers choose. */
+  readonly tls?: { readonly cert: Buffer | Buffer[]; readonly key: Buffer | Buffer[] } | undefined;
 }
 
 type TlsServer = Server & {
@@ -157,7 +158,7 @@ export class Transport {
       case 'mqtt':
         return createTcpServer({ noDelay: true }, onSocket);
       case 'mqtts': {
-        const options = { ...credentials, handshakeTimeout: noHandshakeTimeout };
+        const options = { ...credentials, handshakeTimeout: noHandshakeTimeout, ALPNCallback: chooseProtocol };
         return this.#tellTlsFailures(createTlsServer(options, onSocket), takeOrigin);
       }
       case 'ws':

@@ -91,6 +91,11 @@ test.each<[env: Record<string, string>, words: string]>([
     { SHOAL_TLS_CERT: 'PEM', SHOAL_TLS_CERT_FILE: '/dev/null', SHOAL_TLS_KEY: 'PEM' },
     'SHOAL_TLS_CERT and SHOAL_TLS_CERT_FILE exclude each other',
   ],
+  [
+    { SHOAL_TLS_CERT_2: 'PEM', SHOAL_TLS_KEY_2: 'PEM' },
+    'SHOAL_TLS_CERT_2_FILE is for a second certificate; set SHOAL_TLS_CERT_FILE',
+  ],
+  [{ SHOAL_TLS_CERT_2: 'PEM' }, 'SHOAL_TLS_CERT_2_FILE and SHOAL_TLS_KEY_2_FILE belong together'],
   [{ SHOAL_TLS_KEY: 'PEM' }, 'SHOAL_TLS_CERT_FILE and SHOAL_TLS_KEY_FILE belong together'],
   [
     { SHOAL_TLS_CERT_FILE: '/nowhere', SHOAL_TLS_KEY_FILE: '/dev/null' },
@@ -113,6 +118,13 @@ test.each<[env: Record<string, string>, words: string]>([
   const read = (): unknown => readConfig({ ...listening, ...env });
   expect(read).toThrow(ConfigError);
   expect(read).toThrow(words);
+});
+
+test('a second certificate stands behind the first, each with its key', () => {
+  const env = { SHOAL_TLS_CERT: 'c1', SHOAL_TLS_KEY: 'k1', SHOAL_TLS_CERT_2: 'c2', SHOAL_TLS_KEY_2: 'k2' };
+  const { tls } = readConfig({ ...listening, ...env });
+  expect(tls?.cert.map(String)).toEqual(['c1', 'c2']);
+  expect(tls?.key.map(String)).toEqual(['k1', 'k2']);
 });
 
 test('every tuning setting has its own default within its bounds', () => {

@@ -2,9 +2,9 @@ import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, createServer, type TLSSocket } from 'node:tls';
+import { connect, type ConnectionOptions, createServer, type TLSSocket } from 'node:tls';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ensureCertificates, serverNames, type CertificateFiles } from '../../../services/local/certificates.js';
 
 const dayMs = 86_400_000;
@@ -36,41 +36,99 @@ test('an authority for ten years signs a server certificate for 825 days with th
   for (const key of [keyFile, caFile.replace('.crt', '.key')]) expect(statSync(key).mode & 0o777).toBe(0o600);
 });
 
-async function handshake({ caFile, certFile, keyFile }: CertificateFiles, host: string): Promise<boolean> {
-  const server = createServer({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
+async function handshake({ caFile, certFile, keyFile, rsa }: CertificateFiles, options: ConnectionOptions) {
+  const cert = [readFileSync(certFile), readFileSync(rsa.certFile)];
+  const server = createServer({ cert, key: [readFileSync(keyFile), readFileSync(rsa.keyFile)], minVersion: 'TLSv1.2' });
+  server.on('tlsClientError', () => undefined);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  return await new Promise<boolean>((resolve, reject) => {
-    const socket: TLSSocket = connect({ port, host, ca: readFileSync(caFile) }, () => resolve(socket.authorized));
+  return await new Promise<{ authorized: boolean; cipher: string; kind: string | undefined }>((resolve, reject) => {
+    const socket: TLSSocket = connect({ port, host: '127.0.0.1', ca: readFileSync(caFile), ...options }, () =>
+      resolve({
+        authorized: socket.authorized,
+        cipher: socket.getCipher().name,
+        kind: socket.getPeerX509Certificate()?.publicKey.asymmetricKeyType,
+      }),
+    );
     socket.once('error', reject);
     socket.once('secureConnect', () => socket.end());
   }).finally(() => server.close());
 }
 
 test.each(['127.0.0.1', 'localhost'])('a client that trusts the authority connects to %s', async (host) => {
-  expect(await handshake(await ensureCertificates(folder, ['127.0.0.1'], nowMs), host)).toBe(true);
+  const { authorized, kind } = await handshake(await ensureCertificates(folder, ['127.0.0.1'], nowMs), { host });
+  expect(authorized).toBe(true);
+  expect(kind).toBe('ec');
 });
+
+test.each([
+  ['ECDHE-RSA-AES128-GCM-SHA256', 'rsa'],
+  ['AES128-GCM-SHA256', 'rsa'],
+  ['AES128-SHA', 'rsa'],
+  ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ec'],
+])('a client of TLS 1.2 with %s alone gets the certificate of that kind', async (ciphers, kind) => {
+  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
+  const told = await handshake(files, { ciphers, maxVersion: 'TLSv1.2' });
+  expect(told).toEqual({ authorized: true, cipher: ciphers, kind });
+});
+
+test('TLS 1.1 is refused, whatever the key', async () => {
+  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
+  const old = { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
+  await expect(handshake(files, old)).rejects.toMatchObject({ code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' });
+});
+
+const filesOf = ({ caFile, certFile, keyFile, rsa }: CertificateFiles): string[] => [
+  caFile,
+  certFile,
+  keyFile,
+  rsa.certFile,
+  rsa.keyFile,
+];
 
 test('files that are good are kept', async () => {
-  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
-  const before = Object.values(files).map((file) => readFileSync(file, 'utf8'));
+  const files = filesOf(await ensureCertificates(folder, ['127.0.0.1'], nowMs));
+  const before = files.map((file) => readFileSync(file, 'utf8'));
   await ensureCertificates(folder, ['127.0.0.1'], nowMs + dayMs);
-  expect(Object.values(files).map((file) => readFileSync(file, 'utf8'))).toEqual(before);
+  expect(files.map((file) => readFileSync(file, 'utf8'))).toEqual(before);
 });
 
-test.each<[why: string, host: string, atMs: number, spoil: (files: CertificateFiles) => void]>([
+test('a data folder of before there were two gets the one with an RSA key, and keeps what it has', async () => {
+  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
+  const kept = [files.caFile, files.certFile, files.keyFile];
+  const before = kept.map((file) => readFileSync(file, 'utf8'));
+  for (const file of [files.rsa.certFile, files.rsa.keyFile]) rmSync(file);
+  await ensureCertificates(folder, ['127.0.0.1'], nowMs + dayMs);
+  expect(kept.map((file) => readFileSync(file, 'utf8'))).toEqual(before);
+  const rsa = read(files.rsa.certFile);
+  expect(rsa.publicKey.asymmetricKeyDetails?.modulusLength).toBe(2048);
+  expect(rsa.verify(read(files.caFile).publicKey)).toBe(true);
+  expect(rsa.checkHost('localhost')).toBe('localhost');
+  expect(statSync(files.rsa.keyFile).mode & 0o777).toBe(0o600);
+});
+
+type PairFiles = CertificateFiles['rsa'];
+const pairs: readonly [kind: string, of: (files: CertificateFiles) => PairFiles][] = [
+  ['ECDSA', (files) => files],
+  ['RSA', ({ rsa }) => rsa],
+];
+const spoilt: readonly [why: string, host: string, atMs: number, spoil: (files: PairFiles) => void][] = [
   ['another host', '192.0.2.9', nowMs, () => {}],
   ['expiry is near', '127.0.0.1', nowMs + 800 * dayMs, () => {}],
   ['the key is damaged', '127.0.0.1', nowMs, ({ keyFile }) => writeFileSync(keyFile, 'gone')],
   ['the certificate is missing', '127.0.0.1', nowMs, ({ certFile }) => rmSync(certFile)],
-])('the server certificate alone is renewed: %s', async (_, host, atMs, spoil) => {
-  const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
-  const [ca, server] = [read(files.caFile), read(files.certFile)];
-  spoil(files);
-  await ensureCertificates(folder, [host], atMs);
-  expect(read(files.caFile).fingerprint256).toBe(ca.fingerprint256);
-  expect(read(files.certFile).fingerprint256).not.toBe(server.fingerprint256);
-  expect(read(files.certFile).verify(ca.publicKey)).toBe(true);
+];
+describe.each(pairs)('the server certificate with an %s key alone is renewed', (_, of) => {
+  test.each(spoilt)('%s', async (__, host, atMs, spoil) => {
+    const files = await ensureCertificates(folder, ['127.0.0.1'], nowMs);
+    const { certFile } = of(files);
+    const [ca, server] = [read(files.caFile), read(certFile)];
+    spoil(of(files));
+    await ensureCertificates(folder, [host], atMs);
+    expect(read(files.caFile).fingerprint256).toBe(ca.fingerprint256);
+    expect(read(certFile).fingerprint256).not.toBe(server.fingerprint256);
+    expect(read(certFile).verify(ca.publicKey)).toBe(true);
+  });
 });
 
 test('an authority that is about to expire is replaced together with the server certificate', async () => {
@@ -78,7 +136,7 @@ test('an authority that is about to expire is replaced together with the server 
   const ca = read(files.caFile);
   await ensureCertificates(folder, ['127.0.0.1'], nowMs + 3640 * dayMs);
   expect(read(files.caFile).fingerprint256).not.toBe(ca.fingerprint256);
-  expect(read(files.certFile).verify(read(files.caFile).publicKey)).toBe(true);
+  for (const { certFile } of [files, files.rsa]) expect(read(certFile).verify(read(files.caFile).publicKey)).toBe(true);
 });
 
 test('a wildcard host stands for every address of the machine', () => {
