@@ -45,7 +45,9 @@ async function run(suite: Name, seed: number, folder: string): Promise<Failure[]
   const path = join(folder, 'report.json');
   rmSync(path, { force: true });
   const env = { ...process.env, SHOAL_TEST_SEED: String(seed), ...(runs && { SHOAL_TEST_RUNS: String(runs) }) };
-  const child = spawn('npx', ['vitest', 'run', ...files, '--reporter=json', `--outputFile=${path}`], {
+  const report = ['--reporter=json', `--outputFile=${path}`];
+  // More cases than usual, on a machine that does other things: what hangs is ended all the same.
+  const child = spawn('npx', ['vitest', 'run', ...files, ...report, '--testTimeout=600000'], {
     env,
     stdio: ['ignore', 'ignore', 'inherit'],
   });

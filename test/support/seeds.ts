@@ -17,7 +17,7 @@ export const suites = {
       'test/proxy',
     ],
     seeds: [20_261_126],
-    runs: 2_000,
+    runs: undefined,
   },
   /** Commits with a DynamoDB in trouble. */
   commits: { files: ['test/contract/broker/group-commit'], seeds: [20_261_126], runs: undefined },
