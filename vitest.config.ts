@@ -20,8 +20,8 @@ export default defineConfig({
       { extends: true, test: { name: 'unit', include: alone, exclude: [...long, ...foreign] } },
       {
         extends: true,
-        // To load the CDK takes longer than all these tests, so their files share it.
-        test: { name: 'infra', include: infra, globalSetup: ['test/bundle.ts'], isolate: false, maxWorkers: 1 },
+        // To load the CDK takes longer than all these tests, so the files of a worker share it.
+        test: { name: 'infra', include: infra, globalSetup: ['test/bundle.ts'], isolate: false },
       },
       {
         extends: true,
