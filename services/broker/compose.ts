@@ -62,7 +62,8 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const dynamo = new Dynamo({ ...config.dynamo, metrics, log });
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
   const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
-  const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax } = config;
+  const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax, publishesRevokedWills } =
+    config;
   const { trustedProxies, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } = config;
   const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
   const gone = new Map<BrokerId, number>();
@@ -76,6 +77,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     holdBackMs,
     inFlightMax,
     keepAliveSecondsMax,
+    publishesRevokedWills,
     lease,
     leaseEndedAtMs: (owner) => gone.get(owner),
     slab: new Slab(),

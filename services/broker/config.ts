@@ -35,6 +35,8 @@ export interface Config {
   readonly unsafeBytesMax: number;
   /** Longest keep alive a client may choose, in seconds; 0 leaves it to the client. */
   readonly keepAliveSecondsMax: number;
+  /** Wills of clients whose credential has been deleted, or whose tenant is suspended, are published nevertheless. */
+  readonly publishesRevokedWills: boolean;
 }
 
 /** A setting that cannot be used; the message names it and says what would do. */
@@ -64,6 +66,7 @@ export const tuning = {
   /** Behind a NAT, or a balancer that does not say who the client is, many have one address. */
   SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX: { min: 1, max: 100, fallback: 50 },
   SHOAL_PERSIST_DELAY_MS: { min: 0, max: 10_000, fallback: 50 },
+  SHOAL_PUBLISH_REVOKED_WILLS: { min: 0, max: 1, fallback: 0 },
   SHOAL_UNSAFE_MB_MAX: { min: 1, max: 65_536, fallback: 64 },
 } as const satisfies Record<string, Range>;
 
@@ -115,6 +118,7 @@ export function readConfig(given: Environment): Config {
     persistDelayMs: tuned(env, 'SHOAL_PERSIST_DELAY_MS'),
     unsafeBytesMax: tuned(env, 'SHOAL_UNSAFE_MB_MAX') * (1 << 20),
     keepAliveSecondsMax: tuned(env, 'SHOAL_KEEP_ALIVE_SECONDS_MAX'),
+    publishesRevokedWills: tuned(env, 'SHOAL_PUBLISH_REVOKED_WILLS') === 1,
   };
 }
 

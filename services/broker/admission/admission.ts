@@ -66,6 +66,8 @@ export interface AdmissionOptions {
   readonly metrics: Metrics;
   /** Longest keep alive a client may choose, in seconds; 0 leaves it to the client. */
   readonly keepAliveSecondsMax: number;
+  /** See `revoked-wills.ts`. */
+  readonly publishesRevokedWills: boolean;
 }
 
 /** CONNECTs under way at once; each holds a packet and perhaps a thread that stretches a password. */
@@ -99,7 +101,7 @@ export class Admission {
     const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable });
     this.#tenants = new Tenants({
       ...options,
-      restore: (tenant) => restoration.restore(tenant),
+      restore: (tenant, record) => restoration.restore(tenant, record),
       current: (id) => accounts.tenant(id),
       retire: (tenant) => this.#control.retire(tenant),
     });
@@ -114,7 +116,7 @@ export class Admission {
       departure: this.#departure,
       isStopping: () => this.#isDraining,
     });
-    this.#control = new Control(accounts, this.#tenants, this.#departure, options.records, clock);
+    this.#control = new Control({ ...options, accounts, tenants: this.#tenants, departure: this.#departure });
     this.#refusals = ({ name }) =>
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');

@@ -19,13 +19,21 @@ import type { CachedAccounts } from './accounts.js';
 import type { Departure } from './departure.js';
 import type { SessionStore } from './ports.js';
 import type { Residence } from './residence.js';
+import { clockMarginMs, wasDeleted } from './revoked-wills.js';
 import type { Tenant } from './tenant.js';
 import { TenantGone, type Tenants } from './tenants.js';
 
 type SessionKick = Extract<ControlEntry, { type: 'session-kick' }>;
+type CredentialChange = Extract<ControlEntry, { type: 'credential-changed' }>;
 
-/** Clocks of the API and of brokers may differ by this much. */
-const clockMarginMs = 1000;
+export interface ControlOptions {
+  readonly accounts: CachedAccounts;
+  readonly tenants: Tenants;
+  readonly departure: Departure;
+  readonly records: SessionStore;
+  readonly clock: Clock;
+  readonly publishesRevokedWills: boolean;
+}
 
 export class Control {
   readonly #accounts: CachedAccounts;
@@ -33,13 +41,15 @@ export class Control {
   readonly #departure: Departure;
   readonly #records: SessionStore;
   readonly #clock: Clock;
+  readonly #publishesRevokedWills: boolean;
 
-  constructor(accounts: CachedAccounts, tenants: Tenants, departure: Departure, records: SessionStore, clock: Clock) {
+  constructor({ accounts, tenants, departure, records, clock, publishesRevokedWills }: ControlOptions) {
     this.#records = records;
     this.#accounts = accounts;
     this.#tenants = tenants;
     this.#departure = departure;
     this.#clock = clock;
+    this.#publishesRevokedWills = publishesRevokedWills;
   }
 
   async apply(entry: ControlEntry, atMs: number): Promise<void> {
@@ -50,7 +60,7 @@ export class Control {
       case 'credential-changed':
         this.#accounts.forgetCredential(scope, entry.name);
         if (entry.change === 'grants') return this.#renewAccess(scope, entry.name);
-        return this.#closeRevoked(scope, entry.name);
+        return this.#closeRevoked(scope, entry, atMs);
       case 'tenant-changed':
         this.#accounts.forgetTenant(entry.tenant);
         if (entry.change === 'quotas') return this.#renewLimits(scope);
@@ -94,6 +104,7 @@ export class Control {
 
   /** It has been deleted: nothing of it stays here. */
   retire(tenant: Tenant): void {
+    this.#silence(tenant, () => true);
     this.#closeAll(tenant, () => true);
     this.#endAll(tenant, () => true);
     if (!tenant.isGone) this.#tenants.drop(tenant); // Whatever has stopped one of its sessions from ending.
@@ -105,15 +116,25 @@ export class Control {
     );
   }
 
+  /** Their wills are not published. */
+  #silence(tenant: Tenant, affects: (residence: Residence) => boolean): void {
+    eachGuarded('control', [...tenant.residences.values()].filter(affects), (residence) =>
+      this.#departure.withdrawWill(tenant, residence),
+    );
+  }
+
   /** Clients that came in with a password that is not valid any more; those with the new one may be here already. */
-  async #closeRevoked(scope: TenantScope, name: string): Promise<void> {
+  async #closeRevoked(scope: TenantScope, { name, change }: CredentialChange, atMs: number): Promise<void> {
     const tenant = await this.#tenants.known(scope);
     if (!tenant) return;
-    const current = await this.#accounts.credential(scope, name).catch(() => undefined);
-    this.#closeAll(
-      tenant,
-      ({ credential }) => credential.name === name && credential.secretHash !== current?.secretHash,
-    );
+    const current = await this.#accounts.credential(scope, name).catch(() => 'unknown' as const);
+    const isRevoked = ({ credential }: Residence): boolean =>
+      credential.name === name && (current === 'unknown' || credential.secretHash !== current?.secretHash);
+    const isGone = (residence: Residence): boolean =>
+      isRevoked(residence) &&
+      (current === 'unknown' ? change === 'deleted' && isOlder(residence, atMs) : wasDeleted(residence, current));
+    if (!this.#publishesRevokedWills) this.#silence(tenant, isGone);
+    this.#closeAll(tenant, isRevoked);
   }
 
   /** Suspended or deleted, unless that is over: a tenant without a creation id may have been made anew by now. */
@@ -123,7 +144,11 @@ export class Control {
     const record = await this.#record(scope);
     const isThere = record !== undefined && record.status !== 'deleting';
     const affects = (residence: Residence): boolean => !isThere || isOlder(residence, atMs);
-    if (record?.status !== 'active' || isDeleted) this.#closeAll(tenant, isDeleted ? affects : () => true);
+    const closes = isDeleted ? affects : () => true;
+    if (record?.status !== 'active' || isDeleted) {
+      if (isDeleted || !this.#publishesRevokedWills) this.#silence(tenant, closes);
+      this.#closeAll(tenant, closes);
+    }
     if (isDeleted) this.#endAll(tenant, affects);
   }
 

@@ -140,6 +140,15 @@ export class Departure {
     this.write(tenant, residence);
   }
 
+  /** Nothing more is said in the name of this client. */
+  withdrawWill(tenant: Tenant, residence: Residence): void {
+    if (!residence.session.will) return;
+    residence.session.will = undefined;
+    residence.cancelWill?.();
+    // With a connection the record is written when that ends.
+    if (!residence.connection) this.write(tenant, residence);
+  }
+
   /**
    * The session ends for good: with it its subscriptions, its messages and, if it is still due, its will. `replaced`: a
    * new session of the client has its record. What is stored is removed in turn; settles as `disconnected` does.

@@ -16,6 +16,7 @@ import {
   RecordUnreadable,
   type SessionRecord,
   splitUserName,
+  type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
 import type { CommitLog, StoredOrigin } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
@@ -24,6 +25,7 @@ import { type Departure, willEpochOf, willFromStored } from './departure.js';
 import { isWill } from './kept-wills.js';
 import type { Accounts, OwnRecord, SessionStore } from './ports.js';
 import { depthOf, type Residence } from './residence.js';
+import { isOfDeleted } from './revoked-wills.js';
 import type { Tenant } from './tenant.js';
 import type { Unreadable } from './unreadable.js';
 
@@ -39,6 +41,7 @@ export interface RestorationOptions {
   readonly clock: Clock;
   /** When the lease of a broker that has gone ended, in milliseconds since the epoch. */
   readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;
+  readonly publishesRevokedWills: boolean;
 }
 
 export class Restoration {
@@ -48,7 +51,7 @@ export class Restoration {
     this.#options = options;
   }
 
-  async restore(tenant: Tenant): Promise<void> {
+  async restore(tenant: Tenant, { status }: TenantRecord): Promise<void> {
     const restored: Residence[] = [];
     /** What subscribers have stored of QoS 2 messages: their publishers may send them again. */
     const origins: StoredOrigin[] = [];
@@ -58,7 +61,7 @@ export class Restoration {
     for await (const page of records.records(tenant.scope, leftOut)) {
       await atOnce(page, atOnceMax, async (record) => {
         try {
-          const residence = await this.#restoreOne(tenant, record, origins);
+          const residence = await this.#restoreOne(tenant, status, record, origins);
           if (residence) restored.push(residence);
         } catch (error) {
           if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
@@ -81,9 +84,16 @@ export class Restoration {
     }
   }
 
-  async #restoreOne(tenant: Tenant, record: SessionRecord, origins: StoredOrigin[]): Promise<Residence | undefined> {
+  async #restoreOne(
+    tenant: Tenant,
+    status: TenantRecord['status'],
+    found: SessionRecord,
+    origins: StoredOrigin[],
+  ): Promise<Residence | undefined> {
     const { records, clock, leaseEndedAtMs } = this.#options;
-    if (tenant.residences.has(record.clientId)) return undefined;
+    if (tenant.residences.has(found.clientId)) return undefined;
+    const credential = await this.#credential(tenant.scope, found);
+    const record = this.#isSilent(status, found, credential) ? withoutWill(found) : found;
     const nowMs = clock.nowMs();
     // Whoever was connected when its broker died has been away since that broker's lease ended.
     const disconnectedAtMs = record.connected
@@ -95,14 +105,26 @@ export class Restoration {
     const willEpoch = record.will && { willEpoch: willEpochOf(record) };
     const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs, ...willEpoch });
     if (!adopted) return undefined;
-    return this.#reside(tenant, adopted, record.born < record.epoch, origins);
+    return this.#reside(tenant, adopted, credential, record.born < record.epoch, origins);
   }
 
-  async #reside(tenant: Tenant, record: OwnRecord, hadMore: boolean, origins: StoredOrigin[]): Promise<Residence> {
+  /** Its will is not to be published; see `revoked-wills.ts`. Of a credential that cannot be read nobody can say. */
+  #isSilent(status: TenantRecord['status'], record: SessionRecord, credential: Found): boolean {
+    if (this.#options.publishesRevokedWills) return false;
+    return status === 'suspended' || (credential !== 'unreadable' && isOfDeleted(record, credential));
+  }
+
+  async #reside(
+    tenant: Tenant,
+    record: OwnRecord,
+    found: Found,
+    hadMore: boolean,
+    origins: StoredOrigin[],
+  ): Promise<Residence> {
     const { records, commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
-    const found = await this.#credential(tenant.scope, name, record.clientId);
-    const credential = found ?? goneCredential(tenant.scope, name);
+    const isThere = found !== undefined && found !== 'unreadable';
+    const credential = isThere ? found : goneCredential(tenant.scope, name);
     const access = compileAccess(credential.grants, { clientId: record.clientId, username: name });
     // One that ends now had more than its record if it was longer-lived before its last CONNECT.
     const isDurable = record.expirySeconds > 0 || hadMore;
@@ -121,7 +143,7 @@ export class Restoration {
       for (const origin of stored.stored.origins) origins.push(origin);
     }
     // What its rules have come to while nobody looked. Without a credential nobody can say.
-    if (found) session.setAccess(access);
+    if (isThere) session.setAccess(access);
     const residence: Residence = {
       session,
       credential,
@@ -137,17 +159,25 @@ export class Restoration {
     return residence;
   }
 
-  /** Undefined as well when it cannot be read: its sessions are not lost with it. */
-  async #credential(scope: TenantScope, name: string, clientId: ClientId): Promise<Credential | undefined> {
+  /** When it cannot be read, its sessions are not lost with it. */
+  async #credential(scope: TenantScope, { userName, clientId }: SessionRecord): Promise<Found> {
     const { accounts, unreadable } = this.#options;
+    const name = splitUserName(userName)?.name ?? '';
     try {
       return await accounts.credential(scope, name);
     } catch (error) {
       if (!(error instanceof RecordUnreadable)) throw error;
       unreadable.credential(scope, name, clientId, error);
-      return undefined;
+      return 'unreadable';
     }
   }
+}
+
+/** A credential as it is stored now. */
+type Found = Credential | 'unreadable' | undefined;
+
+function withoutWill({ will: _, ...record }: SessionRecord): SessionRecord {
+  return record;
 }
 
 /** Of a session whose credential has been deleted: it lives on, and no secret fits. */

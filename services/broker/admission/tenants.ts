@@ -33,7 +33,7 @@ export interface TenantsOptions {
   readonly holdBackMs: number;
   readonly lease: LeaseGate;
   /** Takes over what earlier brokers have left of it. */
-  readonly restore: (tenant: Tenant) => Promise<void>;
+  readonly restore: (tenant: Tenant, record: TenantRecord) => Promise<void>;
   /** The record as it is now. */
   readonly current: (id: TenantId) => Promise<TenantRecord | undefined>;
   /** Ends all that is here of a tenant that has been deleted, and drops it. */
@@ -121,7 +121,7 @@ export class Tenants {
     const { restore, current, retire } = this.#options;
     const queues = { store, commitLog, clock, log };
     const tenant = new Tenant(record, makeRetained, queues, { unsafeBytesMax, holdBackMs }, lease, clock, log);
-    await restore(tenant);
+    await restore(tenant, record);
     const now = await current(record.id);
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {
       retire(tenant);

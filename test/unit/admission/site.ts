@@ -232,6 +232,7 @@ export class Site {
       log: silentLog,
       metrics: new Metrics(),
       keepAliveSecondsMax: 0,
+      publishesRevokedWills: false,
     });
   }
   dump(text: string): string {

@@ -175,7 +175,7 @@ export class World {
   readonly retained = new MemoryRetained({ clock: this.clock });
   readonly admission: Admission;
 
-  constructor(quotas: Partial<Quotas> = {}) {
+  constructor(quotas: Partial<Quotas> = {}, publishesRevokedWills = false) {
     this.tenant = { id: acme, plan: 'free', status: 'active', quotaOverrides: quotas, createdAtMs: 0 };
     this.credential = { scope: acmeScope, name: 'device', secretHash, createdAtMs: 0, revision: 1 };
     this.admission = new Admission({
@@ -194,6 +194,7 @@ export class World {
       log: silentLog,
       metrics: this.metrics,
       keepAliveSecondsMax: 0,
+      publishesRevokedWills,
     });
   }
 

@@ -23,6 +23,7 @@ test('one listener is enough, and the defaults are those of the documentation', 
     persistDelayMs: 50,
     unsafeBytesMax: 64 * 1024 * 1024,
     keepAliveSecondsMax: 0,
+    publishesRevokedWills: false,
   });
 });
 
