@@ -64,7 +64,8 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
   const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax, publishesRevokedWills } =
     config;
-  const { trustedProxies, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } = config;
+  const { trustedProxies, isWebSocketAtRoot, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } =
+    config;
   const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
   const gone = new Map<BrokerId, number>();
   const admission = new Admission({
@@ -89,7 +90,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const topics = new TopicTable();
   const world = { admission, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
-  const transport = new Transport({ ...world, ...places, trustedProxies, gate: lease });
+  const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate: lease });
   return { metrics, dynamo, leaseDynamo, lease, commitLog, admission, controlLog, transport, gone };
 }
 

@@ -33,6 +33,8 @@ export interface Config {
   readonly persistDelayMs: number;
   /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
   readonly unsafeBytesMax: number;
+  /** MQTT over WebSocket is at `/`, too. */
+  readonly isWebSocketAtRoot: boolean;
   /** Longest keep alive a client may choose, in seconds; 0 leaves it to the client. */
   readonly keepAliveSecondsMax: number;
   /** Wills of clients whose credential has been deleted, or whose tenant is suspended, are published nevertheless. */
@@ -68,6 +70,8 @@ export const tuning = {
   SHOAL_PERSIST_DELAY_MS: { min: 0, max: 10_000, fallback: 50 },
   SHOAL_PUBLISH_REVOKED_WILLS: { min: 0, max: 1, fallback: 0 },
   SHOAL_UNSAFE_MB_MAX: { min: 1, max: 65_536, fallback: 64 },
+  /** Many clients have no field for the path, or leave it out; nothing else is there. */
+  SHOAL_WS_AT_ROOT: { min: 0, max: 1, fallback: 1 },
 } as const satisfies Record<string, Range>;
 
 /** Not for `npm start`. Fargate kills a task 120 s after it has asked it to stop, and what follows the drain takes some. */
@@ -117,6 +121,7 @@ export function readConfig(given: Environment): Config {
     holdBackMs: tuned(env, 'SHOAL_HOLD_BACK_MS'),
     persistDelayMs: tuned(env, 'SHOAL_PERSIST_DELAY_MS'),
     unsafeBytesMax: tuned(env, 'SHOAL_UNSAFE_MB_MAX') * (1 << 20),
+    isWebSocketAtRoot: tuned(env, 'SHOAL_WS_AT_ROOT') === 1,
     keepAliveSecondsMax: tuned(env, 'SHOAL_KEEP_ALIVE_SECONDS_MAX'),
     publishesRevokedWills: tuned(env, 'SHOAL_PUBLISH_REVOKED_WILLS') === 1,
   };

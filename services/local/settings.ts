@@ -44,6 +44,7 @@ export const brokerVariables = [
   'SHOAL_PERSIST_DELAY_MS',
   'SHOAL_PUBLISH_REVOKED_WILLS',
   'SHOAL_UNSAFE_MB_MAX',
+  'SHOAL_WS_AT_ROOT',
 ];
 
 const brokerWords = `The broker is tuned with variables, see docs/settings.md:\n  ${brokerVariables.join('\n  ')}`;
@@ -78,7 +79,7 @@ const rows: readonly Row[] = [
   {
     flag: 'trust-proxy',
     value: 'cidrs',
-    words: 'load balancers that begin each MQTT connection with PROXY protocol v2',
+    words: 'load balancers that begin each MQTT connection with a PROXY protocol header',
   },
   { flag: 'log-level', value: 'level', fallback: 'warn', words: logLevels.join(', ') },
 ];

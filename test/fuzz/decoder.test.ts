@@ -319,6 +319,7 @@ describe('memory', () => {
 });
 
 describe('known shapes of abuse', () => {
+  const hex = (text: string): string => Buffer.from(text).toString('hex');
   const cases: readonly { name: string; hex: string; version: ProtocolVersion | 0; reason: string }[] = [
     { name: 'a remaining length of five bytes', hex: '30ffffffff7f', version: 4, reason: 'malformed-packet' },
     { name: 'the same before CONNECT', hex: '30ffffffff7f', version: 0, reason: 'not-mqtt' },
@@ -330,8 +331,14 @@ describe('known shapes of abuse', () => {
     },
     { name: 'a remaining length longer than needed', hex: 'c08000', version: 5, reason: 'malformed-packet' },
     { name: 'the same in PUBLISH', hex: '3083000001612a', version: 5, reason: 'malformed-packet' },
-    { name: 'HTTP', hex: Buffer.from('GET / HTTP/1.1\r\n').toString('hex'), version: 0, reason: 'not-mqtt' },
-    { name: 'TLS on the plain port', hex: '16030100c8010000', version: 0, reason: 'malformed-packet' },
+    { name: 'HTTP', hex: hex('GET / HTTP/1.1\r\n'), version: 0, reason: 'http-on-mqtt-port' },
+    { name: 'HTTP that is hardly there', hex: hex('PATCH '), version: 0, reason: 'http-on-mqtt-port' },
+    { name: 'what begins as HTTP', hex: hex('POSTA'), version: 0, reason: 'not-mqtt' },
+    { name: 'TLS on the plain port', hex: '16030100c8010000', version: 0, reason: 'tls-on-plain-port' },
+    { name: 'CONNECT with the flags that TLS begins with', hex: '160400044d51', version: 0, reason: 'malformed-packet' },
+    { name: 'a PROXY header, v1', hex: hex('PROXY TCP4 1'), version: 0, reason: 'unexpected-proxy-header' },
+    { name: 'a PROXY header, v2', hex: '0d0a0d0a000d0a515549540a21', version: 0, reason: 'unexpected-proxy-header' },
+    { name: 'an empty line', hex: '0d0a0d0a41', version: 0, reason: 'not-mqtt' },
     { name: 'a packet type of zero', hex: '0000', version: 4, reason: 'malformed-packet' },
     { name: 'AUTH before MQTT 5.0', hex: 'f000', version: 4, reason: 'malformed-packet' },
     { name: 'more than it may announce', hex: '30ffffff7f', version: 4, reason: 'packet-too-large' },

@@ -13,7 +13,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Credential } from '../support/broker.js';
 import { Haproxy, haproxyMissing } from '../support/haproxy.js';
 import { PacketClient } from '../support/packet-client.js';
-import { header, local, proxied, signature, tlv } from '../support/proxy-header.js';
+import { header, local, proxied, proxiedText, signature, tlv } from '../support/proxy-header.js';
 import { random } from '../support/seeds.js';
 import { Stack, type TestTenant } from '../support/stack.js';
 import { until } from '../support/until.js';
@@ -83,6 +83,13 @@ describe('a balancer of another kind', () => {
     await until(async () => (await sessions()).includes('piecemeal 2001:db8::7:65535'), 'the session');
   });
 
+  test('in the text form', async () => {
+    const client = await open();
+    client.send(Buffer.concat([proxiedText('2001:db8::8', 4712), await connectBytes('text')]));
+    await client.expect('connack', { reasonCode: 0 });
+    await until(async () => (await sessions()).includes('text 2001:db8::8:4712'), 'the session');
+  });
+
   test('for itself: LOCAL has the address of the socket', async () => {
     const client = await open();
     client.send(Buffer.concat([local, await connectBytes('local')]));
@@ -101,7 +108,8 @@ describe('a balancer of another kind', () => {
   });
 
   test.each<[reason: string, bytes: Buffer]>([
-    ['not-proxy-v2', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883\r\n')],
+    ['no-proxy-header', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
+    ['malformed-header', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 50123\r\n')],
     ['unsupported-family', header({ family: 0x31, body: Buffer.alloc(216) })],
     ['header-too-long', header({ body: Buffer.alloc(0), length: 65_535 })],
     ['malformed-header', header({ body: Buffer.alloc(8) })],

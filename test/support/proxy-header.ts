@@ -1,4 +1,4 @@
-/** Headers of the PROXY protocol, version 2, put together field by field: right ones, and wrong ones of every kind. */
+/** Headers of the PROXY protocol: the text form (version 1), and version 2 put together field by field: right ones, and wrong ones of every kind. */
 import { isIPv6 } from 'node:net';
 
 export const signature = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a]);
@@ -37,3 +37,9 @@ export const proxied = (client: string, port: number, ...tlvs: Buffer[]): Buffer
 
 /** As the health checks of a load balancer begin. */
 export const local = header({ versionAndCommand: 0x20, family: 0, body: Buffer.alloc(0) });
+
+/** The text form. `client` in any form that its family has. */
+export const proxiedText = (client: string, port: number): Buffer =>
+  Buffer.from(
+    `PROXY ${isIPv6(client) ? 'TCP6' : 'TCP4'} ${client} ${isIPv6(client) ? '::1' : '192.0.2.1'} ${port} 8883\r\n`,
+  );

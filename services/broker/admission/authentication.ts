@@ -29,8 +29,10 @@ export class Authentication {
     // [MQTT-4.12.0-1] No method is offered yet.
     if (packet.properties.authenticationMethod !== undefined)
       throw new PeerFault(reasons.badAuthenticationMethod, reasons.badAuthenticationMethod.words);
-    const who = packet.userName === undefined ? undefined : splitUserName(packet.userName);
-    if (who === undefined || packet.password === undefined) throw wrong();
+    if (packet.userName === undefined) throw missing('user name');
+    const who = splitUserName(packet.userName);
+    if (who === undefined) throw wrong();
+    if (packet.password === undefined) throw missing('password');
     const record = await this.#accounts.tenant(who.tenant);
     // Of a tenant that does not exist a credential is looked up, too: it takes as long.
     const scope = scopeOf(record ?? { id: who.tenant });
@@ -60,4 +62,7 @@ export class Authentication {
   }
 }
 
+/** It needs nothing that is stored to know this. */
+const missing = (what: string): PeerFault =>
+  new PeerFault(reasons.badUserNameOrPassword, `no ${what}: sign in as name@tenant with its password`);
 const wrong = (): PeerFault => new PeerFault(reasons.badUserNameOrPassword, reasons.badUserNameOrPassword.words);

@@ -12,6 +12,23 @@ const copyBytesMax = 1 << 10;
 /** A loop beats the call into the runtime for short ranges. */
 const loopBytesMax = 32;
 
+/** What is kept for the next who is written the same. */
+const sharedBytesMax = 1 << 17;
+let last: { readonly bytes: Buffer; readonly pieces: readonly Buffer[] } | undefined;
+
+/** Of one write. A message to many subscribers is written to one after the other from the same place: framed once for all. */
+export function framesOf(bytes: Buffer): readonly Buffer[] {
+  if (last && isSame(last.bytes, bytes)) return last.pieces;
+  const pieces = packetFrames([bytes]);
+  last = bytes.length <= sharedBytesMax ? { bytes, pieces } : undefined;
+  return pieces;
+}
+
+/** What has been written is never changed, so the place says it all. */
+function isSame(a: Buffer, b: Buffer): boolean {
+  return a.length === b.length && a.byteOffset === b.byteOffset && a.buffer === b.buffer;
+}
+
 /** In order, ready to be written: small packets and all heads in one piece of memory, large packets as they are. */
 export function packetFrames(written: readonly Buffer[]): Buffer[] {
   const own = Buffer.allocUnsafe(ownBytes(written));

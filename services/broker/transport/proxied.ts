@@ -4,12 +4,13 @@
  *
  *      accepted -> header read -> first byte of the client -> the server's own handling
  *
- * A client behind the balancer may send a header, too, to pass for somebody else: no protocol served here begins with
- * its first byte, so a second one is refused. `transport.ts` uses this for its listeners, `ops` for the health port.
+ * A client behind the balancer may send a header, too, to pass for somebody else: no protocol served here begins as one
+ * does, so a second one is refused. `transport.ts` uses this for its listeners, `ops` for the health port.
  */
 import type { BlockList, Server, Socket } from 'node:net';
 import type { Log } from '../../kernel/kernel.js';
-import { headerFaults, type Origin, readProxyHeader, signature } from './proxy-header.js';
+import { speechOf } from '../wire/wire.js';
+import { headerFaults, type Origin, type ProxyHeader, readProxyHeader } from './proxy-header.js';
 
 export interface ProxiedOptions {
   /** Who may speak for clients. Others are closed: whoever gets past the balancer could not be told from a client. */
@@ -142,12 +143,18 @@ class Pending {
     else if (bytes.length === reading.headerBytes) {
       this.#bytes = bytes;
       if (reading.origin) this.#host.onHeader(reading.origin);
-    } else if (bytes[reading.headerBytes] === signature[0]) this.refuse('second-header');
+    } else this.#onClient(bytes, reading);
+  };
+
+  #onClient(bytes: Buffer, { headerBytes, origin }: ProxyHeader): void {
+    const speech = speechOf(bytes, headerBytes);
+    if (speech === undefined) this.#bytes = bytes;
+    else if (speech === 'proxy-header') this.refuse('second-header');
     else {
       this.#letGo();
-      handOn(this.#socket, bytes.subarray(reading.headerBytes), () => this.#host.onClient(reading.origin));
+      handOn(this.#socket, bytes.subarray(headerBytes), () => this.#host.onClient(origin));
     }
-  };
+  }
 
   readonly #onEnd = (): void => {
     // A check of the balancer, or a client that has thought better of it: a whole header, and nothing behind it.
@@ -168,7 +175,7 @@ class Pending {
 }
 
 /** To whoever attaches next, as if nothing had been read before `rest`. */
-function handOn(socket: Socket, rest: Buffer, attach: () => void): void {
+export function handOn(socket: Socket, rest: Buffer, attach: () => void): void {
   socket.pause();
   if (rest.length > 0) socket.unshift(rest);
   attach();

@@ -1,12 +1,13 @@
 /**
- * The header of the PROXY protocol, version 2, from bytes: who the client is that a load balancer speaks for. Called by
+ * The header of the PROXY protocol, version 1 or 2, from bytes: who the client is that a load balancer speaks for. Called by
  * `proxied.ts` with what has come of a connection so far; it reads nothing itself and keeps nothing.
  *
  *      signature (12) | version, command (1) | family, transport (1) | length (2) | addresses | TLVs
+ *      PROXY TCP4|TCP6 client server port port CR LF, or PROXY UNKNOWN ... CR LF
  *
- * The binary form alone, with TCP over IPv4 or IPv6; the text form (version 1) and other families are refused.
+ * TCP over IPv4 or IPv6; other families are refused.
  */
-import { SocketAddress } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import { crc32c } from './crc32c.js';
 
 export interface Origin {
@@ -26,7 +27,8 @@ export interface ProxyHeader {
 
 /** Why a header is refused: label of the metric, and the words of the log. */
 export const headerFaults = {
-  'not-proxy-v2': 'the first bytes are no PROXY protocol version 2 header',
+  'no-proxy-header':
+    'no PROXY protocol header comes first: have the load balancer send it, or leave --trust-proxy (SHOAL_TRUST_PROXY) out',
   'unsupported-version': 'a PROXY protocol version that is not known',
   'unsupported-command': 'a PROXY protocol command that is not known',
   'unsupported-family': 'a PROXY protocol header for something else than TCP over IPv4 or IPv6',
@@ -39,7 +41,7 @@ export type HeaderFault = keyof typeof headerFaults;
 
 export type HeaderReading = ProxyHeader | { readonly kind: 'incomplete' } | { readonly kind: HeaderFault };
 
-export const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
+const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const fixedBytes = 16;
 /**
  * The protocol allows 64 KiB. What balancers say is below 200 bytes, and the largest thing that a proxy may pass on is the
@@ -57,9 +59,41 @@ const awsType = 0xea;
 const awsEndpointId = 0x01;
 const incomplete = { kind: 'incomplete' } as const;
 
+/** Section 2.1: the longest line that the text form can have, with its end. */
+const textBytesMax = 107;
+const textStart = Buffer.from('PROXY ');
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+
 export function readProxyHeader(bytes: Buffer): HeaderReading {
+  return bytes[0] === textStart[0] ? readText(bytes) : readBinary(bytes);
+}
+
+function readText(bytes: Buffer): HeaderReading {
+  const known = Math.min(bytes.length, textStart.length);
+  if (textStart.compare(bytes, 0, known, 0, known) !== 0) return { kind: 'no-proxy-header' };
+  const lineEnd = bytes.subarray(0, textBytesMax).indexOf(lineFeed);
+  if (lineEnd < 0) return bytes.length < textBytesMax ? incomplete : { kind: 'header-too-long' };
+  if (bytes[lineEnd - 1] !== carriageReturn) return { kind: 'malformed-header' };
+  const headerBytes = lineEnd + 1;
+  const [family, client = '', server = '', clientPort = '', serverPort = '', ...more] = bytes
+    .toString('latin1', textStart.length, lineEnd - 1)
+    .split(' ');
+  // What else the line says is not looked at: the balancer speaks for itself, or does not know.
+  if (family === 'UNKNOWN') return { kind: 'header', headerBytes, origin: undefined };
+  if (family !== 'TCP4' && family !== 'TCP6') return { kind: 'unsupported-family' };
+  const isAddress = (text: string): boolean => isIP(text) === (family === 'TCP4' ? 4 : 6) && !text.includes('%');
+  if (more.length > 0 || ![client, server].every(isAddress) || ![clientPort, serverPort].every(isPort))
+    return { kind: 'malformed-header' };
+  const address = family === 'TCP4' ? client : ipv6Short(client);
+  return { kind: 'header', headerBytes, origin: { address: `${address}:${clientPort}` } };
+}
+
+const isPort = (text: string): boolean => /^(0|[1-9]\d{0,4})$/.test(text) && Number(text) <= 65_535;
+
+function readBinary(bytes: Buffer): HeaderReading {
   const known = Math.min(bytes.length, signature.length);
-  if (signature.compare(bytes, 0, known, 0, known) !== 0) return { kind: 'not-proxy-v2' };
+  if (signature.compare(bytes, 0, known, 0, known) !== 0) return { kind: 'no-proxy-header' };
   if (bytes.length > 12 && bytes[12]! >> 4 !== 2) return { kind: 'unsupported-version' };
   if (bytes.length > 12 && (bytes[12]! & 0x0f) > 1) return { kind: 'unsupported-command' };
   if (bytes.length < fixedBytes) return incomplete;
@@ -105,7 +139,11 @@ function ipv4Text(bytes: Buffer): string {
 /** In the short form that the system itself gives. */
 function ipv6Text(bytes: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(2 * i).toString(16));
-  return new SocketAddress({ address: groups.join(':'), family: 'ipv6' }).address;
+  return ipv6Short(groups.join(':'));
+}
+
+function ipv6Short(address: string): string {
+  return new SocketAddress({ address, family: 'ipv6' }).address;
 }
 
 /** It ends up in logs, so what does not look like one is left out. */

@@ -1,9 +1,8 @@
 /** The door of transport: listeners for MQTT over TCP, TLS and WebSocket, and all connections they accept. */
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type BlockList, createServer as createTcpServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
-import { WebSocketServer } from 'ws';
+import { createServer as createTlsServer } from 'node:tls';
 import { caught, type Clock, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission } from '../admission/admission.js';
 import { type TopicTable } from '../wire/wire.js';
@@ -12,11 +11,12 @@ import { answeringMsMax, Connection, type ConnectionWorld } from './connection.j
 import { Doorstep, lingerMs } from './doorstep.js';
 import { drainTakesMs, paced } from './drain.js';
 import { Flusher } from './flusher.js';
-import { PatientWebSocket } from './patient-web-socket.js';
 import type { AcknowledgementGate, ByteSink, ByteStream, Stage } from './ports.js';
 import { Proxied, takeConnections } from './proxied.js';
 import type { Origin } from './proxy-header.js';
 import { SocketStream } from './socket-stream.js';
+import { tellTlsFailures } from './tls-door.js';
+import { acceptWebSockets, type WebSocketDoorOptions } from './web-socket-door.js';
 import { webSocketStream } from './web-socket-stream.js';
 import { DeadlineWheel } from './wheel.js';
 
@@ -33,9 +33,11 @@ export interface TransportOptions {
   readonly newcomersPerAddressPercentMax: number;
   /**
    * Load balancers: when given, only these connect, and each connection begins with a header of the PROXY protocol,
-   * version 2, which says who the client is.
+   * which says who the client is.
    */
   readonly trustedProxies?: BlockList | undefined;
+  /** MQTT over WebSocket is at `/`, too. */
+  readonly isWebSocketAtRoot: boolean;
   /** Asked before bytes with acknowledgements go to the network. */
   readonly gate: AcknowledgementGate;
 }
@@ -52,17 +54,10 @@ export interface ListenerOptions {
   readonly tls?: { readonly cert: Buffer | Buffer[]; readonly key: Buffer | Buffer[] } | undefined;
 }
 
-type TlsServer = Server & {
-  on(event: 'tlsClientError', listener: (error: Error, socket: TLSSocket) => void): unknown;
-};
 type TakeOrigin = (socket: Socket) => Origin | undefined;
 
 const firstStage = { mqtt: 'connect', mqtts: 'tls', ws: 'http', wss: 'tls' } as const satisfies Record<string, Stage>;
 
-/** One WebSocket frame; an MQTT packet may be cut into several. */
-const webSocketFrameBytesMax = 1 << 20;
-const webSocketPath = '/mqtt';
-const whereItIs = `MQTT over WebSocket is at ${webSocketPath}, subprotocol mqtt\n`;
 /** Off: `doorstep.ts` has one deadline for all layers, and counts only the time in which the broker has listened. */
 const noTimeouts = { headersTimeout: 0, requestTimeout: 0 };
 /** The same; zero would be Node's default. */
@@ -153,74 +148,29 @@ export class Transport {
   #makeServerFor({ kind, tls }: ListenerOptions, takeOrigin: TakeOrigin): Server {
     const onSocket = (socket: Socket): void =>
       this.#accept(socket, (sink) => new SocketStream(socket, sink, takeOrigin(socket)));
+    const { log, metrics, isWebSocketAtRoot: isAtRoot } = this.#options;
+    const webSockets: WebSocketDoorOptions = {
+      ...{ doorstep: this.#doorstep, log, metrics, isAtRoot, takeOrigin },
+      onWebSocket: (webSocket, below, origin) =>
+        this.#accept(below, (sink) => webSocketStream(webSocket, below, sink, origin)),
+    };
     const credentials = { ...tls, minVersion: 'TLSv1.2' as const };
     switch (kind) {
       case 'mqtt':
         return createTcpServer({ noDelay: true }, onSocket);
       case 'mqtts': {
         const options = { ...credentials, handshakeTimeout: noHandshakeTimeout, ALPNCallback: chooseProtocol };
-        return this.#tellTlsFailures(createTlsServer(options, onSocket), takeOrigin);
+        return tellTlsFailures(createTlsServer(options, onSocket), { log, metrics, takeOrigin });
       }
       case 'ws':
-        return this.#acceptWebSockets(createHttpServer(noTimeouts), takeOrigin);
+        return acceptWebSockets(createHttpServer(noTimeouts), webSockets);
       case 'wss': {
         const options = { ...credentials, ...noTimeouts, handshakeTimeout: noHandshakeTimeout };
-        const server = this.#tellTlsFailures(createHttpsServer(options), takeOrigin);
+        const server = tellTlsFailures(createHttpsServer(options), { log, metrics, takeOrigin });
         server.on('secureConnection', (socket) => this.#doorstep.of(socket)?.become('http'));
-        return this.#acceptWebSockets(server, takeOrigin);
+        return acceptWebSockets(server, webSockets);
       }
     }
-  }
-
-  #tellTlsFailures<S extends TlsServer>(server: S, takeOrigin: TakeOrigin): S {
-    const failures = this.#options.metrics.counter('shoal_tls_failures_total', 'TLS handshakes that failed');
-    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-      failures.add();
-      this.#options.log.info(
-        { reason: error.code ?? error.message, address: takeOrigin(socket)?.address ?? socket.remoteAddress },
-        'TLS handshake failed',
-      );
-      socket.destroy(); // Not every error has ended it.
-    });
-    return server;
-  }
-
-  /** [MQTT-6.0.0-3] [MQTT-6.0.0-4] The subprotocol is `mqtt`, and the client has to ask for it. */
-  #acceptWebSockets<S extends HttpServer | ReturnType<typeof createHttpsServer>>(server: S, takeOrigin: TakeOrigin): S {
-    const doorstep = this.#doorstep;
-    const closing = { closeTimeout: lingerMs }; // Missing in the types.
-    const acceptor = new WebSocketServer({
-      ...closing,
-      WebSocket: PatientWebSocket,
-      noServer: true,
-      maxPayload: webSocketFrameBytesMax,
-      perMessageDeflate: false,
-      handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
-    });
-    server.on('request', (request, response) => {
-      response.writeHead(request.url === webSocketPath ? 426 : 404, { connection: 'close' });
-      response.end(whereItIs);
-      doorstep.of(request.socket)?.become('closing');
-    });
-    server.on('upgrade', (request, socket, head) => {
-      const path = request.url?.split('?')[0];
-      const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
-      if (path !== webSocketPath || !protocols.includes('mqtt')) {
-        const status = path === webSocketPath ? '400 Bad Request' : '404 Not Found';
-        const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain`;
-        socket.on('error', () => undefined); // The server listens to it no more.
-        socket.end(`${head}\r\nContent-Length: ${whereItIs.length}\r\n\r\n${whereItIs}`);
-        doorstep.of(request.socket)?.become('closing'); // Its own end is not awaited for long.
-        return;
-      }
-      const below = request.socket;
-      const origin = takeOrigin(below);
-      acceptor.handleUpgrade(request, socket, head, (webSocket) => {
-        below.setNoDelay(true);
-        this.#accept(below, (sink) => webSocketStream(webSocket, below, sink, origin));
-      });
-    });
-    return server;
   }
 
   #accept(socket: Socket, makeStream: (sink: ByteSink) => ByteStream): void {

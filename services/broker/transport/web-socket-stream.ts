@@ -9,7 +9,7 @@
  */
 import type { Socket } from 'node:net';
 import type { PatientWebSocket } from './patient-web-socket.js';
-import { packetFrames } from './packet-frames.js';
+import { framesOf, packetFrames } from './packet-frames.js';
 import type { ByteSink, ByteStream } from './ports.js';
 import type { Origin } from './proxy-header.js';
 import { addressOf } from './socket-stream.js';
@@ -27,8 +27,7 @@ export function webSocketStream(socket: PatientWebSocket, below: Socket, sink: B
   socket.on('error', ignore);
   socket.on('close', () => sink.onClosed());
   socket.onPeerClose = () => sink.onEnd();
-  const send = (written: readonly Buffer[]): void => {
-    const pieces = packetFrames(written);
+  const send = (pieces: readonly Buffer[]): void => {
     isSending = true;
     if (pieces.length === 1) return void below.write(pieces[0]!, onSent);
     below.cork();
@@ -40,7 +39,7 @@ export function webSocketStream(socket: PatientWebSocket, below: Socket, sink: B
     const written = collected;
     collected = [];
     collectedBytes = 0;
-    send(written);
+    send(packetFrames(written));
   };
   const onSent = (): void => {
     isSending = false;
@@ -60,7 +59,7 @@ export function webSocketStream(socket: PatientWebSocket, below: Socket, sink: B
       if (isSending && below.writableLength > 0) {
         collected.push(packets);
         collectedBytes += packets.length;
-      } else send([packets]);
+      } else send(framesOf(packets));
       wasFull ||= below.writableLength > 0;
     },
     pause: () => socket.pause(),

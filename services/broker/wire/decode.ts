@@ -122,6 +122,10 @@ function decodeConnectOf(version: ProtocolVersion, isBridge: boolean, cursor: Cu
 /** Set in the level of a bridge before MQTT 5.0, where a subscription has options instead. A custom of brokers. */
 const bridgeBit = 0x80;
 
+const served = '"MQIsdp" with 3 (MQTT 3.1), "MQTT" with 4 (MQTT 3.1.1) and "MQTT" with 5 (MQTT 5.0)';
+/** It ends up in the log. */
+const nameShownMax = 20;
+
 /** [MQTT-3.1.2-1] [MQTT-3.1.2-2] The protocol name and level, which belong together. */
 function protocolVersion(cursor: Cursor): { version: ProtocolVersion; isBridge: boolean } {
   const name = cursor.utf8();
@@ -130,9 +134,10 @@ function protocolVersion(cursor: Cursor): { version: ProtocolVersion; isBridge: 
   const version = level & ~bridgeBit;
   if (name === 'MQTT' && (version === 4 || (version === 5 && !isBridge))) return { version, isBridge };
   if (name === 'MQIsdp' && version === 3) return { version, isBridge };
-  if (name !== 'MQTT' && name !== 'MQIsdp') throw new PeerFault(reasons.notMqtt, 'the protocol name is not MQTT');
+  const received = `protocol name ${JSON.stringify(name.slice(0, nameShownMax))} with level ${level}`;
+  if (name !== 'MQTT' && name !== 'MQIsdp') throw new PeerFault(reasons.notMqtt, `${received} is not MQTT`);
   const dialect = name === 'MQTT' && level > 5 ? 5 : 4;
-  throw new PeerFault(reasons.unsupportedProtocolVersion, reasons.unsupportedProtocolVersion.words, dialect);
+  throw new PeerFault(reasons.unsupportedProtocolVersion, `${received}: served are ${served}`, dialect);
 }
 
 function decodeWill(cursor: Cursor, version: ProtocolVersion, qos: QoS, retain: boolean): WillPacket {

@@ -14,11 +14,12 @@
 import { Message } from '../message/message.js';
 import { Cursor } from './cursor.js';
 import { decodePacket, requireFlags } from './decode.js';
+import { type Speech, speechOf } from './first-bytes.js';
 import { HeldBytes } from './held-bytes.js';
 import { type AckType, type ControlPacket, packetType, type ProtocolVersion } from './packets.js';
 import { type PublishProperties, scanPublishProperties } from './publish-properties.js';
 import { readProperties, variableByteIntegerBytes } from './properties.js';
-import { malformed, PeerFault, protocolError, reasons } from './reasons.js';
+import { malformed, PeerFault, protocolError, type Reason, reasons } from './reasons.js';
 import type { TopicTable } from './topic-table.js';
 
 /** A PUBLISH that has just come in. Valid during the call only; see `Message`. */
@@ -174,7 +175,8 @@ export class PacketReader {
   }
 
   /** Bytes until the held packet is complete, or 1 while its fixed header is not. */
-  #missing({ bytes, start, length: heldBytes }: HeldBytes): number {
+  #missing({ bytes, start, end, length: heldBytes }: HeldBytes): number {
+    if (this.version === 0 && !isConnect(bytes, start, end)) return 1;
     let length = 0;
     for (let i = 1; i < 5; i++) {
       if (i >= heldBytes) return 1;
@@ -182,7 +184,7 @@ export class PacketReader {
       length += (byte & 0x7f) << (7 * (i - 1));
       if (byte < 0x80) {
         if (byte === 0 && i > 1) throw longerThanNeeded();
-        this.#checkAnnounced(bytes[start]!, length);
+        this.#checkAnnounced(length);
         return i + 1 + length - heldBytes;
       }
     }
@@ -192,7 +194,7 @@ export class PacketReader {
   /** Handles the packet that starts at `at`; returns where the next one starts, or 0 when its end has not come. */
   #packetAt(bytes: Buffer, at: number, end: number): number {
     // Before anything else, so that what a stranger is told does not depend on how its bytes were cut.
-    if (this.version === 0) this.#checkAnnounced(bytes[at]!, 0);
+    if (this.version === 0 && !isConnect(bytes, at, end)) return 0;
     let body = at + 1;
     let length = 0;
     for (let shift = 0; ; shift += 7) {
@@ -207,7 +209,7 @@ export class PacketReader {
     }
     const firstByte = bytes[at]!;
     if (body + length > end || this.version === 0) {
-      this.#checkAnnounced(firstByte, length);
+      this.#checkAnnounced(length);
       if (body + length > end) return 0;
     }
     const next = body + length;
@@ -220,10 +222,7 @@ export class PacketReader {
   }
 
   /** A packet is refused by its header, before its body takes memory. */
-  #checkAnnounced(firstByte: number, length: number): void {
-    // [MQTT-3.1.0-1] The first packet is CONNECT.
-    if (this.version === 0 && firstByte >> 4 !== packetType.connect)
-      throw new PeerFault(reasons.notMqtt, 'the first packet is not CONNECT');
+  #checkAnnounced(length: number): void {
     const packetBytes = 1 + variableByteIntegerBytes(length) + length;
     if (packetBytes > this.packetBytesMax) throw tooLarge(packetBytes, this.packetBytesMax);
   }
@@ -318,6 +317,20 @@ export class PacketReader {
     }
     this.#sink.onPacket(packet);
   }
+}
+
+const strangers: Readonly<Record<Exclude<Speech, 'mqtt'>, Reason>> = {
+  tls: reasons.tlsOnPlainPort,
+  http: reasons.httpOnMqttPort,
+  'proxy-header': reasons.unexpectedProxyHeader,
+  unknown: reasons.notMqtt,
+};
+
+/** [MQTT-3.1.0-1] The first packet is CONNECT; false while that is not known. */
+function isConnect(bytes: Buffer, at: number, end: number): boolean {
+  const speech = speechOf(bytes, at, end);
+  if (speech !== undefined && speech !== 'mqtt') throw new PeerFault(strangers[speech], strangers[speech].words);
+  return speech !== undefined;
 }
 
 /** [MQTT-1.5.5-1] A QoS 0 frame may go on as it came, so this matters to others, too. */

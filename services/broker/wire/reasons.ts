@@ -97,6 +97,26 @@ export const reasons = {
   connectTimeout: row('connect-timeout', undefined, 'client', 'no CONNECT in time'),
   connectionLost: row('connection-lost', undefined, 'nobody', 'the network connection closed without DISCONNECT'),
   notMqtt: row('not-mqtt', undefined, 'client', 'the first packet was not CONNECT'),
+  // What has come instead, in `first-bytes.ts`.
+  tlsOnPlainPort: row(
+    'tls-on-plain-port',
+    undefined,
+    'client',
+    'a TLS handshake on a port without TLS: use the port for TLS, or turn TLS off in the client (mqtt:// or ws://)',
+  ),
+  httpOnMqttPort: row(
+    'http-on-mqtt-port',
+    undefined,
+    'client',
+    'an HTTP request on an MQTT port: MQTT over WebSocket has ports of its own (ws:// and wss://), and so has the API',
+  ),
+  unexpectedProxyHeader: row(
+    'unexpected-proxy-header',
+    undefined,
+    'operator',
+    'a PROXY protocol header that nobody has asked for: name the load balancer in --trust-proxy (SHOAL_TRUST_PROXY), ' +
+      'or turn the header off there; it comes before TLS, and once',
+  ),
   clientTooSlow: row('client-too-slow', undefined, 'client', 'answers pile up because the client does not read'),
 } as const satisfies Record<string, Reason>;
 

@@ -1,5 +1,6 @@
 /** The door of the codec: bytes to packets and back. Knows no sessions and no tenants. */
 export { encodeConnack, encodeDisconnect, encodeRefusal, encodeSuback, encodeUnsuback, pingresp } from './encode.js';
+export { type Speech, speechOf } from './first-bytes.js';
 export { packetEnd } from './packet-end.js';
 export {
   type AckType,

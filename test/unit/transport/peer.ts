@@ -40,6 +40,7 @@ export class Door {
       newcomersPercentMax: places.share ?? 100,
       newcomersPerAddressPercentMax: places.perAddress ?? 100,
       trustedProxies: behindProxy ? trusted : undefined,
+      isWebSocketAtRoot: true,
       gate: { leave: () => 'all', onLapsed: () => undefined },
     });
   }

@@ -15,7 +15,7 @@ import { Proxied, stripOptionalHeader } from '../../../services/broker/transport
 import type { Origin } from '../../../services/broker/transport/proxy-header.js';
 import { trustedProxies } from '../../../services/broker/transport/trusted.js';
 import { ensureCertificates } from '../../../services/local/certificates.js';
-import { header, local, proxied, tlv } from '../../support/proxy-header.js';
+import { header, local, proxied, proxiedText, tlv } from '../../support/proxy-header.js';
 import { until } from '../../support/until.js';
 
 const kinds = ['tcp', 'tls', 'http', 'https'] as const;
@@ -162,6 +162,15 @@ describe.each(kinds)('%s', (kind) => {
     expect(asked.refused).toEqual([]);
   });
 
+  test('and what follows the text form', async () => {
+    const asked = await new Asked().start(kind);
+    const text = proxiedText('2001:db8:0::7', 50_123);
+    for (let cut = 1; cut <= text.length + 3; cut++)
+      expect(await ask(kind, await balancer(asked, text, cut)), `cut at ${cut}`).toBe(said(kind, '2001:db8::7:50123'));
+    expect(await ask(kind, await balancer(asked, Buffer.from('PROXY UNKNOWN\r\n'), 9))).toBe(said(kind, 'unknown'));
+    expect(asked.refused).toEqual([]);
+  });
+
   test('knows several clients of one balancer apart', async () => {
     const asked = await new Asked().start(kind);
     const ports = await Promise.all([1, 2, 3].map((n) => balancer(asked, proxied(`203.0.113.${n}`, n), 20)));
@@ -199,16 +208,21 @@ describe('refused', () => {
   }
 
   test.each<[why: string, bytes: Buffer]>([
-    ['not-proxy-v2', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883\r\n')],
-    ['not-proxy-v2', Buffer.from([0x10])],
-    ['not-proxy-v2', Buffer.from('\r\n\r\n\r')],
+    ['no-proxy-header', Buffer.from([0x10])],
+    ['no-proxy-header', Buffer.from('POST / HTTP/1.1\r\n')],
+    ['no-proxy-header', Buffer.from('\r\n\r\n\r')],
     ['unsupported-version', header({ versionAndCommand: 0x11, body: Buffer.alloc(0) })],
     ['unsupported-family', header({ family: 0x31, body: Buffer.alloc(216) })],
     ['header-too-long', header({ body: Buffer.alloc(0), length: 65_535 })],
     ['malformed-header', header({ body: Buffer.alloc(8) })],
     ['second-header', Buffer.concat([client, proxied('198.51.100.1', 1)])],
     ['second-header', Buffer.concat([local, client])],
-    ['second-header', Buffer.concat([client, Buffer.from('\r')])],
+    ['second-header', Buffer.concat([client, proxiedText('198.51.100.1', 1)])],
+    ['second-header', Buffer.concat([proxiedText('203.0.113.7', 1), proxiedText('198.51.100.1', 1)])],
+    ['second-header', Buffer.concat([proxiedText('203.0.113.7', 1), client])],
+    ['second-header', Buffer.concat([Buffer.from('PROXY UNKNOWN\r\n'), client])],
+    ['header-too-long', Buffer.from(`PROXY UNKNOWN ${'x'.repeat(200)}`)],
+    ['malformed-header', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 50123\r\n')],
   ])('%s', async (why, bytes) => {
     expect(await refusal(bytes, 'stays')).toEqual([why]);
   });
@@ -217,6 +231,36 @@ describe('refused', () => {
     const asked = await new Asked().start('tcp');
     await expect(ask('tcp', await balancer(asked, Buffer.concat([client, client]), client.length))).rejects.toThrow();
     expect(asked.refused).toEqual(['second-header']);
+  });
+
+  test('the second header also when it comes byte by byte', async () => {
+    for (const second of [client, proxiedText('198.51.100.1', 1)]) {
+      const asked = await new Asked().start('tcp');
+      const socket = connect({ port: asked.port, host: '127.0.0.1', noDelay: true }).on('error', () => {});
+      let isClosed = false;
+      socket.on('close', () => (isClosed = true)).resume();
+      socket.write(client);
+      for (let at = 0; at < 6 && !isClosed; at++) {
+        socket.write(second.subarray(at, at + 1));
+        await until(() => asked.sockets[0]?.bytesRead === client.length + at + 1);
+      }
+      socket.write(second.subarray(6));
+      await until(() => isClosed, 'the end');
+      expect(asked.refused).toEqual(['second-header']);
+      expect(asked.origins).toEqual([]);
+    }
+  });
+
+  test('what begins as a second header and is a request is handed on', async () => {
+    const asked = await new Asked().start('http');
+    const socket = connect({ port: asked.port, host: '127.0.0.1', noDelay: true }).on('error', () => {});
+    closing.push(() => socket.destroy());
+    let answer = '';
+    socket.on('data', (data) => (answer += String(data)));
+    socket.write(Buffer.concat([client, Buffer.from('P')]));
+    await until(() => asked.sockets[0]?.bytesRead === client.length + 1);
+    socket.write('UT /it HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    await until(() => answer.includes('203.0.113.7:50123 said /it'), 'the answer');
   });
 
   test('a header that ends early; not one with nothing behind it', async () => {
@@ -249,6 +293,7 @@ describe('the health port', () => {
   test.each([
     ['without a header', Buffer.alloc(0)],
     ['LOCAL', local],
+    ['the text form', proxiedText('203.0.113.7', 9)],
     ['a header with a client', proxied('2001:db8:0:0:0:0:0:1', 9, tlv(0x04, 'padding'))],
   ])('answers: %s, cut anywhere', async (_what, before) => {
     const asked = new Asked();

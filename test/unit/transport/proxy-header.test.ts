@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { crc32c } from '../../../services/broker/transport/crc32c.js';
 import { headerBytesMax, type HeaderFault, readProxyHeader } from '../../../services/broker/transport/proxy-header.js';
-import { addresses, header, local, proxied, signature, tlv } from '../../support/proxy-header.js';
+import { addresses, header, local, proxied, proxiedText, signature, tlv } from '../../support/proxy-header.js';
 import { random } from '../../support/seeds.js';
 
 const endpoint = 'vpce-08d2bf15fac5001c9';
@@ -36,6 +36,58 @@ describe('a client that a balancer speaks for', () => {
   });
 });
 
+describe('the text form', () => {
+  const longest = `PROXY TCP6 ${Array(8).fill('ffff').join(':')} ${Array(8).fill('ffff').join(':')} 65535 65535\r\n`;
+  test.each<[text: string, address: string | undefined]>([
+    ['PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883\r\n', '203.0.113.7:50123'],
+    ['PROXY TCP4 255.255.255.255 0.0.0.0 0 65535\r\n', '255.255.255.255:0'],
+    ['PROXY TCP6 2001:DB8:0:0:0:0:0:1 ::1 443 8883\r\n', '2001:db8::1:443'],
+    [longest, 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:65535'],
+    ['PROXY UNKNOWN\r\n', undefined],
+    ['PROXY UNKNOWN ffff::1 whatever it is\r\n', undefined],
+    [`PROXY UNKNOWN ${'x'.repeat(91)}\r\n`, undefined],
+  ])('%j', (text, address) => {
+    const origin = address === undefined ? undefined : { address };
+    const reading = { kind: 'header', headerBytes: text.length, origin };
+    expect(readProxyHeader(Buffer.from(`${text}what follows\r\n`))).toEqual(reading);
+    for (let cut = 0; cut < text.length; cut++)
+      expect(readProxyHeader(Buffer.from(text.slice(0, cut))).kind, `cut at ${cut}`).toBe('incomplete');
+  });
+
+  test.each<[kind: HeaderFault, text: string]>([
+    ['no-proxy-header', 'PROXX TCP4 203.0.113.7 192.0.2.1 50123 8883\r\n'],
+    ['no-proxy-header', 'proxy TCP4 203.0.113.7 192.0.2.1 50123 8883\r\n'],
+    ['no-proxy-header', 'POST /mqtt HTTP/1.1\r\n'],
+    ['unsupported-family', 'PROXY \r\n'],
+    ['unsupported-family', 'PROXY UDP4 203.0.113.7 192.0.2.1 50123 8883\r\n'],
+    ['unsupported-family', 'PROXY unknown\r\n'],
+    ['unsupported-family', 'PROXY UNKNOWNS\r\n'],
+    ['header-too-long', `PROXY UNKNOWN ${'x'.repeat(92)}\r\n`],
+    ['header-too-long', `PROXY ${'\r'.repeat(200)}`],
+    ['malformed-header', 'PROXY UNKNOWN\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883\n'],
+    ['malformed-header', 'PROXY TCP4\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 50123\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883 \r\n'],
+    ['malformed-header', 'PROXY TCP4  203.0.113.7 192.0.2.1 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7\t192.0.2.1 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883\r\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.007 192.0.2.1 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.256 192.0.2.1 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 localhost 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 65536 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 050 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 -1 8883\r\n'],
+    ['malformed-header', 'PROXY TCP4 203.0.113.7 192.0.2.1 50123 x\r\n'],
+    ['malformed-header', 'PROXY TCP4 2001:db8::1 ::1 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP6 203.0.113.7 192.0.2.1 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP6 fe80::1%eth0 ::1 50123 8883\r\n'],
+    ['malformed-header', 'PROXY TCP6 [2001:db8::1] ::1 50123 8883\r\n'],
+  ])('%s: %j', (kind, text) => {
+    expect(readProxyHeader(Buffer.from(text))).toEqual({ kind });
+  });
+});
+
 describe('a checksum', () => {
   test('is CRC-32C as RFC 3720 has it', () => {
     expect(crc32c(Buffer.alloc(32))).toBe(0x8a9136aa);
@@ -63,9 +115,8 @@ describe('a checksum', () => {
 describe('what is refused', () => {
   const body = addresses('203.0.113.7', 50_123);
   test.each<[kind: HeaderFault, what: string, bytes: Buffer]>([
-    ['not-proxy-v2', 'the text form', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 50123 8883\r\n')],
-    ['not-proxy-v2', 'an MQTT CONNECT', Buffer.from([0x10, 0x0c])],
-    ['not-proxy-v2', 'a signature that is nearly right', Buffer.from([...signature.subarray(0, 11), 0x0b])],
+    ['no-proxy-header', 'an MQTT CONNECT', Buffer.from([0x10, 0x0c])],
+    ['no-proxy-header', 'a signature that is nearly right', Buffer.from([...signature.subarray(0, 11), 0x0b])],
     ['unsupported-version', 'version 1 in binary', header({ versionAndCommand: 0x11, body })],
     ['unsupported-version', 'version 3', header({ versionAndCommand: 0x31, body })],
     ['unsupported-command', 'command 2', header({ versionAndCommand: 0x22, body })],
@@ -133,9 +184,13 @@ test('whatever comes, the reading of a part never contradicts that of the whole,
       return bytes;
     });
   const anything = fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes));
+  const text = fc.tuple(ipv4, fc.nat(70_000)).map(([client, port]) => proxiedText(client, port));
+  const line = fc
+    .tuple(anything, fc.constantFrom('', '\n', '\r\n'))
+    .map(([rest, end]) => Buffer.concat([Buffer.from('PROXY '), rest, Buffer.from(end), rest]));
   const signed = anything.map((bytes) => Buffer.concat([signature, bytes]));
   fc.assert(
-    fc.property(fc.oneof(damaged, anything, signed), (bytes) => {
+    fc.property(fc.oneof(damaged, anything, signed, text, line), (bytes) => {
       const whole = readProxyHeader(bytes);
       for (let cut = 0; cut < bytes.length; cut++) {
         const part = readProxyHeader(bytes.subarray(0, cut));
