@@ -335,7 +335,12 @@ describe('known shapes of abuse', () => {
     { name: 'HTTP that is hardly there', hex: hex('PATCH '), version: 0, reason: 'http-on-mqtt-port' },
     { name: 'what begins as HTTP', hex: hex('POSTA'), version: 0, reason: 'not-mqtt' },
     { name: 'TLS on the plain port', hex: '16030100c8010000', version: 0, reason: 'tls-on-plain-port' },
-    { name: 'CONNECT with the flags that TLS begins with', hex: '160400044d51', version: 0, reason: 'malformed-packet' },
+    {
+      name: 'CONNECT with the flags that TLS begins with',
+      hex: '160400044d51',
+      version: 0,
+      reason: 'malformed-packet',
+    },
     { name: 'a PROXY header, v1', hex: hex('PROXY TCP4 1'), version: 0, reason: 'unexpected-proxy-header' },
     { name: 'a PROXY header, v2', hex: '0d0a0d0a000d0a515549540a21', version: 0, reason: 'unexpected-proxy-header' },
     { name: 'an empty line', hex: '0d0a0d0a41', version: 0, reason: 'not-mqtt' },

@@ -22,6 +22,7 @@ test('one listener is enough, and the defaults are those of the documentation', 
     holdBackMs: 5000,
     persistDelayMs: 50,
     unsafeBytesMax: 64 * 1024 * 1024,
+    isWebSocketAtRoot: true,
     keepAliveSecondsMax: 0,
     publishesRevokedWills: false,
   });
@@ -44,6 +45,7 @@ test('every setting is read; an empty one counts as absent', () => {
     SHOAL_PERSIST_DELAY_MS: '0',
     SHOAL_UNSAFE_MB_MAX: '65536',
     SHOAL_KEEP_ALIVE_SECONDS_MAX: '300',
+    SHOAL_WS_AT_ROOT: '0',
     SHOAL_DRAIN_SECONDS: '7',
     SHOAL_METRICS_EMF: '1',
     SHOAL_STAGE: 'prod',
@@ -56,6 +58,7 @@ test('every setting is read; an empty one counts as absent', () => {
   });
   expect(config.ports).toEqual({ mqtt: 0, mqtts: undefined, ws: 8083, wss: undefined });
   expect(config.health.host).toBe('::1');
+  expect(config.isWebSocketAtRoot).toBe(false);
   expect({ drainMsMax: config.drainMsMax, emfStage: config.emfStage }).toEqual({ drainMsMax: 7000, emfStage: 'prod' });
   const isTrusted = (address: string): unknown =>
     config.trustedProxies?.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
@@ -108,6 +111,7 @@ test.each<[env: Record<string, string>, words: string]>([
   [{ SHOAL_TRUST_PROXY: 'fd00::/8/9' }, 'has fd00::/8/9, which is no network'],
   [{ SHOAL_TRUST_PROXY: '10.0.0.0/' }, 'has 10.0.0.0/, which is no network'],
   [{ SHOAL_TRUST_PROXY: 'vpc' }, 'has vpc, which is no network; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8'],
+  [{ SHOAL_WS_AT_ROOT: 'yes' }, 'SHOAL_WS_AT_ROOT=yes is not a number from 0 to 1'],
   [{ SHOAL_DRAIN_SECONDS: '101' }, 'SHOAL_DRAIN_SECONDS=101 is not a number from 0 to 100'],
   [{ SHOAL_METRICS_EMF: 'yes' }, 'SHOAL_METRICS_EMF=yes is neither 0 nor 1'],
   [{ SHOAL_METRICS_EMF: '1' }, 'SHOAL_METRICS_EMF=1 needs SHOAL_STAGE'],

@@ -101,7 +101,16 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     const gate = { leave: () => 'all' as const, onLapsed() {} };
     const { admission } = new World();
     const places = { connectionsMax: 10, newcomersPercentMax: 100, newcomersPerAddressPercentMax: 100 };
-    const world = { admission, topics: new TopicTable(), clock, log: silentLog, metrics, ...places, gate, isWebSocketAtRoot: true };
+    const world = {
+      admission,
+      topics: new TopicTable(),
+      clock,
+      log: silentLog,
+      metrics,
+      ...places,
+      gate,
+      isWebSocketAtRoot: true,
+    };
     const transport = new Transport(world);
     const port = await transport.listen({ kind: 'mqtt', host: '127.0.0.1', port: 0 });
     const isWaiting = ({ name, labels }: MetricSample): boolean =>
