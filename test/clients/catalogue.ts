@@ -17,6 +17,8 @@ export interface Client {
   readonly build?: readonly string[];
   /** The last one is that of a stored session through a crash. */
   readonly runs: readonly (readonly [Version, Transport])[];
+  /** Above it the library itself says no. */
+  readonly qosMax?: 1;
 }
 
 const versions: readonly Version[] = [3, 4, 5];
@@ -53,6 +55,12 @@ const node = (file: string, ...args: string[]): readonly string[] => [process.ex
 /** Where compiled programs go. */
 const built = join(import.meta.dirname, '../../node_modules/.cache/shoal-clients');
 
+function compiled(source: string, compiler: readonly string[], libraries: readonly string[]) {
+  const program = join(built, source.replace('.', '-'));
+  const flags = ['-O1', '-Wall', '-Wextra', '-Werror'];
+  return { command: [program], build: [...compiler, ...flags, '-o', program, join(folder, source), ...libraries] };
+}
+
 export const clients: readonly Client[] = [
   {
     name: 'mosquitto_pub, mosquitto_sub',
@@ -87,18 +95,49 @@ export const clients: readonly Client[] = [
   {
     name: 'Paho C',
     ...debian('libpaho-mqtt-dev'),
-    command: [join(built, 'paho-c')],
-    build: [
-      'gcc',
-      '-O1',
-      '-Wall',
-      '-Wextra',
-      '-Werror',
-      '-o',
-      join(built, 'paho-c'),
-      join(folder, 'paho_c.c'),
-      '-lpaho-mqtt3as',
-    ],
+    ...compiled('paho_c.c', ['gcc'], ['-lpaho-mqtt3as']),
     runs: every(versions),
+  },
+  {
+    name: 'Paho C++',
+    ...debian('libpaho-mqttpp-dev'),
+    ...compiled('paho_cpp.cpp', ['g++'], ['-lpaho-mqttpp3', '-lpaho-mqtt3as']),
+    runs: every(versions),
+  },
+  {
+    name: 'Paho JavaScript',
+    ...npm('paho-mqtt'),
+    command: node('paho_js.mjs'),
+    runs: every([3, 4], ['ws', 'wss']),
+  },
+  {
+    name: 'Node-RED',
+    ...npm('node-red'),
+    command: node('node_red.mjs'),
+    // It takes seconds to start: each version and each transport, not all pairs of them.
+    runs: [
+      [3, 'mqtt'],
+      [4, 'mqtts'],
+      [4, 'ws'],
+      [5, 'wss'],
+      [5, 'mqtt'],
+    ],
+  },
+  {
+    name: 'AWS IoT Device SDK 1',
+    ...npm('aws-iot-device-sdk'),
+    command: node('aws_v1.mjs'),
+    runs: every([4], ['mqtts', 'wss']),
+  },
+  {
+    name: 'AWS IoT Device SDK 2',
+    ...npm('aws-iot-device-sdk-v2'),
+    command: node('aws_v2.mjs'),
+    runs: [
+      [4, 'mqtts'],
+      [5, 'wss'],
+      [5, 'mqtts'],
+    ],
+    qosMax: 1,
   },
 ];

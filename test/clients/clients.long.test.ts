@@ -76,7 +76,7 @@ describe.each(clients)('$name', (client) => {
     test.concurrent.each(client.runs)('MQTT level %d over %s', async (version, transport) => {
       const root = `talk/${++conversations}`;
       const program = start(client, [version, transport], root);
-      await talk(program, peer, root).finally(() => program.kill());
+      await talk(program, peer, root, client.qosMax ?? 2).finally(() => program.kill());
       const { talked } = shown.get(client)!;
       talked.set(version, [...(talked.get(version) ?? []), transport]);
     });
@@ -85,7 +85,10 @@ describe.each(clients)('$name', (client) => {
     test.concurrent.each(firsts)('MQTT level %d over %s with a wrong password', async (version, transport) => {
       const wrong = { account: { ...account, password: 'not the password' } };
       const program = start(client, [version, transport], `wrong/${++conversations}`, wrong);
-      shown.get(client)!.words.set(version, await program.refused());
+      const told = await program.refused();
+      shown
+        .get(client)!
+        .words.set(version, told.replace(/wrong-\d+/, 'CLIENT-ID').replace(/127\.0\.0\.1:\d+/, 'HOST:PORT'));
     });
   });
 });
@@ -93,19 +96,21 @@ describe.each(clients)('$name', (client) => {
 test('stored sessions lose nothing when the broker is killed', { timeout: 120_000 }, async () => {
   const survivors = installed.map((client) => {
     const root = `crash/${++conversations}`;
-    const program = start(client, client.runs.at(-1)!, root, { stored: true });
-    return { client, program, survivor: new Survivor(program, peer, root) };
+    return { client, survivor: new Survivor(start(client, client.runs.at(-1)!, root, { stored: true }), peer, root) };
   });
-  await Promise.all(survivors.map(({ survivor }) => survivor.begin()));
+  const failures: string[] = [];
   const talks = survivors.map(({ client, survivor }) =>
     survivor.talk().then(
       () => (shown.get(client)!.survived = true),
-      (error: unknown) => `${client.name}: ${String(error)}`,
+      (error: unknown) => failures.push(`${client.name}: ${String(error)}`),
     ),
   );
-  await until(() => survivors.every(({ survivor }) => survivor.isUnderWay), 'that all are under way', afterCrashMs);
+  const isReady = (): boolean =>
+    survivors.filter(({ survivor }) => survivor.isUnderWay).length + failures.length >= survivors.length;
+  await until(isReady, 'that all are under way', afterCrashMs);
   stack.killBroker();
-  expect((await Promise.all(talks)).filter((outcome) => outcome !== true)).toEqual([]);
+  await Promise.all(talks);
+  expect(failures).toEqual([]);
 });
 
 const names: Record<Transport, string> = { mqtt: 'TCP', mqtts: 'TLS', ws: 'WS', wss: 'WSS' };
@@ -118,7 +123,10 @@ function cells(client: Client): string[] {
     return sorted.map((transport) => names[transport]).join(', ') || '–';
   };
   // Most libraries have one sentence for all versions, or one before 5.0 and another.
-  const told = [...new Set(words.values())].map((text) => `\`${text}\``).join(', ');
+  const told = [...new Set(([3, 4, 5] as const).map((version) => words.get(version)))]
+    .filter((text) => text !== undefined)
+    .map((text) => `\`${text}\``)
+    .join(', ');
   return [client.release ?? '', over(3), over(4), over(5), survived ? 'nothing lost' : 'not tried', told];
 }
 

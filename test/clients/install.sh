@@ -6,7 +6,7 @@ cd "$(dirname "$0")/programs"
 
 wanted=(
   mosquitto mosquitto-clients
-  gcc g++ libc6-dev libpaho-mqtt-dev libpaho-mqttpp-dev
+  gcc g++ libc6-dev libpaho-mqtt-dev libpaho-mqttpp-dev openssl
   python3-paho-mqtt
 )
 packages=()

@@ -12,6 +12,9 @@
  * After it has once been in, it connects again by itself, with what its library has for that.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Endpoints } from '../../services/local/endpoints.js';
 import type { Credential } from '../support/broker.js';
@@ -52,8 +55,10 @@ export class ClientProgram {
   constructor(command: readonly string[], task: Task) {
     const { endpoints, transport, account } = task;
     const [program = '', ...args] = command;
-    // A group of its own, so that whatever it has started ends with it.
+    const folder = mkdtempSync(join(tmpdir(), 'shoal-client-'));
+    // A group of its own, so that whatever it has started ends with it. Its files go with it, too.
     this.#child = spawn(program, args, {
+      cwd: folder,
       detached: true,
       stdio: 'pipe',
       env: {
@@ -75,7 +80,10 @@ export class ClientProgram {
     this.#child.stderr!.on('data', (data) => (this.#stderr += String(data)));
     this.#child.stdin!.on('error', () => undefined); // It has ended, which is told elsewhere.
     this.#child.once('error', (error) => (this.#stderr += error.message));
-    this.#child.once('close', () => (this.#ended = true));
+    this.#child.once('close', () => {
+      this.#ended = true;
+      rmSync(folder, { recursive: true, force: true });
+    });
   }
 
   async connected(): Promise<void> {

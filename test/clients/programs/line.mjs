@@ -5,6 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
+/** What a script would wait before it tries again. */
+const beforeAgainMs = 200;
+
 const env = (name) => process.env[`CLIENT_${name}`] ?? '';
 
 const transport = env('TRANSPORT');
@@ -44,7 +47,7 @@ export function serve({ subscribe, publish, burst, end }) {
   const send = (topic, payload, qos, retain) =>
     publish(topic, payload, qos, retain).then(
       () => say('published', payload),
-      () => say('failed', payload),
+      () => setTimeout(() => say('failed', payload), beforeAgainMs),
     );
   const orders = {
     sub: async (qos, topic) => {
