@@ -121,7 +121,7 @@ test('$SYS tells each tenant its own numbers only', async () => {
   for (let i = 0; i < 20; i++) await clients[0]!.publish({ topic: 'x', qos: 1, payload: 'busy' });
   const numbers = async (tenant: TestTenant): Promise<number[]> => [
     await tenant.systemNumber('clients/connected'),
-    await tenant.systemNumber('messages/received'),
+    await tenant.systemNumber('publish/messages/received'),
     await tenant.systemNumber('subscriptions/count'),
   ];
   // The client that asks is one more, and so is its subscription.
@@ -130,7 +130,7 @@ test('$SYS tells each tenant its own numbers only', async () => {
   expect(received).toBe(20);
   expect(subscriptions).toBeGreaterThanOrEqual(7);
   await until(async () => (await quiet.systemNumber('clients/total')) === 1, 'the numbers of the quiet one');
-  expect(await quiet.systemNumber('messages/received')).toBe(0);
+  expect(await quiet.systemNumber('publish/messages/received')).toBe(0);
   const spy = await quiet.client();
   await spy.subscribe('$SYS/#', '#');
   await spy.ping();
@@ -156,5 +156,5 @@ test('a tenant that floods beyond its quota does not stop another', { timeout: 4
   await subscriber.receivedCount(500);
   expect(subscriber.received.map(({ payload }) => payload)).toEqual(Array.from({ length: 500 }, (_, i) => String(i)));
   // All of it was done while the flood was still held back.
-  expect(await flooding.systemNumber('messages/received')).toBeLessThan(400);
+  expect(await flooding.systemNumber('publish/messages/received')).toBeLessThan(400);
 });

@@ -111,7 +111,10 @@ export class Departure {
     if (session.expirySeconds === Infinity) return;
     const endsAtMs = record.disconnectedAtMs! + session.expirySeconds * 1000;
     residence.cancelExpiry = clock.after(Math.max(0, endsAtMs - clock.nowMs()), () =>
-      guarded('due', () => this.endSession(tenant, residence, clock.nowMs())),
+      guarded('due', () => {
+        tenant.meters.expiredSessions++;
+        this.endSession(tenant, residence, clock.nowMs());
+      }),
     );
   }
 

@@ -76,8 +76,10 @@ export class Restoration {
     for (const residence of restored) {
       const { session, record } = residence;
       const endsAtMs = session.expirySeconds === 0 ? 0 : record.disconnectedAtMs! + session.expirySeconds * 1000;
-      if (endsAtMs <= clock.nowMs()) departure.endSession(tenant, residence, clock.nowMs());
-      else {
+      if (endsAtMs <= clock.nowMs()) {
+        if (session.expirySeconds > 0) tenant.meters.expiredSessions++;
+        departure.endSession(tenant, residence, clock.nowMs());
+      } else {
         departure.scheduleEnd(tenant, residence);
         departure.resumeWill(tenant, residence);
       }

@@ -5,7 +5,7 @@
  */
 import { type Clock, type ClientId, guarded, type Log, type TenantId, type TenantScope } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
-import { RetainedReads, type RetainedStore, Routing } from '../fanout/fanout.js';
+import { type RetainedCount, RetainedReads, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
 import {
   deliveryBytes,
@@ -18,13 +18,14 @@ import {
 } from '../message/message.js';
 import type { RetainedRead, Session, SessionHost, Subscription } from '../session/session.js';
 import { scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
-import type { StoredOrigin } from '../inbox/inbox.js';
+import type { Backlog, StoredOrigin } from '../inbox/inbox.js';
 import { isWill, KeptWills } from './kept-wills.js';
 import { TenantLimits } from './limits.js';
+import { LoadAverages } from './load.js';
 import type { LeaseGate } from './ports.js';
 import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
 import type { Residence } from './residence.js';
-import { isSystemFilter, readSystemTopics, systemMessages } from './system-topics.js';
+import { changedSystemMessages, isSystemFilter, readSystemTopics } from './system-topics.js';
 
 /** How soon a session that the tenant's delivery rate holds back is looked at again. */
 const pumpLaterMs = 50;
@@ -63,11 +64,21 @@ export class Tenant implements SessionHost {
   readonly wills = new KeptWills();
   readonly residences = new Map<ClientId, Residence>();
   connections = 0;
+  /** The most there have been at once. */
+  connectionsMax = 0;
   /** CONNECTs that passed the quota and are not connections yet. */
   entering = 0;
   subscriptions = 0;
+  sharedSubscriptions = 0;
+  readonly backlog: Backlog = { messages: 0 };
+  /** As it was found when somebody first asked; a live count from then on. */
+  retainedCount: RetainedCount = { messages: 0, bytes: 0 };
+  readonly load: LoadAverages;
+  readonly #sinceMs: number;
   /** Subscriptions to `$SYS` topics: without one nobody is told. */
-  systemSubscriptions = 0;
+  #systemSubscriptions = 0;
+  /** What their subscribers were told last; empty when somebody has come since and may know something else. */
+  readonly #told = new Map<string, string>();
   #heldBytes = 0;
   /** Of messages that sessions which outlive their connections have yet to make safe. */
   #unsafeBytes = 0;
@@ -100,6 +111,8 @@ export class Tenant implements SessionHost {
     this.#lease = lease;
     this.#clock = clock;
     this.#log = log;
+    this.#sinceMs = clock.monotonicMs();
+    this.load = new LoadAverages(this.#sinceMs);
     this.limits = new TenantLimits(record, clock.nowMs());
     this.queues = new SharedQueues(this.scope, this, queues);
     this.routing = new Routing(makeRetained(this), this.queues);
@@ -155,13 +168,22 @@ export class Tenant implements SessionHost {
     this.#count(subscription, -1);
   }
 
-  #count({ topicFilter }: Subscription, change: number): void {
+  #count({ topicFilter, group }: Subscription, change: number): void {
     this.subscriptions += change;
-    if (isSystemFilter(topicFilter)) this.systemSubscriptions += change;
+    if (group !== undefined) this.sharedSubscriptions += change;
+    if (!isSystemFilter(topicFilter)) return;
+    this.#systemSubscriptions += change;
+    this.#told.clear();
+  }
+
+  /** How long its totals have been counted. */
+  get countingSeconds(): number {
+    return Math.floor((this.#clock.monotonicMs() - this.#sinceMs) / 1000);
   }
 
   readRetained(filter: string, read: RetainedRead): Promise<void> {
     if (!isSystemFilter(filter)) return this.#retainedReads.read(filter, read);
+    this.#told.clear();
     return readSystemTopics(this, filter, read, (states) => this.#retainedReads.read(filter, states));
   }
 
@@ -176,11 +198,12 @@ export class Tenant implements SessionHost {
       .catch((error: unknown) => this.#log.error({ tenant: this.id, error }, 'a subscription could not be made'));
   }
 
-  /** Tells subscribers of `$SYS` topics the tenant's own numbers. */
+  /** Tells subscribers of `$SYS` topics the tenant's own numbers, as far as they have changed. */
   publishSystemTopics(): void {
-    if (this.systemSubscriptions === 0) return;
+    this.load.update(this.meters, this.#clock.monotonicMs());
+    if (this.#systemSubscriptions === 0) return;
     const nowMs = this.#clock.nowMs();
-    for (const message of systemMessages(this, '$SYS/#', false)) this.routing.publish(message, nowMs);
+    for (const message of changedSystemMessages(this, this.#told)) this.routing.publish(message, nowMs);
   }
 
   hold(message: Message): boolean {

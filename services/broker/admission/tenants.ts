@@ -47,6 +47,12 @@ export class TenantGone extends Error {
 
 /** What the meters of all tenants come to, for the operator. */
 const totals: Readonly<Record<keyof Meters, readonly [name: string, help: string]>> = {
+  connects: ['shoal_tenant_connects_total', 'CONNECTs of clients that were let in'],
+  packetsReceived: ['shoal_packets_received_total', 'Packets of every type from clients that are in'],
+  packetsSent: ['shoal_packets_sent_total', 'Packets of every type to clients that are in'],
+  packetBytesReceived: ['shoal_packet_bytes_received_total', 'Bytes of these packets, without TLS and WebSocket'],
+  packetBytesSent: ['shoal_packet_bytes_sent_total', 'Bytes of these packets, without TLS and WebSocket'],
+  expiredSessions: ['shoal_sessions_expired_total', 'Sessions whose clients did not come back in time'],
   messagesReceived: ['shoal_messages_received_total', 'PUBLISH packets from clients'],
   messagesSent: ['shoal_messages_sent_total', 'PUBLISH packets to clients'],
   bytesReceived: ['shoal_payload_bytes_received_total', 'Payload bytes from clients'],

@@ -34,6 +34,12 @@ export interface RetainedRead {
   take(messages: readonly Message[], next: string | undefined): void;
 }
 
+/** Bytes of topics, payloads and properties. */
+export interface RetainedCount {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
 /** The retained messages of one tenant. */
 export interface RetainedStore {
   /**
@@ -50,6 +56,11 @@ export interface RetainedStore {
   read(filter: string, read: RetainedRead): Promise<void>;
   /** Whether any may match: false is certain. One short look, which may fail. */
   mayMatch(filter: string): Promise<boolean>;
+  /**
+   * How much there is, kept up to date with each write from the first call on: from then it costs nothing. What has expired
+   * counts until it is counted anew, at most once a minute when this is called. May fail.
+   */
+  counted(): Promise<RetainedCount>;
   /** Resolves when nothing waits to be written. */
   settled(): Promise<void>;
   /** The tenant has been deleted: nothing more is written. What has not been settles as if it were. */

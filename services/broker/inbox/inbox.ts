@@ -12,7 +12,7 @@ export type {
 export { contentHash } from './content.js';
 export { type Delivery, newDelivery, type StoredItem } from './delivery.js';
 export { moveOn } from './moving.js';
-export { Inbox, type InboxOwner } from './session-inbox.js';
+export { type Backlog, Inbox, type InboxOwner } from './session-inbox.js';
 export { Received, type ReceivedState } from './received.js';
 export { type QueueHost, type SharedMembers, SharedQueue } from './shared-queue.js';
 export { StoredRoutes } from './stored-routes.js';

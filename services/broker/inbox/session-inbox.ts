@@ -27,6 +27,11 @@ import type { Message, PendingReceipt, Receipt } from '../message/message.js';
 import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
 import { type Delivery, newDelivery, newStoredItem, type StoredItem } from './delivery.js';
 
+/** How many messages wait in all inboxes of a tenant. */
+export interface Backlog {
+  messages: number;
+}
+
 /** What the session is told. */
 export interface InboxOwner {
   /** How the item of a QoS 2 message says: it may be sent under its packet identifier, or be released. */
@@ -58,8 +63,8 @@ const keyOf = (epoch: number, counter: number): string =>
 export class Inbox implements CommitSource {
   readonly partition: string;
   readonly lane: string;
-  /** Messages accepted and not done, in memory or not. */
-  unfinished = 0;
+  #unfinished = 0;
+  #backlog: Backlog;
   readonly #log: CommitLog;
   readonly #owner: InboxOwner;
   /** Not given to the log yet, in order; those done meanwhile are skipped when their turn comes. */
@@ -90,11 +95,23 @@ export class Inbox implements CommitSource {
   /** Those of them that have moved on. */
   readonly #left = new Set<StoredOrigin>();
 
-  constructor(partition: string, log: CommitLog, owner: InboxOwner) {
+  /** `backlog`: what the inboxes of a tenant come to. */
+  constructor(partition: string, log: CommitLog, owner: InboxOwner, backlog: Backlog) {
+    this.#backlog = backlog;
     this.partition = partition;
     this.lane = `messages ${partition}`;
     this.#log = log;
     this.#owner = owner;
+  }
+
+  /** Messages accepted and not done, in memory or not. */
+  get unfinished(): number {
+    return this.#unfinished;
+  }
+
+  set unfinished(count: number) {
+    this.#backlog.messages += count - this.#unfinished;
+    this.#unfinished = count;
   }
 
   /** A claim of the session has given it a new epoch. `born`: where its own items begin. */
@@ -186,6 +203,9 @@ export class Inbox implements CommitSource {
     for (const delivery of [...this.#fresh, ...this.#writing.flatMap(({ deliveries }) => deliveries)])
       if (!delivery.movedOn) this.done(delivery); // Those are done when they are safe where they are now.
     this.#rewrites.clear();
+    // What is left in the table is removed, and is nobody's any more.
+    this.#backlog.messages -= this.#unfinished;
+    this.#backlog = { messages: this.#unfinished };
   }
 
   /** After `end`: resolves when nothing is under way that would be left in the table. */

@@ -22,7 +22,7 @@ import type { DeliveryTerms, Message, Meters, Receipt } from '../message/message
 import type { CommitLog, StoredMessage, StoredOrigin } from './commit.js';
 import { type Delivery, newDelivery } from './delivery.js';
 import { moveOn } from './moving.js';
-import { Inbox, type InboxOwner } from './session-inbox.js';
+import { type Backlog, Inbox, type InboxOwner } from './session-inbox.js';
 
 /** The members of the shared subscription, as its queue sees them. */
 export interface SharedMembers {
@@ -40,6 +40,7 @@ export interface SharedMembers {
 export interface QueueHost {
   readonly limits: { readonly queuedMessagesPerSession: number };
   readonly meters: Meters;
+  readonly backlog: Backlog;
   owe(message: Message): void;
   pay(message: Message, reasonCode: number): void;
   nowMs(): number;
@@ -66,7 +67,7 @@ export class SharedQueue implements InboxOwner {
   readonly #wake = (): void => this.wake();
 
   constructor(partition: string, log: CommitLog, host: QueueHost, members: SharedMembers) {
-    this.#inbox = new Inbox(partition, log, this);
+    this.#inbox = new Inbox(partition, log, this, host.backlog);
     this.#host = host;
     this.#members = members;
   }

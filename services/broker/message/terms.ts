@@ -33,6 +33,16 @@ export interface Leaver {
 
 /** What one tenant has done since the broker started, counted where it happens. Plain fields: the hot path adds to them. */
 export interface Meters {
+  /** CONNECTs of clients that were let in. */
+  connects: number;
+  /** Of every type, and their bytes within TLS and WebSocket; of clients that were let in. */
+  packetsReceived: number;
+  packetsSent: number;
+  packetBytesReceived: number;
+  packetBytesSent: number;
+  /** Sessions that have ended because their clients did not come back in time. */
+  expiredSessions: number;
+  /** PUBLISH packets, and the bytes of their payloads. */
   messagesReceived: number;
   messagesSent: number;
   bytesReceived: number;
@@ -52,6 +62,12 @@ export interface Meters {
 }
 
 export const newMeters = (): Meters => ({
+  connects: 0,
+  packetsReceived: 0,
+  packetsSent: 0,
+  packetBytesReceived: 0,
+  packetBytesSent: 0,
+  expiredSessions: 0,
   messagesReceived: 0,
   messagesSent: 0,
   bytesReceived: 0,

@@ -89,7 +89,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   constructor(session: Session, host: SessionHost, partition: string, log: CommitLog) {
     this.#session = session;
     this.#host = host;
-    this.inbox = new Inbox(partition, log, this);
+    this.inbox = new Inbox(partition, log, this, host.backlog);
   }
 
   /** See `Subscriber.hasStored`. */

@@ -1,5 +1,5 @@
 /** What a session needs of the world. The rooms outside implement these; tests do, too. */
-import type { CommitLog, ReceivedState, StoredOrigin, StoredRoute, StoredSummary } from '../inbox/inbox.js';
+import type { Backlog, CommitLog, ReceivedState, StoredOrigin, StoredRoute, StoredSummary } from '../inbox/inbox.js';
 import type { Message, Meters, Receipt, SharedOrigin } from '../message/message.js';
 import type { Reason, SubscriptionRequest } from '../wire/wire.js';
 import type { Session } from './client-session.js';
@@ -74,6 +74,7 @@ export interface RetainedRead {
 export interface SessionHost {
   readonly limits: SessionLimits;
   readonly meters: Meters;
+  readonly backlog: Backlog;
   publish(message: Message, nowMs: number): Receipt;
   /** Adds the route of one subscription, or replaces it when it is not new. */
   subscribe(session: Session, subscription: Subscription, isNew: boolean): void;

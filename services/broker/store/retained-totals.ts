@@ -6,6 +6,7 @@
  */
 import type { Clock, TenantScope } from '../../kernel/kernel.js';
 import type { Dynamo, Item } from '../../dynamo/dynamo.js';
+import type { RetainedCount } from '../fanout/fanout.js';
 import type { RetainedLimits } from './retained.js';
 
 const recountAfterMs = 60_000;
@@ -16,12 +17,12 @@ export interface Replaceable {
   readonly expiringAfterMs: number;
 }
 
-export class RetainedTotals {
+export class RetainedTotals implements RetainedCount {
   readonly #dynamo: Dynamo;
   readonly #scope: TenantScope;
   readonly #clock: Clock;
-  #messages = 0;
-  #bytes = 0;
+  messages = 0;
+  bytes = 0;
   #countedAtMs = -Infinity;
   /** By the wall clock: what had expired then is not in the totals. */
   #countedNowMs = 0;
@@ -33,25 +34,31 @@ export class RetainedTotals {
     this.#clock = clock;
   }
 
+  /** Counts unless that was done a moment ago. */
+  async counted(): Promise<RetainedCount> {
+    if (this.#clock.monotonicMs() - this.#countedAtMs > recountAfterMs) await (this.#counting ??= this.#count());
+    return this;
+  }
+
   /** Undefined when a new message of `bytes` fits, otherwise what it may replace. */
   async replaceable(bytes: number, limits: RetainedLimits): Promise<Replaceable | undefined> {
     if (limits.retainedMessages === Infinity && limits.retainedBytes === Infinity) return undefined;
     const exceeds = (): boolean =>
-      this.#messages >= limits.retainedMessages || this.#bytes + bytes > limits.retainedBytes;
+      this.messages >= limits.retainedMessages || this.bytes + bytes > limits.retainedBytes;
     if (
       this.#countedAtMs === -Infinity ||
       (exceeds() && this.#clock.monotonicMs() - this.#countedAtMs > recountAfterMs)
     )
       await (this.#counting ??= this.#count());
     if (!exceeds()) return undefined;
-    return { bytes: Math.max(1, this.#bytes + bytes - limits.retainedBytes), expiringAfterMs: this.#countedNowMs };
+    return { bytes: Math.max(1, this.bytes + bytes - limits.retainedBytes), expiringAfterMs: this.#countedNowMs };
   }
 
   /** A write has put `bytes` (0: nothing) in the place of `old`. */
   replaced(old: Item | undefined, bytes: number): void {
     const oldBytes = old && expiryOf(old) > this.#countedNowMs ? (old['bytes'] as number) : 0;
-    this.#messages += (bytes > 0 ? 1 : 0) - (oldBytes > 0 ? 1 : 0);
-    this.#bytes += bytes - oldBytes;
+    this.messages += (bytes > 0 ? 1 : 0) - (oldBytes > 0 ? 1 : 0);
+    this.bytes += bytes - oldBytes;
   }
 
   async #count(): Promise<void> {
@@ -69,8 +76,8 @@ export class RetainedTotals {
           messages++;
           bytes += item['bytes'] as number;
         }
-      this.#messages = messages;
-      this.#bytes = bytes;
+      this.messages = messages;
+      this.bytes = bytes;
       this.#countedAtMs = this.#clock.monotonicMs();
       this.#countedNowMs = nowMs;
     } finally {

@@ -12,7 +12,7 @@
 import { type Clock, type Log, type TenantScope, unattended } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo, type Item, mayPass, type TableKey } from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
-import type { RetainedRead, RetainedStore } from '../fanout/fanout.js';
+import type { RetainedCount, RetainedRead, RetainedStore } from '../fanout/fanout.js';
 import { emptyBytes, handedOn, type Message, PendingReceipt, type Receipt } from '../message/message.js';
 import { removalToItem, retainedBytes, retainedFromItem, retainedToItem } from './retained-item.js';
 import { biteBytesMax, RetainedReader } from './retained-read.js';
@@ -91,6 +91,10 @@ export class DynamoRetained implements RetainedStore {
     this.#waiting.set(topic, { message: kept, publishedAtMs: this.#lastPublishedAtMs, receipts: [receipt] });
     this.#writeSome();
     return receipt;
+  }
+
+  counted(): Promise<RetainedCount> {
+    return this.#totals.counted();
   }
 
   close(): void {

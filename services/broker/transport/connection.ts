@@ -138,7 +138,18 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.#admitted) this.#heardAtMs = clock.monotonicMs();
     this.#nowMs = clock.nowMs();
     this.#guarded(() => this.#reader.read(chunk, this.#nowMs));
+    this.#count();
     this.#brake();
+  }
+
+  /** Once a read, for all packets of it. CONNECT is counted when its client is in. */
+  #count(): void {
+    if (!this.#admitted) return;
+    const { meters } = this.#admitted.tenant;
+    meters.packetsReceived += this.#reader.packets;
+    meters.packetBytesReceived += this.#reader.packetBytes;
+    this.#reader.packets = 0;
+    this.#reader.packetBytes = 0;
   }
 
   onDrain(): void {
@@ -265,6 +276,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   admitted(admitted: Admitted): void {
     this.#admitted = admitted;
+    this.#queue.meters = admitted.tenant.meters;
     if (!this.closed) this.#place.become('open');
     this.#userName = undefined;
     this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;
@@ -315,6 +327,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#nowMs = this.#world.clock.nowMs();
     this.#guarded(() => {
       this.#reader.resume(this.#nowMs);
+      this.#count();
       this.#brake();
       this.#farewell?.look();
     });

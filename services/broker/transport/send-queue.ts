@@ -5,6 +5,7 @@
  * With acknowledgements among them that may not leave any more nothing leaves: the stream is destroyed, and the client
  * comes back to whoever serves it now.
  */
+import type { Meters } from '../message/message.js';
 import type { Flusher } from './flusher.js';
 import type { ByteStream } from './ports.js';
 
@@ -21,6 +22,10 @@ const noBlock = Buffer.alloc(0);
 export class SendQueue {
   /** Memory for what has been pushed and not yet taken by the network. */
   waitingBytes = 0;
+  /** Of the client's tenant, once it is in: told of what has been written, once a write. */
+  meters: Pick<Meters, 'packetsSent' | 'packetBytesSent'> | undefined;
+  /** Packets that wait to be written. */
+  #queuedPackets = 0;
   readonly #stream: ByteStream;
   readonly #flusher: Flusher;
   /** The range that may still grow. */
@@ -54,6 +59,7 @@ export class SendQueue {
       this.#start = start;
       this.#end = end;
     }
+    this.#queuedPackets++;
     this.#queuedBytes += end - start;
     this.waitingBytes += end - start;
     if (!this.#isDirty) {
@@ -83,6 +89,11 @@ export class SendQueue {
   }
 
   #write(): void {
+    if (this.meters) {
+      this.meters.packetsSent += this.#queuedPackets;
+      this.meters.packetBytesSent += this.#queuedBytes;
+    }
+    this.#queuedPackets = 0;
     this.#holdsAcks = false;
     this.#areAcksOld = false;
     const last = this.#source!.subarray(this.#start, this.#end);
@@ -150,6 +161,7 @@ export class SendQueue {
   clear(): void {
     this.#source = undefined;
     this.#parts = [];
+    this.#queuedPackets = 0;
     this.#queuedBytes = 0;
     this.#holdsAcks = false;
     this.#areAcksOld = false;

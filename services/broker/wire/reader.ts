@@ -56,6 +56,9 @@ export class PacketReader {
   version: ProtocolVersion | 0 = 0;
   /** Largest packet the peer may send, in bytes. */
   packetBytesMax: number;
+  /** Handed over since whoever drives it has last set these to 0. */
+  packets = 0;
+  packetBytes = 0;
   readonly #topics: TopicTable;
   readonly #sink: PacketSink;
   #held: HeldBytes | undefined;
@@ -214,6 +217,8 @@ export class PacketReader {
     }
     const next = body + length;
     if (next - at > this.packetBytesMax) throw tooLarge(next - at, this.packetBytesMax);
+    this.packets++;
+    this.packetBytes += next - at;
     const type = firstByte >> 4;
     if (type === packetType.publish) this.#publish(bytes, at, body, next);
     else if (type >= packetType.puback && type <= packetType.pubcomp) this.#ack(firstByte, bytes, body, next);

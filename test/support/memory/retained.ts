@@ -2,7 +2,7 @@
  * `RetainedStore` in memory, durable at once. Stores that share a table are the brokers of one tenant. What was removed
  * stays as a message without payload, so that the last writer by time wins as in the real one.
  */
-import type { RetainedRead, RetainedStore } from '../../../services/broker/fanout/fanout.js';
+import type { RetainedCount, RetainedRead, RetainedStore } from '../../../services/broker/fanout/fanout.js';
 import type { Message } from '../../../services/broker/message/message.js';
 import { handedOn, PendingReceipt, type Receipt } from '../../../services/broker/message/message.js';
 import type { Clock } from '../../../services/kernel/kernel.js';
@@ -72,6 +72,11 @@ export class MemoryRetained implements RetainedStore {
     return this.#unexpired()
       .filter(({ topic }) => filterMatches(filter, topic.text))
       .sort((one, other) => one.topic.bytes.compare(other.topic.bytes));
+  }
+
+  counted(): Promise<RetainedCount> {
+    const all = this.#unexpired();
+    return Promise.resolve({ messages: all.length, bytes: all.reduce((sum, message) => sum + bytesOf(message), 0) });
   }
 
   settled(): Promise<void> {

@@ -461,6 +461,7 @@ describe('bounded memory', () => {
       put: () => handedOn,
       settled: () => Promise.resolve(),
       close: () => undefined,
+      counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
       mayMatch: () => Promise.resolve(false),
       read: async (filter, read) => {
         most = Math.max(most, ++underWay);

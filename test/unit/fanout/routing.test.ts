@@ -60,6 +60,7 @@ class Queue implements GroupQueue {
 const nothing: RetainedStore = {
   put: () => handedOn,
   read: () => Promise.resolve(),
+  counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
   mayMatch: () => Promise.resolve(false),
   settled: () => Promise.resolve(),
   close() {},

@@ -304,7 +304,8 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     expect([one, again, two].map(({ closedBy }) => closedBy)).toEqual(['unspecified-error', undefined, undefined]);
   },
   async 'shared-queue'() {
-    const host = { limits: { queuedMessagesPerSession: 10 }, readFailed: planted, nowMs: () => nowMs };
+    const limits = { queuedMessagesPerSession: 10 };
+    const host = { limits, backlog: { messages: 0 }, readFailed: planted, nowMs: () => nowMs };
     const log = { persistDelayMs: 50, request() {}, requestLater() {}, read: () => Promise.reject(new Error('away')) };
     const members = { isKeeperThere: true, giveToKeeper: () => true, giveToAnyone: () => true, whenKeeperReady() {} };
     const queue = new SharedQueue('p', log, host as unknown as QueueHost, members);

@@ -38,6 +38,7 @@ const topics = new TopicTable();
 export class FakeHost implements SessionHost {
   limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1000 };
   readonly meters: Meters = newMeters();
+  readonly backlog = { messages: 0 };
   readonly published: { topic: string; payload: string; qos: QoS; publisher: string | undefined }[] = [];
   readonly routes: string[] = [];
   readonly retainedFor: string[] = [];

@@ -4,6 +4,7 @@ import type {
   Admitted,
   Connection as AdmissionConnection,
 } from '../../../services/broker/admission/admission.js';
+import { newMeters } from '../../../services/broker/message/message.js';
 import { Channel, Session } from '../../../services/broker/session/session.js';
 import { Connection } from '../../../services/broker/transport/connection.js';
 import { Flusher } from '../../../services/broker/transport/flusher.js';
@@ -57,7 +58,13 @@ export async function looseConnection(
   const session = new Session('c' as ClientId, host, everything);
   session.renew(1);
   const limits = { packetBytesMax: 1 << 18 };
-  const tenant = { id: 'acme', limits, spendPublish: () => 0, publishWaitMs: () => 0 } as unknown as Admitted['tenant'];
+  const tenant = {
+    id: 'acme',
+    limits,
+    meters: newMeters(),
+    spendPublish: () => 0,
+    publishWaitMs: () => 0,
+  } as unknown as Admitted['tenant'];
   const admission = {
     connect(_: unknown, connection: AdmissionConnection): Promise<void> {
       const wish = {
