@@ -17,7 +17,7 @@ export function banner({ endpoints, endpointsFile, tenant, kept }: BannerFacts):
   const tls = `--cafile ${quoted(caFile)} -h ${quoted(host)} -p ${mqtts.port} -u sensor-1@${tenant} -P "$SHOAL_PASSWORD"`;
   const json = `-H 'content-type: application/json'`;
   return `
-Shoal is running${kept ? '' : ' and keeps nothing: everything is gone when it stops'}.
+Shoal is running${kept ? '' : ' in memory only: everything is lost when it stops'}.
 
   MQTT over TLS         ${mqtts.url}
   MQTT over WebSocket   ${wss.url}

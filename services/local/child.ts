@@ -74,7 +74,7 @@ export class Child<Ready> {
     if (running === undefined) return;
     const gone = new Promise<void>((resolve) => running.once('exit', () => resolve()));
     const killer = setTimeout(() => {
-      this.#options.log(`the ${this.#options.name} did not stop within ${stopWithinMs / 1000} s and is killed`);
+      this.#options.log(`the ${this.#options.name} did not stop within ${stopWithinMs / 1000} s; killing it`);
       running.kill('SIGKILL');
     }, stopWithinMs);
     this.#options.askToStop(running);
@@ -94,7 +94,8 @@ export class Child<Ready> {
   }
 
   #launch(): Promise<Ready> {
-    if (this.#stopping) return Promise.reject(new StartFailure(`the ${this.#options.name} is not started any more`));
+    if (this.#stopping)
+      return Promise.reject(new StartFailure(`the ${this.#options.name} is not started because Shoal is stopping`));
     const { name, file, explainsItself } = this.#options;
     const { args, env } = this.#options.launch(this.#ready);
     const startedMs = performance.now();
@@ -110,7 +111,7 @@ export class Child<Ready> {
         if (message.type === 'ready') {
           clearTimeout(tooLate);
           const ready = this.#options.readReady(message);
-          if (ready === undefined) return reject(new StartFailure(`the ${name} reported nothing that is understood`));
+          if (ready === undefined) return reject(new StartFailure(`the ${name} sent a message that is not understood`));
           this.#isReady = true;
           resolve(ready);
         } else if (message.type === 'failed') {
@@ -129,11 +130,11 @@ export class Child<Ready> {
         this.#isReady = false;
         this.#process = undefined;
         const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-        reject(new StartFailure(`the ${name} ended before it was ready (${how})`));
+        reject(new StartFailure(`the ${name} exited before it was ready (${how})`));
         if (this.#stopping || this.#ready === undefined) return;
         if (this.#options.onLost !== undefined) return this.#options.onLost();
         if (wasReady && performance.now() - startedMs > settledAfterMs) this.#restartMs = restartMsMin;
-        this.#options.log(`the ${name} ended unexpectedly (${how}); starting it again in ${this.#restartMs} ms`);
+        this.#options.log(`the ${name} exited unexpectedly (${how}); restarting it in ${this.#restartMs} ms`);
         this.#restartTimer = setTimeout(() => this.#restart(), this.#restartMs);
         this.#restartMs = Math.min(this.#restartMs * 2, restartMsMax);
       });

@@ -172,7 +172,7 @@ async function startParts(
 }
 
 function tablesFailed(error: unknown): never {
-  throw new StartFailure(`the tables cannot be made: ${error instanceof Error ? error.message : String(error)}`);
+  throw new StartFailure(`cannot create the tables: ${error instanceof Error ? error.message : String(error)}`);
 }
 
 /** On standard error and with the broker's format of time: standard output is for the banner. */
@@ -209,7 +209,7 @@ function tablesProcess(
     log,
     onRestarted,
     ...(path === undefined
-      ? { onLost: () => onLost('the database ended unexpectedly, and with it all that was only in memory') }
+      ? { onLost: () => onLost('the database exited unexpectedly; everything in memory is lost') }
       : {}),
   });
 }

@@ -35,7 +35,7 @@ function onSignal(_: NodeJS.Signals, number: number): void {
 async function stopWith(code: number): Promise<void> {
   if (stopping) return;
   stopping = true;
-  setTimeout(() => say('still stopping; another Ctrl-C ends it at once'), hintAfterMs).unref();
+  setTimeout(() => say('still stopping; press Ctrl-C again to stop at once'), hintAfterMs).unref();
   await starting;
   await machine?.stop();
   if (ended) return;
@@ -49,7 +49,7 @@ async function endAtOnce(code: number): Promise<void> {
   ended = true;
   setTimeout(() => process.exit(code), killedWithinMs);
   await machine?.kill();
-  say('ended at once: clients were not told; what had been acknowledged is kept');
+  say('stopped at once: clients were not told; acknowledged messages are kept');
   process.exit(code);
 }
 

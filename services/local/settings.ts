@@ -69,7 +69,7 @@ interface Row {
 const rows: readonly Row[] = [
   { flag: 'data', value: 'folder', fallback: '.shoal', words: 'where everything durable is kept' },
   { flag: 'host', value: 'address', fallback: '127.0.0.1', words: 'address that every listener binds to' },
-  { flag: 'public-host', value: 'name', words: 'host name or address that clients are told; the certificate names it' },
+  { flag: 'public-host', value: 'name', words: 'host name or address given to clients and put into the certificate' },
   { flag: 'mqtt-port', value: 'port', fallback: '1883', words: 'MQTT over plain TCP' },
   { flag: 'mqtts-port', value: 'port', fallback: '8883', words: 'MQTT over TLS' },
   { flag: 'ws-port', value: 'port', fallback: '8083', words: 'MQTT over WebSocket, path /mqtt' },
@@ -105,7 +105,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
     if (error.code === 'commander.helpDisplayed') return { help: `${program.helpInformation()}\n${brokerWords}\n` };
     // npm takes flags without `--` for its own, and hands on what is left of them: their values.
     const hint =
-      error.code === 'commander.excessArguments' ? 'flags go behind `npm start --`' : '--help lists the flags';
+      error.code === 'commander.excessArguments' ? 'put flags after `npm start --`' : '--help lists the flags';
     throw new StartFailure(`${oneLine(error.message).replace(/^error: /, '')} (${hint})`);
   }
   const given = program.opts<Record<string, string | boolean | undefined>>();
@@ -183,7 +183,7 @@ const oneLine = (message: string): string => message.split('\n').join(' ');
 function portOf(flag: string, choice: Choice | string): number {
   const { value, from } = typeof choice === 'string' ? { value: choice, from: `--${flag}` } : choice;
   const port = /^\d{1,5}$/.test(value) ? Number(value) : NaN;
-  if (!(port <= 65_535)) throw new StartFailure(`${from} ${value} is not a port: 0 to 65535, 0 picks a free one`);
+  if (!(port <= 65_535)) throw new StartFailure(`${from} ${value} is not a port; use 0 to 65535 (0 picks a free one)`);
   return port;
 }
 
@@ -209,7 +209,7 @@ function publicHostOf(choice: Choice | undefined): string | undefined {
 /** The key itself is in no complaint: they end up in logs. */
 function operatorKeyOf(choice: Choice | undefined): string | undefined {
   if (choice === undefined || choice.value.trim().length >= operatorKeyCharactersMin) return choice?.value;
-  throw new StartFailure(`${choice.from} is too short: it has at least ${operatorKeyCharactersMin} characters`);
+  throw new StartFailure(`${choice.from} is too short; use at least ${operatorKeyCharactersMin} characters`);
 }
 
 function logLevelOf(from: string | undefined, level: string): string {

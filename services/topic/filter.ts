@@ -8,24 +8,24 @@ const utf8BytesMax = 65_535;
 
 /** Undefined when `name` is a valid topic name, otherwise what is wrong with it. */
 export function topicNameError(name: string): string | undefined {
-  if (name.length === 0) return 'a topic name has at least one character'; // [MQTT-4.7.3-1]
-  if (name.includes('\0')) return 'a topic name has no null character'; // [MQTT-4.7.3-2]
-  if (name.includes('+') || name.includes('#')) return 'a topic name has no wildcards (+ or #)'; // [MQTT-3.3.2-2]
-  if (Buffer.byteLength(name) > utf8BytesMax) return `a topic name has at most ${utf8BytesMax} bytes`;
+  if (name.length === 0) return 'a topic name must have at least one character'; // [MQTT-4.7.3-1]
+  if (name.includes('\0')) return 'a topic name cannot contain a null character'; // [MQTT-4.7.3-2]
+  if (name.includes('+') || name.includes('#')) return 'a topic name cannot contain wildcards (+ or #)'; // [MQTT-3.3.2-2]
+  if (Buffer.byteLength(name) > utf8BytesMax) return `a topic name can have at most ${utf8BytesMax} bytes`;
   return undefined;
 }
 
 /** Undefined when `filter` is a valid topic filter (without `$share`), otherwise what is wrong with it. */
 export function topicFilterError(filter: string): string | undefined {
-  if (filter.length === 0) return 'a topic filter has at least one character'; // [MQTT-4.7.3-1]
-  if (filter.includes('\0')) return 'a topic filter has no null character'; // [MQTT-4.7.3-2]
-  if (Buffer.byteLength(filter) > utf8BytesMax) return `a topic filter has at most ${utf8BytesMax} bytes`;
+  if (filter.length === 0) return 'a topic filter must have at least one character'; // [MQTT-4.7.3-1]
+  if (filter.includes('\0')) return 'a topic filter cannot contain a null character'; // [MQTT-4.7.3-2]
+  if (Buffer.byteLength(filter) > utf8BytesMax) return `a topic filter can have at most ${utf8BytesMax} bytes`;
   const levels = filter.split('/');
   for (const [i, level] of levels.entries()) {
     // [MQTT-4.7.1-1] "#" stands alone in the last level, [MQTT-4.7.1-2] "+" fills its whole level.
     if (level === '#' ? i !== levels.length - 1 : level.includes('#'))
-      return 'the wildcard # stands alone in the last level';
-    if (level !== '+' && level.includes('+')) return 'the wildcard + stands alone in its level';
+      return 'the wildcard # must be alone in the last level';
+    if (level !== '+' && level.includes('+')) return 'the wildcard + must be alone in its level';
   }
   return undefined;
 }
@@ -44,10 +44,10 @@ const sharePrefix = '$share/';
 export function parseShared(filter: string): SharedFilter | undefined | string {
   if (filter !== '$share' && !filter.startsWith(sharePrefix)) return undefined;
   const end = filter.indexOf('/', sharePrefix.length);
-  if (end < 0) return 'a shared subscription is $share/<group>/<filter>';
+  if (end < 0) return 'a shared subscription must be $share/<group>/<filter>';
   const group = filter.slice(sharePrefix.length, end);
   if (group.length === 0 || group.includes('+') || group.includes('#'))
-    return 'the group of a shared subscription has at least one character and no wildcards';
+    return 'the group of a shared subscription must have at least one character and no wildcards';
   const inner = filter.slice(end + 1);
   return topicFilterError(inner) ?? { group, filter: inner };
 }

@@ -76,7 +76,7 @@ test.each(Object.entries(planted))(
     await until(() => endpointsIn(folder).pids.broker !== endpoints.pids.broker, 'another broker', 20_000);
     expect(reasons).toEqual([0x8b]); // server shutting down
     expect(shoal.stderr).toContain(`broker: ${kind}, which nobody has foreseen; stopping: Error: planted`);
-    expect(shoal.stderr).toMatch(/shoal: the broker ended unexpectedly \(exit code 1\)/);
+    expect(shoal.stderr).toMatch(/shoal: the broker exited unexpectedly \(exit code 1\)/);
     const again = await connect(endpoints, login, 'away');
     const seen: string[] = [];
     again.on('message', (_, payload) => seen.push(String(payload)));
@@ -93,7 +93,7 @@ test('a stop that hangs after a fault does not keep the process', { timeout: 60_
   process.kill(endpoints.pids.dynamodb, 'SIGSTOP'); // What is to be written never is.
   try {
     process.kill(endpoints.pids.broker, 'SIGUSR2');
-    await until(() => shoal.stderr.includes('the broker ended unexpectedly (exit code 1)'), 'its end', 20_000);
+    await until(() => shoal.stderr.includes('the broker exited unexpectedly (exit code 1)'), 'its end', 20_000);
   } finally {
     process.kill(endpoints.pids.dynamodb, 'SIGCONT');
   }

@@ -214,7 +214,7 @@ test('a broker that dies is started again on its ports, and /healthz says so', a
   expect(unready).toEqual([{ dynamodb: 'ok', broker: expect.stringMatching(/^it (is not running|does not answer)$/) }]);
   await until(async () => (await health()).status === 200, '200 once it is back', 15_000);
   expect((await connect(endpoints, login)).connected).toBe(true);
-  expect(shoal.stderr).toMatch(/^shoal: the broker ended unexpectedly \(signal SIGKILL\)[^\n]*\n/);
+  expect(shoal.stderr).toMatch(/^shoal: the broker exited unexpectedly \(signal SIGKILL\)[^\n]*\n/);
   await until(() => endpointsIn(folder).pids.broker !== endpoints.pids.broker, 'the new pid in endpoints.json');
 });
 

@@ -91,7 +91,7 @@ onLinux('a second Ctrl-C, later, ends at once, says so and leaves nothing', asyn
   expect(terminal.shoal.hasExited).toBe(false);
   terminal.shoal.type(ctrlC);
   expect(await terminal.shoal.exited).toBe(130);
-  expect(terminal.shoal.stdout).toContain('shoal: ended at once');
+  expect(terminal.shoal.stdout).toContain('shoal: stopped at once');
   expect(terminal.shoal.stdout).not.toContain('Shoal has stopped.');
   expectNothingLeft(terminal);
 });

@@ -93,7 +93,7 @@ export class Arrival {
           isStopping()
         ) {
           await this.#giveBack(tenant, claimed);
-          throw new PeerFault(reasons.serverUnavailable, 'the connection or its credential ended meanwhile');
+          throw new PeerFault(reasons.serverUnavailable, 'the connection or its credential has ended in the meantime');
         }
         // From here on nothing waits.
         this.#enter({ packet, connection, tenant, credential, access, will, assigned, record: claimed });
@@ -113,7 +113,8 @@ export class Arrival {
         resolve(true);
       });
     });
-    if (!isSafe) throw new PeerFault(reasons.serverUnavailable, 'the last will of the client could not be stored yet');
+    if (!isSafe)
+      throw new PeerFault(reasons.serverUnavailable, 'the previous will of the client could not be published yet');
   }
 
   /** A claim for a client that did not come in after all; a session that is here already lives on under it. */
@@ -207,9 +208,9 @@ interface Entry {
 /** One more connection, and perhaps one more session, for a client that may have some already. */
 function checkRoom({ connections, entering, residences, limits }: Tenant, residence: Residence | undefined): void {
   if (residence?.connection === undefined && connections + entering >= limits.connections)
-    throw new PeerFault(reasons.quotaExceeded, 'the tenant has as many connections as it may');
+    throw new PeerFault(reasons.quotaExceeded, 'the tenant has reached its quota of connections');
   if (residence === undefined && residences.size + entering >= limits.sessions)
-    throw new PeerFault(reasons.quotaExceeded, 'the tenant has as many sessions as it may');
+    throw new PeerFault(reasons.quotaExceeded, 'the tenant has reached its limit of sessions');
 }
 
 function claimOf(

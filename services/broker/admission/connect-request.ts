@@ -22,11 +22,14 @@ export const protocolNames: Readonly<Record<ProtocolVersion, '3.1' | '3.1.1' | '
 export function chooseClientId(packet: ConnectPacket): { clientId: ClientId; assigned: boolean } {
   const { clientId, version, cleanStart } = packet;
   if (Buffer.byteLength(clientId) > clientIdBytesMax)
-    throw new PeerFault(reasons.clientIdentifierNotValid, `a client identifier has at most ${clientIdBytesMax} bytes`);
+    throw new PeerFault(
+      reasons.clientIdentifierNotValid,
+      `a client identifier can have at most ${clientIdBytesMax} bytes`,
+    );
   if (clientId.length > 0) return { clientId: clientId as ClientId, assigned: false };
   // 3.1.1 [MQTT-3.1.3-8]: a session that is to be kept needs a name; MQTT 3.1 always wants one.
   if (version === 3 || (version === 4 && !cleanStart))
-    throw new PeerFault(reasons.clientIdentifierNotValid, 'an empty client identifier needs a clean session');
+    throw new PeerFault(reasons.clientIdentifierNotValid, 'an empty client identifier requires a clean session');
   return { clientId: `auto-${randomBytes(12).toString('base64url')}` as ClientId, assigned: true };
 }
 
@@ -52,7 +55,7 @@ export function keepAliveSeconds(packet: ConnectPacket, serverMax: number): { se
 
 export function checkedWill(packet: WillPacket, access: Access, limits: TenantLimits): Will {
   if (Buffer.byteLength(packet.topic) > topicBytesMax)
-    throw new PeerFault(reasons.willTopicTooLong, `a will topic has at most ${topicBytesMax} bytes here`);
+    throw new PeerFault(reasons.willTopicTooLong, `a will topic can have at most ${topicBytesMax} bytes`);
   if (!access.mayPublish(packet.topic)) throw new PeerFault(reasons.notAuthorized, 'the will topic is not allowed');
   if (packet.payload.length > limits.packetBytesMax)
     throw new PeerFault(reasons.packetTooLarge, 'the will is too large');

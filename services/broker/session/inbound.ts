@@ -83,9 +83,9 @@ export class Inbound {
   onPublish(publish: InboundPublish, channel: Channel, nowMs: number): void {
     const { message } = publish;
     if (publish.topicAlias !== 0) this.#resolveAlias(publish, channel);
-    else if (message.topic.bytes.length === 0) throw protocolError('an empty topic without a topic alias');
+    else if (message.topic.bytes.length === 0) throw protocolError('empty topic without a topic alias');
     if (message.topic.bytes.length > topicBytesMax)
-      throw new PeerFault(reasons.topicNameInvalid, `a topic name has at most ${topicBytesMax} bytes here`);
+      throw new PeerFault(reasons.topicNameInvalid, `a topic name can have at most ${topicBytesMax} bytes`);
     message.publisher = this.#clientId;
     const { meters } = this.#host;
     meters.messagesReceived++;
@@ -128,7 +128,7 @@ export class Inbound {
 
   #refuseUnreleased(packetId: number, channel: Channel): void {
     if (channel.version !== 5)
-      throw new PeerFault(reasons.quotaExceeded, `${unreleasedMax} QoS 2 messages have not been released`);
+      throw new PeerFault(reasons.quotaExceeded, `${unreleasedMax} QoS 2 messages are not released yet`);
     this.#host.meters.refusedPublishes++;
     this.#acknowledge(packetType.pubrec, packetId, tooManyUnreleased);
   }
@@ -202,11 +202,11 @@ export class Inbound {
     const { message, topicAlias } = publish;
     // [MQTT-3.3.2-8] [MQTT-3.3.2-9]
     if (topicAlias < 1 || topicAlias > topicAliasMax)
-      throw new PeerFault(reasons.topicAliasInvalid, `a topic alias is 1 to ${topicAliasMax}`);
+      throw new PeerFault(reasons.topicAliasInvalid, `a topic alias must be from 1 to ${topicAliasMax}`);
     if (message.topic.bytes.length > 0) channel.setAlias(topicAlias, message.topic);
     else {
       const topic = channel.alias(topicAlias);
-      if (topic === undefined) throw protocolError(`topic alias ${topicAlias} was not set on this connection`);
+      if (topic === undefined) throw protocolError(`topic alias ${topicAlias} is not set on this connection`);
       message.topic = topic;
     }
   }

@@ -156,7 +156,7 @@ function examine(
   const { subscriptions } = session;
   const { subscriptionsPerSession } = host.limits;
   if (!subscriptions.has(request.filter) && subscriptions.size >= subscriptionsPerSession)
-    return { code: 0x97, why: `a session may have ${subscriptionsPerSession} subscriptions` };
+    return { code: 0x97, why: `a session can have at most ${subscriptionsPerSession} subscriptions` };
   return { ...request, topicFilter, group: shared?.group, id };
 }
 

@@ -23,10 +23,10 @@ export interface ProxiedOptions {
 
 export const refusals = {
   ...headerFaults,
-  'untrusted-peer': 'it does not come from an address of SHOAL_TRUST_PROXY',
-  'header-cut-short': 'it ended within the PROXY protocol header',
-  'header-timeout': 'no PROXY protocol header, or nothing behind it, in time',
-  'second-header': 'the client sent a PROXY protocol header of its own',
+  'untrusted-peer': 'the connection does not come from an address in SHOAL_TRUST_PROXY',
+  'header-cut-short': 'the connection ended within the PROXY protocol header',
+  'header-timeout': 'no PROXY protocol header, or nothing after it, in time',
+  'second-header': 'the client sent its own PROXY protocol header',
 } as const;
 
 export type Refusal = keyof typeof refusals;

@@ -28,13 +28,13 @@ export interface ProxyHeader {
 /** Why a header is refused: label of the metric, and the words of the log. */
 export const headerFaults = {
   'no-proxy-header':
-    'no PROXY protocol header comes first: have the load balancer send it, or leave --trust-proxy (SHOAL_TRUST_PROXY) out',
-  'unsupported-version': 'a PROXY protocol version that is not known',
-  'unsupported-command': 'a PROXY protocol command that is not known',
-  'unsupported-family': 'a PROXY protocol header for something else than TCP over IPv4 or IPv6',
-  'header-too-long': 'a PROXY protocol header that is too long',
-  'malformed-header': 'a PROXY protocol header whose parts do not fit its length',
-  'wrong-checksum': 'a PROXY protocol header whose checksum is wrong',
+    'the connection does not begin with a PROXY protocol header: have the load balancer send it, or remove --trust-proxy (SHOAL_TRUST_PROXY)',
+  'unsupported-version': 'unknown PROXY protocol version',
+  'unsupported-command': 'unknown PROXY protocol command',
+  'unsupported-family': 'the PROXY protocol header is not for TCP over IPv4 or IPv6',
+  'header-too-long': 'the PROXY protocol header is too long',
+  'malformed-header': 'the parts of the PROXY protocol header do not fit its length',
+  'wrong-checksum': 'the checksum of the PROXY protocol header is wrong',
 } as const;
 
 export type HeaderFault = keyof typeof headerFaults;

@@ -73,12 +73,12 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
 
   /** Told and counted; returns the answer's headers and body. */
   const refuse = (socket: Socket, reason: Refusal, detail: string) => {
-    const help = 'Requests to the WebSocket listeners that were refused, and what was none';
+    const help = 'Requests to the WebSocket listeners that were refused, and input that was no request';
     metrics.counter('shoal_upgrades_refused_total', help, { reason }).add();
     const address = takeOrigin(socket)?.address ?? `${socket.remoteAddress}:${socket.remotePort}`;
     log.info({ reason, detail, address }, 'connection refused');
     doorstep.of(socket)?.become('closing'); // Its own end is not awaited for long.
-    const body = `${detail}\nMQTT over WebSocket is here at ${where}\n`;
+    const body = `${detail}\nMQTT over WebSocket is at ${where}\n`;
     const headers = {
       Connection: 'close',
       'Content-Type': 'text/plain; charset=utf-8',
@@ -98,7 +98,7 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
   };
   const faultOf = (request: IncomingMessage): [Refusal, string] | undefined => {
     const asked = pathOf(request);
-    if (asked !== path && !(isAtRoot && asked === '/')) return ['wrong-path', `there is nothing at ${shown(asked)}`];
+    if (asked !== path && !(isAtRoot && asked === '/')) return ['wrong-path', `nothing is served at ${shown(asked)}`];
     const offered = request.headers['sec-websocket-protocol'];
     if (offered?.split(',').some((name) => subprotocols.includes(name.trim()))) return undefined;
     const what = offered === undefined ? 'no subprotocol was offered' : `the subprotocol offered was ${shown(offered)}`;
@@ -109,7 +109,7 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
     const { headers, body } = refuse(request.socket, 'no-upgrade', `${request.method} without an upgrade to WebSocket`);
     response.writeHead(statuses['no-upgrade'], headers).end(body);
   });
-  server.on('connect', (request) => refuseAt(request.socket, 'no-upgrade', 'CONNECT: this is no HTTP proxy'));
+  server.on('connect', (request) => refuseAt(request.socket, 'no-upgrade', 'CONNECT: this is not an HTTP proxy'));
   server.on('clientError', (error: ParseError, socket: Socket) => {
     if (socket.writableEnded) return; // It has been told, and goes on.
     // The peer has gone, in the middle of a request or before it; TLS tells what its own errors are.
@@ -117,10 +117,10 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
     const stranger = error.rawPacket && strangers[speechOf(error.rawPacket) ?? 'unknown'];
     if (stranger) return refuseAt(socket, stranger.reason, stranger.words);
     const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : statuses['bad-request'];
-    refuseAt(socket, 'bad-request', `no HTTP request that can be read: ${error.reason ?? error.code}`, status);
+    refuseAt(socket, 'bad-request', `not a readable HTTP request: ${error.reason ?? error.code}`, status);
   });
   acceptor.on('wsClientError', (error, _socket, request) =>
-    refuseAt(request.socket, 'bad-handshake', `no WebSocket handshake: ${error.message}`),
+    refuseAt(request.socket, 'bad-handshake', `not a valid WebSocket handshake: ${error.message}`),
   );
   server.on('upgrade', (request, socket, head) => {
     const fault = faultOf(request);

@@ -40,11 +40,11 @@ export class Cursor {
       const byte = this.u8();
       value += (byte & 0x7f) << shift;
       if (byte < 0x80) {
-        if (byte === 0 && shift > 0) throw malformed('a variable byte integer that is longer than it needs to be');
+        if (byte === 0 && shift > 0) throw malformed('a variable byte integer is longer than necessary');
         return value;
       }
     }
-    throw malformed('a variable byte integer of more than four bytes');
+    throw malformed('a variable byte integer has more than four bytes');
   }
 
   /** A copy: what a packet says outlives the read buffer. A will is kept as long as its session. */
@@ -70,7 +70,7 @@ export class Cursor {
 
   #take(count: number): number {
     const start = this.at;
-    if (start + count > this.end) throw malformed('a field that is longer than its packet');
+    if (start + count > this.end) throw malformed('a field extends beyond the end of its packet');
     this.at = start + count;
     return start;
   }
@@ -86,6 +86,6 @@ export function decodeUtf8(bytes: Buffer, start: number, end: number): string {
 
 export function checkUtf8(bytes: Buffer, start: number, end: number): void {
   const view = bytes.subarray(start, end);
-  if (!isUtf8(view)) throw malformed('a string that is not well-formed UTF-8');
-  if (view.includes(0)) throw malformed('a string with a null character');
+  if (!isUtf8(view)) throw malformed('a string is not well-formed UTF-8');
+  if (view.includes(0)) throw malformed('a string contains a null character');
 }

@@ -47,7 +47,7 @@ export function decodePacket(firstByte: number, cursor: Cursor, version: Protoco
     case 0:
       throw malformed('packet type 0 is reserved');
     default:
-      throw protocolError(`a server does not receive packets of type ${type}`);
+      throw protocolError(`clients cannot send packets of type ${type}`);
   }
 }
 
@@ -60,14 +60,14 @@ export function requireFlags(flags: number, wanted: number, version: ProtocolVer
 }
 
 function complete<P extends ControlPacket>(packet: P, cursor: Cursor): P {
-  if (cursor.left > 0) throw malformed(`${packet.type} has ${cursor.left} bytes too many`);
+  if (cursor.left > 0) throw malformed(`${packet.type} has ${cursor.left} extra bytes`);
   return packet;
 }
 
 /** Non-zero, as [MQTT-2.2.1-3] demands. */
 export function packetIdentifier(cursor: Cursor): number {
   const id = cursor.u16();
-  if (id === 0) throw protocolError('a packet identifier is not zero');
+  if (id === 0) throw protocolError('a packet identifier cannot be zero');
   return id;
 }
 
@@ -189,9 +189,9 @@ function decodeSubscription(cursor: Cursor, version: ProtocolVersion): Subscript
  */
 function decodeFilter(cursor: Cursor, version: ProtocolVersion): string {
   const filter = cursor.utf8();
-  if (filter.length === 0) throw malformed('a topic filter has at least one character'); // [MQTT-4.7.3-1]
+  if (filter.length === 0) throw malformed('a topic filter must have at least one character'); // [MQTT-4.7.3-1]
   if (version === 5 && isShareWithoutFilter(filter))
-    throw protocolError(`${filter}: a shared subscription is $share/<group>/<filter>`); // [MQTT-4.8.2-2]
+    throw protocolError(`${filter}: a shared subscription must be $share/<group>/<filter>`); // [MQTT-4.8.2-2]
   return filter;
 }
 
@@ -211,7 +211,7 @@ function decodeDisconnect(cursor: Cursor, version: ProtocolVersion): DisconnectP
   if (version !== 5 || cursor.left === 0) return { type: 'disconnect', reasonCode: 0, properties: {} };
   const reasonCode = cursor.u8();
   if (!disconnectCodes.has(reasonCode))
-    throw malformed(`DISCONNECT of a client has no reason 0x${reasonCode.toString(16)}`);
+    throw malformed(`a client cannot send DISCONNECT with reason 0x${reasonCode.toString(16)}`);
   const properties = cursor.left > 0 ? readProperties(cursor, 'disconnect') : {};
   return { type: 'disconnect', reasonCode, properties };
 }

@@ -96,20 +96,20 @@ const checks: Partial<Record<Name, (value: number) => boolean>> = {
 export function readProperties(cursor: Cursor, home: PropertyHome): Properties {
   const length = cursor.variableByteInteger();
   if (length === 0) return {};
-  if (length > cursor.left) throw malformed('properties that are longer than their packet');
+  if (length > cursor.left) throw malformed('the properties extend beyond the end of their packet');
   const found: Record<string, unknown> = {};
   const inner = new Cursor(cursor.bytes, cursor.at, cursor.at + length);
   while (inner.left > 0) {
     const id = inner.variableByteInteger();
     const property = byId.get(id);
     if (!property || !property.homes.includes(home))
-      throw malformed(`property 0x${id.toString(16)} has no place in this packet`);
+      throw malformed(`property 0x${id.toString(16)} is not allowed in this packet`);
     const { name } = property;
     const value = readValue(inner, property.type);
     if (name === 'userProperties') ((found[name] ??= []) as unknown[]).push(value);
-    else if (found[name] !== undefined) throw protocolError(`property ${name} stands there twice`);
+    else if (found[name] !== undefined) throw protocolError(`property ${name} appears twice`);
     else if (typeof value === 'number' && checks[name]?.(value) === false)
-      throw protocolError(`property ${name} may not have the value ${value}`);
+      throw protocolError(`property ${name} cannot have the value ${value}`);
     else found[name] = value;
   }
   cursor.at += length;

@@ -31,7 +31,7 @@ export function scanPublishProperties(bytes: Buffer, start: number, end: number,
     const at = cursor.at;
     const id = cursor.variableByteInteger();
     if (id !== 0x26) {
-      if (once.has(id)) throw protocolError(`property 0x${id.toString(16)} stands there twice`);
+      if (once.has(id)) throw protocolError(`property 0x${id.toString(16)} appears twice`);
       once.add(id);
     }
     if (id === 0x23 || id === 0x02) {
@@ -57,7 +57,7 @@ function aliasValue(value: number): number {
 function checkForwarded(id: number, cursor: Cursor): void {
   switch (id) {
     case 0x01: // Payload Format Indicator
-      if (cursor.u8() > 1) throw protocolError('the payload format indicator is 0 or 1');
+      if (cursor.u8() > 1) throw protocolError('the payload format indicator must be 0 or 1');
       return;
     case 0x03: // Content Type
       return checkString(cursor);
@@ -69,9 +69,9 @@ function checkForwarded(id: number, cursor: Cursor): void {
       checkString(cursor);
       return checkString(cursor);
     case 0x0b: // [MQTT-3.3.4-6] Subscription Identifiers go from server to client only.
-      throw protocolError('a client does not send subscription identifiers in PUBLISH');
+      throw protocolError('a client cannot send subscription identifiers in PUBLISH');
     default:
-      throw malformed(`property 0x${id.toString(16)} has no place in PUBLISH`);
+      throw malformed(`property 0x${id.toString(16)} is not allowed in PUBLISH`);
   }
 }
 

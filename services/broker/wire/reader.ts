@@ -240,7 +240,7 @@ export class PacketReader {
     if (body + 2 > end) throw malformed('PUBLISH without a topic');
     const topicEnd = body + 2 + ((bytes[body]! << 8) | bytes[body + 1]!);
     let payload = qos > 0 ? topicEnd + 2 : topicEnd;
-    if (payload > end) throw malformed('a topic that is longer than its packet');
+    if (payload > end) throw malformed('the topic extends beyond the end of its packet');
     const { message } = inbound;
     message.renew();
     message.topic = topicEnd === body + 2 ? emptyTopic : this.#topics.lookup(bytes, body + 2, topicEnd);
@@ -248,7 +248,7 @@ export class PacketReader {
     message.retain = (firstByte & 0x01) !== 0;
     inbound.dup = (firstByte & 0x08) !== 0;
     inbound.packetId = qos > 0 ? (bytes[topicEnd]! << 8) | bytes[topicEnd + 1]! : 0;
-    if (qos > 0 && inbound.packetId === 0) throw protocolError('a packet identifier is not zero'); // [MQTT-2.2.1-3]
+    if (qos > 0 && inbound.packetId === 0) throw protocolError('a packet identifier cannot be zero'); // [MQTT-2.2.1-3]
     inbound.topicAlias = 0;
     inbound.packetBytes = end - at;
     if (this.version === 5) payload = this.#publishProperties(bytes, payload, end);
@@ -282,7 +282,7 @@ export class PacketReader {
       start = cursor.at;
     }
     if (length > 0) {
-      if (start + length > end) throw malformed('properties that are longer than their packet');
+      if (start + length > end) throw malformed('the properties extend beyond the end of their packet');
       scanPublishProperties(bytes, start, start + length, scanned);
       inbound.message.properties = scanned.forwarded;
       inbound.topicAlias = scanned.topicAlias;
@@ -297,10 +297,10 @@ export class PacketReader {
     requireFlags(flags, type === packetType.pubrel ? 2 : 0, this.version || 4); // [MQTT-3.6.1-1]
     if (end - body < 2) throw malformed('an acknowledgement without a packet identifier');
     const packetId = (bytes[body]! << 8) | bytes[body + 1]!;
-    if (packetId === 0) throw protocolError('a packet identifier is not zero');
+    if (packetId === 0) throw protocolError('a packet identifier cannot be zero');
     let reasonCode = 0;
     if (end - body > 2) {
-      if (this.version !== 5) throw malformed('an acknowledgement that is too long');
+      if (this.version !== 5) throw malformed('an acknowledgement is too long');
       reasonCode = bytes[body + 2]!;
       const codes = type === packetType.puback || type === packetType.pubrec ? receivedCodes : releasedCodes;
       if (!codes.has(reasonCode)) throw malformed(`an acknowledgement with reason 0x${reasonCode.toString(16)}`);
@@ -311,7 +311,7 @@ export class PacketReader {
 
   #ackProperties(cursor: Cursor): void {
     readProperties(cursor, 'ack');
-    if (cursor.left > 0) throw malformed('an acknowledgement that is too long');
+    if (cursor.left > 0) throw malformed('an acknowledgement is too long');
   }
 
   #other(firstByte: number, bytes: Buffer, body: number, end: number): void {
@@ -340,9 +340,9 @@ function isConnect(bytes: Buffer, at: number, end: number): boolean {
 
 /** [MQTT-1.5.5-1] A QoS 0 frame may go on as it came, so this matters to others, too. */
 function longerThanNeeded(): PeerFault {
-  return malformed('a remaining length that is longer than it needs to be');
+  return malformed('the remaining length is longer than necessary');
 }
 
 function tooLarge(packetBytes: number, packetBytesMax: number): PeerFault {
-  return new PeerFault(reasons.packetTooLarge, `a packet of ${packetBytes} bytes, allowed are ${packetBytesMax}`);
+  return new PeerFault(reasons.packetTooLarge, `the packet has ${packetBytes} bytes; the limit is ${packetBytesMax}`);
 }

@@ -24,28 +24,28 @@ const row = (
 ): Reason => ({ name, code, fault, words, ...(connack3 === undefined ? {} : { connack3 }) });
 
 export const reasons = {
-  normalDisconnection: row('normal-disconnection', 0x00, 'nobody', 'the client said goodbye'),
+  normalDisconnection: row('normal-disconnection', 0x00, 'nobody', 'the client disconnected'),
   disconnectWithWill: row(
     'disconnect-with-will',
     0x04,
     'nobody',
-    'the client said goodbye and wants its will published',
+    'the client disconnected and asked for its will to be published',
   ),
-  unspecifiedError: row('unspecified-error', 0x80, 'server', 'an error inside the server', 0x03),
-  malformedPacket: row('malformed-packet', 0x81, 'client', 'a packet that does not follow the specification'),
-  protocolError: row('protocol-error', 0x82, 'client', 'a packet that is not allowed here'),
+  unspecifiedError: row('unspecified-error', 0x80, 'server', 'internal server error', 0x03),
+  malformedPacket: row('malformed-packet', 0x81, 'client', 'the packet does not follow the MQTT specification'),
+  protocolError: row('protocol-error', 0x82, 'client', 'the packet is not allowed at this point'),
   unsupportedProtocolVersion: row(
     'unsupported-protocol-version',
     0x84,
     'client',
-    'MQTT 3.1, 3.1.1 and 5.0 are served here',
+    'unsupported protocol version: use MQTT 3.1, 3.1.1 or 5.0',
     0x01,
   ),
   clientIdentifierNotValid: row(
     'client-identifier-not-valid',
     0x85,
     'client',
-    'this client identifier cannot be used',
+    'this client identifier is not valid',
     0x02,
   ),
   badUserNameOrPassword: row(
@@ -55,46 +55,51 @@ export const reasons = {
     'wrong user name (name@tenant) or password',
     0x04,
   ),
-  notAuthorized: row('not-authorized', 0x87, 'client', 'not allowed', 0x05),
+  notAuthorized: row('not-authorized', 0x87, 'client', 'not authorized', 0x05),
   serverUnavailable: row(
     'server-unavailable',
     0x88,
     'server',
-    'the service cannot admit clients at the moment, try again',
+    'the service cannot admit clients at the moment; try again later',
     0x03,
   ),
-  serverShuttingDown: row('server-shutting-down', 0x8b, 'operator', 'this broker stops, connect again', 0x03),
-  serverBusy: row('server-busy', 0x89, 'server', 'too many clients connect at once, try again', 0x03),
+  serverShuttingDown: row('server-shutting-down', 0x8b, 'operator', 'the broker is shutting down; reconnect', 0x03),
+  serverBusy: row('server-busy', 0x89, 'server', 'too many clients are connecting at once; try again later', 0x03),
   badAuthenticationMethod: row(
     'bad-authentication-method',
     0x8c,
     'client',
-    'no enhanced authentication method is offered',
+    'enhanced authentication is not supported',
     0x05,
   ),
-  keepAliveTimeout: row('keep-alive-timeout', 0x8d, 'client', 'nothing heard for one and a half keep alive intervals'),
-  sessionTakenOver: row('session-taken-over', 0x8e, 'client', 'another connection uses this client identifier'),
+  keepAliveTimeout: row(
+    'keep-alive-timeout',
+    0x8d,
+    'client',
+    'no packet received for one and a half keep alive intervals',
+  ),
+  sessionTakenOver: row('session-taken-over', 0x8e, 'client', 'another connection took over this client identifier'),
   topicFilterInvalid: row('topic-filter-invalid', 0x8f, 'client', 'this topic filter is not valid'),
   // MQTT 3.x closes without CONNACK on what is no topic name; this one is, and code 5 stops a client that would try for ever.
-  willTopicTooLong: row('will-topic-too-long', 0x90, 'client', 'a will topic of this length cannot be used', 0x05),
+  willTopicTooLong: row('will-topic-too-long', 0x90, 'client', 'the will topic is too long', 0x05),
   topicNameInvalid: row('topic-name-invalid', 0x90, 'client', 'this topic name is not valid'),
   receiveMaximumExceeded: row(
     'receive-maximum-exceeded',
     0x93,
     'client',
-    'more unacknowledged messages than Receive Maximum',
+    'more unacknowledged messages than Receive Maximum allows',
   ),
   topicAliasInvalid: row(
     'topic-alias-invalid',
     0x94,
     'client',
-    'this topic alias was not set or is above Topic Alias Maximum',
+    'this topic alias is not set, or is above Topic Alias Maximum',
   ),
-  packetTooLarge: row('packet-too-large', 0x95, 'client', 'a packet larger than Maximum Packet Size'),
-  quotaExceeded: row('quota-exceeded', 0x97, 'client', 'a quota of the tenant is used up', 0x03),
+  packetTooLarge: row('packet-too-large', 0x95, 'client', 'the packet is larger than Maximum Packet Size'),
+  quotaExceeded: row('quota-exceeded', 0x97, 'client', 'a quota of the tenant is exhausted', 0x03),
   administrativeAction: row('administrative-action', 0x98, 'operator', 'disconnected by the tenant or the operator'),
   // Endings that no client hears of.
-  connectTimeout: row('connect-timeout', undefined, 'client', 'no CONNECT in time'),
+  connectTimeout: row('connect-timeout', undefined, 'client', 'no CONNECT received in time'),
   connectionLost: row('connection-lost', undefined, 'nobody', 'the network connection closed without DISCONNECT'),
   notMqtt: row('not-mqtt', undefined, 'client', 'the first packet was not CONNECT'),
   // What has come instead, in `first-bytes.ts`.
@@ -108,16 +113,16 @@ export const reasons = {
     'http-on-mqtt-port',
     undefined,
     'client',
-    'an HTTP request on an MQTT port: MQTT over WebSocket has ports of its own (ws:// and wss://), and so has the API',
+    'an HTTP request on an MQTT port: MQTT over WebSocket and the API have their own ports',
   ),
   unexpectedProxyHeader: row(
     'unexpected-proxy-header',
     undefined,
     'operator',
-    'a PROXY protocol header that nobody has asked for: name the load balancer in --trust-proxy (SHOAL_TRUST_PROXY), ' +
-      'or turn the header off there; it comes before TLS, and once',
+    'an unexpected PROXY protocol header: name the load balancer in --trust-proxy (SHOAL_TRUST_PROXY), ' +
+      'or turn the header off there; it must come once, before TLS',
   ),
-  clientTooSlow: row('client-too-slow', undefined, 'client', 'answers pile up because the client does not read'),
+  clientTooSlow: row('client-too-slow', undefined, 'client', 'the client is not reading its socket'),
 } as const satisfies Record<string, Reason>;
 
 const wordsByCode = new Map(Object.values<Reason>(reasons).map(({ code, words }) => [code, words]));

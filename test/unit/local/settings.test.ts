@@ -87,7 +87,7 @@ test.each<[args: string[], env: Record<string, string>, named: string]>([
   [['--log-level', 'loud'], {}, '--log-level loud'],
   [[], { SHOAL_EPHEMERAL: 'perhaps' }, 'SHOAL_EPHEMERAL perhaps'],
   [['extra'], {}, 'argument'],
-  [['18883'], {}, '(flags go behind `npm start --`)'],
+  [['18883'], {}, '(put flags after `npm start --`)'],
 ])('%j %j is refused in one line that names it', (args, env, named) => {
   let failure: unknown;
   try {
