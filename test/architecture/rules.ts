@@ -119,7 +119,8 @@ export async function checkRooms(root: string, scanned: readonly string[]): Prom
       tsPreCompilationDeps: true,
       tsConfig: { fileName: tsConfigFile },
       doNotFollow: { path: 'node_modules' },
-      exclude: { path: '^(dist|coverage|cdk\\.out)/' },
+      // What client programs import they install for themselves, and not everywhere.
+      exclude: { path: '^(dist|coverage|cdk\\.out|test/clients/programs)/' },
       enhancedResolveOptions: {
         extensions: ['.ts', '.js', '.mjs', '.json', '.d.ts'],
         exportsFields: ['exports'],
