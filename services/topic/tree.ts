@@ -43,11 +43,6 @@ export class TopicTree<T> {
     this.#version++;
   }
 
-  /** Call it when a value changed in place, so that cached matches are asked again. */
-  touch(): void {
-    this.#version++;
-  }
-
   delete(filter: string): boolean {
     const levels = filter.split('/');
     const path: Node<T>[] = [this.#root];

@@ -1,5 +1,6 @@
 /** The door of fan-out: one message in, to local subscribers, retained state and later other brokers. */
 export type { GroupQueue, GroupQueues, RetainedCount, RetainedRead, RetainedStore, Subscriber } from './ports.js';
 export { readsAtOnceMax, RetainedReads } from './replay.js';
-export { type RouteOptions, Routing } from './routing.js';
+export type { RouteOptions } from './filter-routes.js';
+export { Routing } from './routing.js';
 export type { SharedGroup } from './shared-group.js';

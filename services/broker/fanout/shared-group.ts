@@ -6,7 +6,7 @@
 import type { ClientId } from '../../kernel/kernel.js';
 import type { DeliveryTerms, Leaver, Message, SharedOrigin } from '../message/message.js';
 import type { GroupQueue, GroupQueues, Subscriber } from './ports.js';
-import type { RouteOptions } from './routing.js';
+import type { RouteOptions } from './filter-routes.js';
 
 interface Member {
   readonly subscriber: Subscriber;

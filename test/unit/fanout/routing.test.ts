@@ -161,6 +161,27 @@ it(`publishes to those whose filters match, whatever changed before (seed ${seed
   );
 });
 
+it.each([2, 20])(
+  'one of %i subscribers that ends its subscription while it is delivered to costs no other a message',
+  (count) => {
+    const routing = new Routing(nothing);
+    const sinks = Array.from({ length: count }, (_, i) => new Sink(String(i)));
+    for (const sink of sinks) routing.subscribe('a', undefined, sink, options());
+    const leaver = new Sink('leaver');
+    leaver.deliver = () => {
+      for (const sink of [leaver, sinks[0]!]) routing.unsubscribe('a', undefined, sink);
+      routing.subscribe('a', undefined, new Sink('late'), options());
+    };
+    routing.subscribe('a', undefined, leaver, options());
+    routing.unsubscribe('a', undefined, sinks[0]!);
+    routing.subscribe('a', undefined, sinks[0]!, options()); // Behind the leaver.
+    routing.publish(message('a'), 0);
+    expect(sinks.map(({ got }) => got.length)).toEqual(sinks.map(() => 1));
+    routing.publish(message('a'), 0);
+    expect(sinks.map(({ got }) => got.length)).toEqual(sinks.map((_, i) => (i === 0 ? 1 : 2)));
+  },
+);
+
 it('a retained message is handed on and its receipt is that of the store', () => {
   const receipt = new PendingReceipt();
   const routing = new Routing({ ...nothing, put: () => receipt });
