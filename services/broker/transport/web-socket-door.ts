@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import type { Log, Metrics } from '../../kernel/kernel.js';
 import { reasons, type Speech, speechOf } from '../wire/wire.js';
-import { type Doorstep, lingerMs } from './doorstep.js';
+import type { Doorstep } from './doorstep.js';
 import { PatientWebSocket } from './patient-web-socket.js';
 import type { Origin } from './proxy-header.js';
 
@@ -25,6 +25,8 @@ export interface WebSocketDoorOptions {
 
 /** One WebSocket frame; an MQTT packet may be cut into several. */
 const frameBytesMax = 1 << 20;
+/** Zero would be the default of `ws`. */
+const neverMs = 2 ** 31 - 1;
 const path = '/mqtt';
 /**
  * The first that is offered is taken. [MQTT-6.0.0-3] [MQTT-6.0.0-4] say `mqtt`; the other was in use before, and clients that
@@ -60,7 +62,8 @@ type ParseError = NodeJS.ErrnoException & { readonly rawPacket?: Buffer; readonl
 
 export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, options: WebSocketDoorOptions): S {
   const { doorstep, log, metrics, isAtRoot, takeOrigin, onWebSocket } = options;
-  const closing = { closeTimeout: lingerMs }; // Missing in the types.
+  // The doorstep ends a closing handshake that takes too long, by the broker's clock. Missing in the types.
+  const closing = { closeTimeout: neverMs };
   const acceptor = new WebSocketServer({
     ...closing,
     WebSocket: PatientWebSocket,
