@@ -146,5 +146,5 @@ function pathOf({ url = '' }: IncomingMessage): string {
 /** Readable, short, and on one line. */
 function shown(text: string): string {
   const readable = text.replace(/[^\x20-\x7e]/g, '?');
-  return JSON.stringify(readable.length > shownMax ? `${readable.slice(0, shownMax)}…` : readable);
+  return JSON.stringify(readable.length > shownMax ? `${readable.slice(0, shownMax)}...` : readable);
 }

@@ -4,7 +4,7 @@
  */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
-import { silentLog } from '../../../services/kernel/kernel.js';
+import type { Log } from '../../../services/kernel/kernel.js';
 import { type ListenerOptions, Transport, trustedProxies } from '../../../services/broker/transport/transport.js';
 import { wheelTickMs } from '../../../services/broker/transport/wheel.js';
 import { TopicTable } from '../../../services/broker/wire/wire.js';
@@ -26,21 +26,30 @@ export class Door {
   readonly transport: Transport;
   readonly kind: Listener;
   readonly behindProxy: boolean;
+  readonly lines: { level: keyof Log; fields: object; message: string }[] = [];
   port = 0;
 
-  constructor(kind: Listener, behindProxy = false, places: { max?: number; share?: number; perAddress?: number } = {}) {
+  constructor(
+    kind: Listener,
+    behindProxy = false,
+    places: { max?: number; share?: number; perAddress?: number } = {},
+    isWebSocketAtRoot = true,
+  ) {
     const trusted = trustedProxies('127.0.0.0/8');
     if ('notANetwork' in trusted) throw new Error('not a network');
     this.kind = kind;
     this.behindProxy = behindProxy;
     const { admission, clock, metrics } = this.world;
+    const note = (level: keyof Log) => (fields: object, message: string) =>
+      void this.lines.push({ level, fields, message });
+    const log = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') };
     this.transport = new Transport({
-      ...{ admission, clock, metrics, log: silentLog, topics: new TopicTable() },
+      ...{ admission, clock, metrics, log, topics: new TopicTable() },
       connectionsMax: places.max ?? 1000,
       newcomersPercentMax: places.share ?? 100,
       newcomersPerAddressPercentMax: places.perAddress ?? 100,
       trustedProxies: behindProxy ? trusted : undefined,
-      isWebSocketAtRoot: true,
+      isWebSocketAtRoot,
       gate: { leave: () => 'all', onLapsed: () => undefined },
     });
   }
