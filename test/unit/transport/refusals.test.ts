@@ -400,12 +400,12 @@ test.each(secure)('%s: a client of TLS comes in whose first bytes come one by on
   await new Promise<void>((resolve) => raw.once('connect', resolve));
   const write = raw.write.bind(raw);
   let isFirst = true;
-  raw.write = ((data: Buffer, ...rest: never[]) => {
+  raw.write = (data: Buffer, ...rest: never[]) => {
     if (!isFirst) return write(data, ...rest);
     isFirst = false;
     for (let i = 0; i < 8; i++) write(data.subarray(i, i + 1));
     return write(data.subarray(8), ...rest);
-  });
+  };
   const secured = connectTls({ socket: raw, rejectUnauthorized: false });
   await new Promise<void>((resolve, reject) => secured.once('secureConnect', resolve).once('error', reject));
   expect(door.counted(handshake)).toBe(0);
