@@ -1,15 +1,30 @@
 /**
- * The matching trie: many topic filters, each with one value, and the question "which of them match this
- * name?". One node a level; `+` and `#` are children like any other. `version` changes with every change of
- * the set of filters, so that a caller may cache what `match` said.
+ * The matching tree: many topic filters, each with one value, and the question "which of them match this name?". Levels
+ * that no other filter shares lie together in one node, so a filter is a node or two however many levels it has. `+` and
+ * `#` are levels like any other. `version` changes with the set of filters, so that a caller may keep what `match` said.
+ *
+ * `match` looks at each node at most once: at no more nodes than there are filters, and mostly at as many as match.
  */
 interface Node<T> {
-  readonly children: Map<string, Node<T>>;
+  /** The levels between its parent and this, as they stand in the filter. */
+  path: string;
+  /** Whether `path` has a level that is `+` or `#`. */
+  isWild: boolean;
   value: T | undefined;
+  /** By their first levels; an only child has no map, which would be larger than the node. */
+  children: Node<T> | Map<string, Node<T>> | undefined;
 }
 
+const nodeOf = <T>(path: string, value: T | undefined): Node<T> => ({
+  path,
+  isWild: path.includes('+') || path.endsWith('#'),
+  value,
+  children: undefined,
+});
+
 export class TopicTree<T> {
-  readonly #root: Node<T> = { children: new Map(), value: undefined };
+  /** Of no level: its path means nothing. */
+  readonly #root = nodeOf<T>('', undefined);
   #size = 0;
   #version = 0;
 
@@ -23,19 +38,25 @@ export class TopicTree<T> {
   }
 
   get(filter: string): T | undefined {
-    let node: Node<T> | undefined = this.#root;
-    for (const level of filter.split('/')) {
-      node = node.children.get(level);
-      if (!node) return undefined;
+    let node = this.#root;
+    for (let at = 0; at <= filter.length;) {
+      const child = childOf(node, levelAt(filter, at));
+      if (!child || commonEnd(child.path, filter, at) !== child.path.length) return undefined;
+      at += child.path.length + 1;
+      node = child;
     }
     return node.value;
   }
 
   set(filter: string, value: T): void {
     let node = this.#root;
-    for (const level of filter.split('/')) {
-      let child = node.children.get(level);
-      if (!child) node.children.set(level, (child = { children: new Map(), value: undefined }));
+    for (let at = 0; at <= filter.length;) {
+      let child = childOf(node, levelAt(filter, at));
+      if (child) {
+        const end = commonEnd(child.path, filter, at);
+        if (end < child.path.length) child = split(node, child, end);
+      } else addChild(node, (child = nodeOf<T>(filter.slice(at), undefined)));
+      at += child.path.length + 1;
       node = child;
     }
     if (node.value === undefined) this.#size++;
@@ -44,54 +65,159 @@ export class TopicTree<T> {
   }
 
   delete(filter: string): boolean {
-    const levels = filter.split('/');
-    const path: Node<T>[] = [this.#root];
-    for (const level of levels) {
-      const child = path[path.length - 1]!.children.get(level);
-      if (!child) return false;
-      path.push(child);
+    let above: Node<T> | undefined;
+    let parent = this.#root;
+    let node = this.#root;
+    for (let at = 0; at <= filter.length;) {
+      const child = childOf(node, levelAt(filter, at));
+      if (!child || commonEnd(child.path, filter, at) !== child.path.length) return false;
+      at += child.path.length + 1;
+      above = parent;
+      parent = node;
+      node = child;
     }
-    const last = path[path.length - 1]!;
-    if (last.value === undefined) return false;
-    last.value = undefined;
+    if (node.value === undefined) return false;
+    node.value = undefined;
     this.#size--;
     this.#version++;
-    for (let i = levels.length; i > 0; i--) {
-      const node = path[i]!;
-      if (node.value !== undefined || node.children.size > 0) break;
-      path[i - 1]!.children.delete(levels[i - 1]!);
-    }
+    if (node.children === undefined) {
+      removeChild(parent, node);
+      // What has held two children apart does not any more.
+      if (parent !== this.#root) joinWithOnlyChild(above!, parent);
+    } else joinWithOnlyChild(parent, node);
     return true;
   }
 
   /** Calls `visit` with the value of every filter that matches the topic name, in no particular order. */
   match(topicName: string, visit: (value: T) => void): void {
-    // The frontier of nodes whose path matches so far; breadth first, so that depth needs no stack. A level at most
-    // doubles it ("+" and the literal), and it never exceeds the number of filters.
-    let frontier: Node<T>[] = [this.#root];
-    const levels = topicName.split('/');
-    // [MQTT-4.7.2-1] Wildcards in the first level do not match names that start with "$".
-    let wildcards = !topicName.startsWith('$');
-    for (const level of levels) {
-      const next: Node<T>[] = [];
-      for (const node of frontier) {
-        if (wildcards) {
-          const rest = node.children.get('#');
-          if (rest?.value !== undefined) visit(rest.value);
-          const any = node.children.get('+');
-          if (any) next.push(any);
-        }
-        const literal = node.children.get(level);
-        if (literal) next.push(literal);
-      }
-      if (next.length === 0) return;
-      frontier = next;
-      wildcards = true;
-    }
-    for (const node of frontier) {
-      if (node.value !== undefined) visit(node.value);
-      const rest = node.children.get('#'); // "sport/#" matches "sport", too.
-      if (rest?.value !== undefined) visit(rest.value);
-    }
+    matchBelow(this.#root, topicName, 0, visit);
   }
+}
+
+/** Of the filters that begin with what is above the node, those that match the name from the level at `at` on. */
+function matchBelow<T>(node: Node<T>, name: string, at: number, visit: (value: T) => void): void {
+  const { children } = node;
+  if (children === undefined) return;
+  // [MQTT-4.7.2-1] Wildcards in the first level do not match names that start with "$".
+  const mayBeWild = at > 0 || name.charCodeAt(0) !== dollar;
+  if (!(children instanceof Map)) {
+    if (mayBeWild || !startsWild(children)) matchFrom(children, name, at, visit);
+    return;
+  }
+  if (mayBeWild) {
+    const rest = children.get('#');
+    if (rest) matchFrom(rest, name, at, visit);
+    const any = children.get('+');
+    if (any) matchFrom(any, name, at, visit);
+  }
+  const literal = children.get(levelAt(name, at));
+  if (literal) matchFrom(literal, name, at, visit);
+}
+
+/** The same with the levels of the node, and what is below it. `at` may be one behind the end: no level is left. */
+function matchFrom<T>(node: Node<T>, name: string, at: number, visit: (value: T) => void): void {
+  const { path } = node;
+  if (!node.isWild) {
+    if (!name.startsWith(path, at)) return;
+    at += path.length;
+    if (at < name.length && name.charCodeAt(at) !== slash) return;
+    at++;
+  } else
+    for (let from = 0; from <= path.length;) {
+      const code = path.charCodeAt(from);
+      // "#" stands alone in its level, and is the last: "sport/#" matches "sport", too.
+      if (code === hash) return void (node.value !== undefined && visit(node.value));
+      if (at > name.length) return;
+      const nameEnd = endOfLevel(name, at);
+      const pathEnd = endOfLevel(path, from);
+      if (code !== plus && (nameEnd - at !== pathEnd - from || !isSame(name, at, path, from, pathEnd))) return;
+      at = nameEnd + 1;
+      from = pathEnd + 1;
+      if (at > name.length && from <= path.length && path.charCodeAt(from) !== hash) return;
+    }
+  if (at <= name.length) return matchBelow(node, name, at, visit);
+  if (node.value !== undefined) visit(node.value);
+  const rest = node.children && childOf(node, '#');
+  if (rest?.value !== undefined) visit(rest.value);
+}
+
+const dollar = 0x24;
+const hash = 0x23;
+const plus = 0x2b;
+const slash = 0x2f;
+
+function startsWild({ path }: Node<unknown>): boolean {
+  const first = path.charCodeAt(0);
+  return first === plus || first === hash;
+}
+
+function endOfLevel(text: string, from: number): number {
+  const at = text.indexOf('/', from);
+  return at < 0 ? text.length : at;
+}
+
+const levelAt = (text: string, at: number): string => text.slice(at, endOfLevel(text, at));
+
+function isSame(a: string, fromA: number, b: string, fromB: number, endB: number): boolean {
+  for (; fromB < endB; fromA++, fromB++) if (a.charCodeAt(fromA) !== b.charCodeAt(fromB)) return false;
+  return true;
+}
+
+/** Where the levels end that `path` has in common with the filter from `at` on; the first one is known to be the same. */
+function commonEnd(path: string, filter: string, at: number): number {
+  let common = 0;
+  for (let from = 0; from <= path.length;) {
+    const end = endOfLevel(path, from);
+    if (at + from > filter.length || endOfLevel(filter, at + from) !== at + end) break;
+    if (!isSame(filter, at + from, path, from, end)) break;
+    common = end;
+    from = end + 1;
+  }
+  return common;
+}
+
+function childOf<T>({ children }: Node<T>, level: string): Node<T> | undefined {
+  if (children instanceof Map) return children.get(level);
+  return children !== undefined && levelAt(children.path, 0) === level ? children : undefined;
+}
+
+function addChild<T>(node: Node<T>, child: Node<T>): void {
+  const { children } = node;
+  if (children === undefined) node.children = child;
+  else {
+    const map = children instanceof Map ? children : new Map([[levelAt(children.path, 0), children]]);
+    node.children = map.set(levelAt(child.path, 0), child);
+  }
+}
+
+function removeChild<T>(node: Node<T>, child: Node<T>): void {
+  const { children } = node;
+  if (!(children instanceof Map)) node.children = undefined;
+  else {
+    children.delete(levelAt(child.path, 0));
+    if (children.size === 1) [node.children] = children.values();
+  }
+}
+
+/** A node between the two, with the levels of the child up to `end`. */
+function split<T>(parent: Node<T>, child: Node<T>, end: number): Node<T> {
+  const upper = nodeOf<T>(child.path.slice(0, end), undefined);
+  const lower = nodeOf(child.path.slice(end + 1), child.value);
+  lower.children = child.children;
+  upper.children = lower;
+  replaceChild(parent, upper);
+  return upper;
+}
+
+function joinWithOnlyChild<T>(parent: Node<T>, node: Node<T>): void {
+  const { children } = node;
+  if (node.value !== undefined || children === undefined || children instanceof Map) return;
+  const joined = nodeOf(`${node.path}/${children.path}`, children.value);
+  joined.children = children.children;
+  replaceChild(parent, joined);
+}
+
+function replaceChild<T>(parent: Node<T>, by: Node<T>): void {
+  if (parent.children instanceof Map) parent.children.set(levelAt(by.path, 0), by);
+  else parent.children = by;
 }

@@ -136,6 +136,40 @@ describe(`TopicTree (seed ${seed})`, () => {
     );
   });
 
+  it('keeps apart what begins alike, however the levels lie together', () => {
+    const level = fc.constantFrom('a', 'a', 'b', '', '+', 'ab');
+    const long = fc
+      .tuple(fc.array(level, { minLength: 1, maxLength: 7 }), fc.boolean())
+      .map(([levels, rest]) => [...levels, ...(rest ? ['#'] : [])].join('/'))
+      .filter((text) => text.length > 0);
+    const change = fc.record({ text: long, deletes: fc.option(fc.nat()) });
+    const name = fc.array(fc.constantFrom('a', 'a', 'b', '', 'ab'), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 30 }), fc.array(name, { maxLength: 10 }), (changes, asked) => {
+        const tree = new TopicTree<string>();
+        const model = new Set<string>();
+        for (const { text, deletes } of changes) {
+          tree.set(text, text);
+          model.add(text);
+          if (deletes === null) continue;
+          const one = [...model][deletes % model.size]!;
+          expect(tree.delete(one)).toBe(true);
+          model.delete(one);
+        }
+        for (const levels of [...asked, ...[...model].map((text) => text.replaceAll(/[+#]/g, 'a').split('/'))]) {
+          const text = levels.join('/');
+          const found: string[] = [];
+          tree.match(text, (value) => found.push(value));
+          expect(found.sort()).toEqual([...model].filter((each) => filterMatches(each, text)).sort());
+          expect(tree.get(text)).toBe(model.has(text) ? text : undefined);
+        }
+        for (const text of model) expect(tree.delete(text)).toBe(true);
+        tree.match('a', () => expect.unreachable());
+      }),
+      random(500),
+    );
+  });
+
   it('bears a name of tens of thousands of levels', () => {
     const tree = new TopicTree<number>();
     const deep = Array(30_000).fill('a').join('/');
