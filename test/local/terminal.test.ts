@@ -87,7 +87,7 @@ onLinux('a second Ctrl-C, later, ends at once, says so and leaves nothing', asyn
   const terminal = await startInTerminal();
   process.kill(terminal.endpoints.pids.broker, 'SIGSTOP'); // The stop waits for it.
   terminal.shoal.type(ctrlC);
-  await until(() => terminal.shoal.stdout.includes('another Ctrl-C ends it at once'), 'the hint');
+  await until(() => terminal.shoal.stdout.includes('press Ctrl-C again to stop at once'), 'the hint');
   expect(terminal.shoal.hasExited).toBe(false);
   terminal.shoal.type(ctrlC);
   expect(await terminal.shoal.exited).toBe(130);
