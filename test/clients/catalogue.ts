@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Transport, Version } from './program.js';
 
-const folder = join(import.meta.dirname, 'programs');
+export const programFolder = join(import.meta.dirname, 'programs');
 
 export interface Client {
   readonly name: string;
@@ -26,13 +26,13 @@ const all: readonly Transport[] = ['mqtt', 'mqtts', 'ws', 'wss'];
 const every = (which: readonly Version[], over: readonly Transport[] = all): (readonly [Version, Transport])[] =>
   which.flatMap((version) => over.map((transport) => [version, transport] as const));
 
-function npmRelease(name: string): string | undefined {
-  const file = join(folder, 'node_modules', name, 'package.json');
+export function npmRelease(name: string): string | undefined {
+  const file = join(programFolder, 'node_modules', name, 'package.json');
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version : undefined;
 }
 
 /** Of a Debian package, without what Debian adds to it. */
-function debianRelease(name: string): string | undefined {
+export function debianRelease(name: string): string | undefined {
   try {
     const query = ['-W', '-f', '${Version}', name];
     const full = execFileSync('dpkg-query', query, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
@@ -50,7 +50,11 @@ const debian = (name: string): Pick<Client, 'release' | 'from'> => ({
   release: debianRelease(name),
   from: `Debian's ${name}`,
 });
-const node = (file: string, ...args: string[]): readonly string[] => [process.execPath, join(folder, file), ...args];
+const node = (file: string, ...args: string[]): readonly string[] => [
+  process.execPath,
+  join(programFolder, file),
+  ...args,
+];
 
 /** Where compiled programs go. */
 const built = join(import.meta.dirname, '../../node_modules/.cache/shoal-clients');
@@ -58,7 +62,10 @@ const built = join(import.meta.dirname, '../../node_modules/.cache/shoal-clients
 function compiled(source: string, compiler: readonly string[], libraries: readonly string[]) {
   const program = join(built, source.replace('.', '-'));
   const flags = ['-O1', '-Wall', '-Wextra', '-Werror'];
-  return { command: [program], build: [...compiler, ...flags, '-o', program, join(folder, source), ...libraries] };
+  return {
+    command: [program],
+    build: [...compiler, ...flags, '-o', program, join(programFolder, source), ...libraries],
+  };
 }
 
 export const clients: readonly Client[] = [
@@ -89,7 +96,7 @@ export const clients: readonly Client[] = [
   {
     name: 'Paho Python',
     ...debian('python3-paho-mqtt'),
-    command: ['/usr/bin/python3', join(folder, 'paho_python.py')],
+    command: ['/usr/bin/python3', join(programFolder, 'paho_python.py')],
     runs: every(versions),
   },
   {

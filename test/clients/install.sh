@@ -8,6 +8,8 @@ wanted=(
   mosquitto mosquitto-clients
   gcc g++ libc6-dev libpaho-mqtt-dev libpaho-mqttpp-dev openssl
   python3-paho-mqtt
+  collectd-core rtl-433
+  haproxy nginx-light libnginx-mod-stream stunnel4
 )
 packages=()
 for package in "${wanted[@]}"; do
