@@ -89,7 +89,7 @@ export async function readSystemTopics(
   const { after, messagesMax } = read;
   if (after.startsWith(bridgeStates)) return readStates(read);
   if (after === behindNumbers) return readStates({ ...read, after: '' });
-  tenant.retainedCount = await tenant.routing.retained.counted();
+  await tenant.countRetained();
   if (!read.isWanted()) return;
   const messages = values
     .filter(([topic]) => topic > after && filterMatches(filter, topic))

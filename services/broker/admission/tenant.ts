@@ -174,6 +174,12 @@ export class Tenant implements SessionHost {
     if (!isSystemFilter(topicFilter)) return;
     this.#systemSubscriptions += change;
     this.#told.clear();
+    if (change > 0) void this.countRetained(); // Also for a session that is restored and reads nothing.
+  }
+
+  /** Once somebody asks for numbers. While DynamoDB is out of reach it stays what it was: the other numbers are told. */
+  async countRetained(): Promise<void> {
+    this.retainedCount = await this.routing.retained.counted().catch(() => this.retainedCount);
   }
 
   /** How long its totals have been counted. */

@@ -45,9 +45,8 @@ export class TenantGone extends Error {
   override readonly name = 'TenantGone';
 }
 
-/** What the meters of all tenants come to, for the operator. */
-const totals: Readonly<Record<keyof Meters, readonly [name: string, help: string]>> = {
-  connects: ['shoal_tenant_connects_total', 'CONNECTs of clients that were let in'],
+/** What the meters of all tenants come to, for the operator; CONNECTs are counted with those that are refused. */
+const totals: Readonly<Record<Exclude<keyof Meters, 'connects'>, readonly [name: string, help: string]>> = {
   packetsReceived: ['shoal_packets_received_total', 'Packets of every type from clients that are in'],
   packetsSent: ['shoal_packets_sent_total', 'Packets of every type to clients that are in'],
   packetBytesReceived: ['shoal_packet_bytes_received_total', 'Bytes of these packets, without TLS and WebSocket'],
@@ -86,7 +85,7 @@ export class Tenants {
     metrics.gauge('shoal_connections', 'Clients connected', connections);
     metrics.gauge('shoal_sessions', 'Sessions, connected or not', sessions);
     metrics.gauge('shoal_subscriptions', 'Subscriptions', subscriptions);
-    for (const [meter, [name, help]] of Object.entries(totals) as [keyof Meters, readonly [string, string]][])
+    for (const [meter, [name, help]] of Object.entries(totals) as [keyof typeof totals, readonly [string, string]][])
       metrics.total(name, help, () => this.#past[meter] + sum((tenant) => tenant.meters[meter])());
   }
 

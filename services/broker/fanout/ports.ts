@@ -58,7 +58,7 @@ export interface RetainedStore {
   mayMatch(filter: string): Promise<boolean>;
   /**
    * How much there is, kept up to date with each write from the first call on: from then it costs nothing. What has expired
-   * counts until it is counted anew, at most once a minute when this is called. May fail.
+   * counts until it is counted anew, at most once an hour when this is called. May fail.
    */
   counted(): Promise<RetainedCount>;
   /** Resolves when nothing waits to be written. */

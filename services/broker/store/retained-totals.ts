@@ -10,6 +10,8 @@ import type { RetainedCount } from '../fanout/fanout.js';
 import type { RetainedLimits } from './retained.js';
 
 const recountAfterMs = 60_000;
+/** For those who only want to know: to count is to read everything. */
+const toldAfterMs = 3_600_000;
 
 /** What a message has to replace when there is no room for one more: something counted, of at least `bytes`. */
 export interface Replaceable {
@@ -34,9 +36,9 @@ export class RetainedTotals implements RetainedCount {
     this.#clock = clock;
   }
 
-  /** Counts unless that was done a moment ago. */
+  /** Counts unless that was done not long ago. */
   async counted(): Promise<RetainedCount> {
-    if (this.#clock.monotonicMs() - this.#countedAtMs > recountAfterMs) await (this.#counting ??= this.#count());
+    if (this.#clock.monotonicMs() - this.#countedAtMs > toldAfterMs) await (this.#counting ??= this.#count());
     return this;
   }
 

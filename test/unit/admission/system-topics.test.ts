@@ -113,6 +113,30 @@ describe('subscribers of $SYS', () => {
     expect(told(second)).toEqual({ 'clients/total': '1' });
   });
 
+  it('are told although the store is out of reach', async () => {
+    const site = new Site();
+    site.retained.counted = () => Promise.reject(new Error('away'));
+    const watcher = await site.admit('watcher', { clean: true, expiry: 0 });
+    watcher.send(subscribe('$SYS/broker/#'));
+    await settle(10);
+    expect(told(watcher)).toMatchObject({ 'clients/total': '1', 'retained messages/count': '0' });
+  });
+
+  it('whose sessions another broker has begun are told what is retained, without a new SUBSCRIBE', async () => {
+    const site = new Site();
+    const watcher = await site.admit('watcher');
+    watcher.send({ cmd: 'publish', topic: 'kept', payload: 'x', qos: 0, retain: true, dup: false });
+    await site.subscribe(watcher, '$SYS/broker/retained messages/count', 0);
+    await site.calm();
+    watcher.take();
+    site.boot();
+    const back = await site.admit('watcher');
+    back.take();
+    await settle(10);
+    site.clock.advance(systemTopicsEveryMs);
+    expect(told(back)).toEqual({ 'retained messages/count': '1' });
+  });
+
   it('of nothing but the states of bridges are told no numbers', async () => {
     const site = new Site();
     const watcher = await site.admit('watcher', { clean: true, expiry: 0 });
