@@ -74,8 +74,12 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
   });
   const where = `${path}${isAtRoot ? ' or /' : ''}, subprotocol ${subprotocols.join(' or ')}`;
 
+  /** Requests may come one behind the other: the first decides. */
+  const refused = new WeakSet<Socket>();
+
   /** Told and counted; returns the answer's headers and body. */
   const refuse = (socket: Socket, reason: Refusal, detail: string) => {
+    refused.add(socket);
     const help = 'Requests to the WebSocket listeners that were refused, and input that was no request';
     metrics.counter('shoal_upgrades_refused_total', help, { reason }).add();
     const address = takeOrigin(socket)?.address ?? `${socket.remoteAddress}:${socket.remotePort}`;
@@ -109,12 +113,15 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
   };
 
   server.on('request', (request, response) => {
+    if (refused.has(request.socket)) return;
     const { headers, body } = refuse(request.socket, 'no-upgrade', `${request.method} without an upgrade to WebSocket`);
     response.writeHead(statuses['no-upgrade'], headers).end(body);
   });
-  server.on('connect', (request) => refuseAt(request.socket, 'no-upgrade', 'CONNECT: this is not an HTTP proxy'));
+  server.on('connect', (request) => {
+    if (!refused.has(request.socket)) refuseAt(request.socket, 'no-upgrade', 'CONNECT: this is not an HTTP proxy');
+  });
   server.on('clientError', (error: ParseError, socket: Socket) => {
-    if (socket.writableEnded) return; // It has been told, and goes on.
+    if (refused.has(socket)) return; // It goes on all the same.
     // The peer has gone, in the middle of a request or before it; TLS tells what its own errors are.
     if (!error.code?.startsWith('HPE_') || error.code === 'HPE_INVALID_EOF_STATE') return void socket.destroy();
     const stranger = error.rawPacket && strangers[speechOf(error.rawPacket) ?? 'unknown'];
@@ -126,6 +133,7 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
     refuseAt(request.socket, 'bad-handshake', `not a valid WebSocket handshake: ${error.message}`),
   );
   server.on('upgrade', (request, socket, head) => {
+    if (refused.has(request.socket)) return;
     const fault = faultOf(request);
     const below = request.socket;
     if (fault) return refuseAt(below, ...fault);

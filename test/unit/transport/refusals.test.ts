@@ -240,7 +240,7 @@ const rows: readonly Row[] = [
     bytes: request('CONNECT example.org:443'),
     reason: 'no-upgrade',
     counter: upgrades,
-    words: 'CONNECT: this is no HTTP proxy',
+    words: 'CONNECT: this is not an HTTP proxy',
     answer: '426',
   },
   {
@@ -249,7 +249,7 @@ const rows: readonly Row[] = [
     bytes: upgrade('/ws?token=secret', offering('mqtt')),
     reason: 'wrong-path',
     counter: upgrades,
-    words: 'there is nothing at "/ws"',
+    words: 'nothing is served at "/ws"',
     answer: '404',
   },
   {
@@ -258,7 +258,7 @@ const rows: readonly Row[] = [
     bytes: upgrade(`/${'a'.repeat(5000)}`, offering('mqtt')),
     reason: 'wrong-path',
     counter: upgrades,
-    words: `there is nothing at "/${'a'.repeat(99)}..."`,
+    words: `nothing is served at "/${'a'.repeat(99)}..."`,
     answer: '404',
   },
   {
@@ -285,7 +285,7 @@ const rows: readonly Row[] = [
     bytes: upgrade('/mqtt', offering('mqtt'), 'Sec-WebSocket-Version: 7'),
     reason: 'bad-handshake',
     counter: upgrades,
-    words: 'no WebSocket handshake: ',
+    words: 'not a valid WebSocket handshake: ',
     answer: '400',
   },
   {
@@ -294,7 +294,7 @@ const rows: readonly Row[] = [
     bytes: Buffer.from('SSH-2.0-OpenSSH\r\n'),
     reason: 'bad-request',
     counter: upgrades,
-    words: 'no HTTP request that can be read: ',
+    words: 'not a readable HTTP request: ',
     answer: '400',
   },
   {
@@ -303,7 +303,7 @@ const rows: readonly Row[] = [
     bytes: request('GET /mqtt', `X: ${'x'.repeat(20_000)}`),
     reason: 'bad-request',
     counter: upgrades,
-    words: 'no HTTP request that can be read: ',
+    words: 'not a readable HTTP request: ',
     answer: '431',
   },
 ];
@@ -325,7 +325,7 @@ describe.each(listeners)('%s', (kind) => {
       const body = answer().split('\r\n\r\n')[1];
       expect(answer()).toMatch(new RegExp(`^HTTP/1.1 ${row.answer} `));
       expect(body).toContain(row.words);
-      expect(body).toContain('MQTT over WebSocket is here at /mqtt or /, subprotocol mqtt or mqttv3.1\n');
+      expect(body).toContain('MQTT over WebSocket is at /mqtt or /, subprotocol mqtt or mqttv3.1\n');
     }
     socket.end();
     await until(() => door.sockets() === 0, 'the socket to be gone');
@@ -368,9 +368,9 @@ test('/ is another path as any, if it is set so', async () => {
   door = await new Door('ws', false, {}, false).listen(tls);
   const { socket, answer } = await visit(true);
   socket.write(upgrade('/', offering('mqtt')));
-  await until(() => answer().includes('is here at'), 'the answer');
+  await until(() => answer().includes('WebSocket is at'), 'the answer');
   expect(answer()).toMatch(/^HTTP\/1.1 404 /);
-  expect(answer()).toContain('MQTT over WebSocket is here at /mqtt, subprotocol');
+  expect(answer()).toContain('MQTT over WebSocket is at /mqtt, subprotocol');
 });
 
 test('a peer that goes in the middle of a request is no refusal', async () => {
@@ -382,15 +382,22 @@ test('a peer that goes in the middle of a request is no refusal', async () => {
   expect(door.lines).toEqual([]);
 });
 
-test('one that goes on after its refusal is refused once', async () => {
+test.each([
+  ['MQTT', mqtt, mqtt],
+  ['requests', request('GET /'), request('GET /')],
+  ['a request, and then what would be taken', request('GET /'), upgrade('/mqtt', offering('mqtt'))],
+  ['a request, and then no HTTP', request('GET /'), mqtt],
+  ['an upgrade, and then another', upgrade('/x', offering('mqtt')), upgrade('/mqtt', offering('mqtt'))],
+])('who goes on after a refusal is refused once: %s', async (_what, first, next) => {
   door = await new Door('ws').listen(tls);
-  const { socket } = await visit(true);
-  socket.write(mqtt);
-  await until(() => door.counted(upgrades) === 1, 'the count');
-  for (let i = 0; i < 20; i++) socket.write(mqtt);
-  await until(() => door.sockets() === 0, 'the socket to be gone');
+  const { socket, answer, isOver } = await visit(true);
+  socket.write(Buffer.concat([first, ...Array<Buffer>(50).fill(next)]));
+  await until(() => door.counted(upgrades) > 0, 'the count');
+  socket.write(next);
+  await until(() => isOver() && door.sockets() === 0, 'the socket to be gone');
   expect(door.counted(upgrades)).toBe(1);
   expect(door.lines).toHaveLength(1);
+  expect(answer().match(/HTTP\/1\.1 \d+/g) ?? []).toHaveLength(1);
 });
 
 test.each(secure)('%s: a client of TLS comes in whose first bytes come one by one', async (kind) => {
