@@ -15,6 +15,10 @@ export const filterBytesMax = sortKeyBytesMax;
 /** 1024: the client id is the sort key of its session. */
 export const clientIdBytesMax = sortKeyBytesMax;
 
+/** Whether a session can have this client id: [MQTT-1.5.4-1] [MQTT-1.5.4-2] and the length of its key. */
+export const isClientId = (text: string): boolean =>
+  text !== '' && !/[\0\p{Surrogate}]/u.test(text) && Buffer.byteLength(text) <= clientIdBytesMax;
+
 /** What a broker answers with when a name is too long, and the documentation tells beforehand. */
 export const keyBounds = [
   { name: 'topic', bytesMax: topicBytesMax, reason: 'a topic name is the sort key of its retained message' },

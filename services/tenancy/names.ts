@@ -12,6 +12,20 @@ export function tenantIdError(name: string): string | undefined {
   return tenantIdPattern.test(name) ? undefined : 'a tenant name must have 3 to 32 characters of a-z, 0-9 and -';
 }
 
+/**
+ * The same for a name that somebody signs up with. Stricter than what `tenantIdError` takes: tenants of earlier releases
+ * have other names, and keep them. A hyphen at either end is no host name (RFC 1123, section 2.1). What every JavaScript
+ * object has is safe here, where names are no keys of objects, and a trap for the tools of whoever runs this.
+ */
+export function newTenantIdError(name: string): string | undefined {
+  const error = tenantIdError(name);
+  if (error !== undefined) return error;
+  if (name.startsWith('-') || name.endsWith('-')) return 'a tenant name must begin and end with a letter or a digit';
+  return name in Object.prototype
+    ? `${name} cannot be a tenant name, as programs take it for something else`
+    : undefined;
+}
+
 /** Undefined when `name` can be a credential's name, otherwise what is wrong with it. */
 export function credentialNameError(name: string): string | undefined {
   if (!credentialNamePattern.test(name))

@@ -27,6 +27,7 @@ export {
   brokerLeaseKey,
   brokersPartition,
   clientIdBytesMax,
+  isClientId,
   clientPartition,
   scopeOfPartition,
   sharedPartition,
@@ -49,7 +50,14 @@ export {
   servingLockToItem,
 } from './leases.js';
 export { generateCreationId, type Incarnation, scopeOf, tenantOf } from './scope.js';
-export { credentialNameError, plainUserName, sdkOf, splitUserName, tenantIdError } from './names.js';
+export {
+  credentialNameError,
+  newTenantIdError,
+  plainUserName,
+  sdkOf,
+  splitUserName,
+  tenantIdError,
+} from './names.js';
 export {
   effectiveQuotas,
   type PlanName,

@@ -1,5 +1,6 @@
 /** API keys of a tenant. */
 import { createRoute, z } from '@hono/zod-openapi';
+import type { TenantScope } from '../../services/kernel/kernel.js';
 import { type ApiKey, formatApiKey, generateApiKeyParts, hashSecret } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import {
@@ -19,7 +20,7 @@ import {
 } from '../http.js';
 import { Problem } from '../problems.js';
 import { addKey, keysMax, listKeys, removeKey } from '../store/keys.js';
-import { decodeCursor, toPage } from '../store/paging.js';
+import { decodeCursor, type List, toPage } from '../store/paging.js';
 
 const keyView = z.object({ id: z.string(), createdAt: timestamp }).openapi('ApiKey');
 const newKey = keyView.extend({ apiKey: z.string().openapi({ description: 'Shown only once' }) }).openapi('NewApiKey');
@@ -29,7 +30,13 @@ const keyPath = tenantPath.extend({ keyId: z.string().openapi({ param: { name: '
 const newKeyBody = z.strictObject({}).openapi('NewApiKeyRequest');
 
 const tags = ['API keys'];
-const list = 'keys';
+
+const isKeyId = (id: string): boolean => /^[a-z0-9]{10}$/.test(id);
+const listOf = (scope: TenantScope): List => ({
+  name: 'keys',
+  scope,
+  isPosition: ([bucket, after]) => bucket === 0 && isKeyId(after),
+});
 
 export function keyRoutes(app: Api, deps: ApiDeps): void {
   const { dynamo, clock } = deps;
@@ -74,8 +81,10 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
   });
   app.openapi(readAll, async (c) => {
     const { limit, cursor } = c.req.valid('query');
+    const { tenant } = c.get('caller');
+    const list = listOf(tenant.scope);
     const after = cursor === undefined ? '' : decodeCursor(list, cursor)[1];
-    const keys = (await listKeys(dynamo, c.get('caller').tenant)).filter(({ id }) => id > after);
+    const keys = (await listKeys(dynamo, tenant)).filter(({ id }) => id > after);
     return c.json(
       toPage(list, limit, keys, ({ id }) => [0, id], viewOf),
       200,
@@ -100,8 +109,7 @@ export function keyRoutes(app: Api, deps: ApiDeps): void {
   });
   app.openapi(remove, async (c) => {
     const { keyId } = c.req.valid('param');
-    const isId = /^[a-z0-9]{10}$/.test(keyId);
-    const outcome = isId ? await removeKey(dynamo, c.get('caller'), keyId) : 'not found';
+    const outcome = isKeyId(keyId) ? await removeKey(dynamo, c.get('caller'), keyId) : 'not found';
     if (outcome === 'not allowed') throw await refusal(c);
     if (outcome === 'not found') throw new Problem('key-not-found');
     if (outcome === 'last key') throw new Problem('last-key', { detail: 'Create another key first' });

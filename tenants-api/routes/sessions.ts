@@ -1,7 +1,7 @@
 /** Sessions: who is connected, and a way to disconnect one. Brokers write the records, the API reads them. */
 import { createRoute, z } from '@hono/zod-openapi';
 import type { ClientId } from '../../services/kernel/kernel.js';
-import { clientIdBytesMax } from '../../services/tenancy/tenancy.js';
+import { isClientId } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import { viewSession } from '../domain/sessions.js';
 import {
@@ -89,8 +89,7 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
 
   const end = async ({ tenant }: Actor, id: string): Promise<void> => {
     const clientId = id as ClientId;
-    const isId = clientId !== '' && Buffer.byteLength(clientId) <= clientIdBytesMax;
-    const session = isId ? await findSession(dynamo, tenant.scope, clientId) : undefined;
+    const session = isClientId(id) ? await findSession(dynamo, tenant.scope, clientId) : undefined;
     if (session === undefined) throw new Problem('session-not-found');
     // What cannot be read can be removed nevertheless.
     const known = session === 'unreadable' ? undefined : session;

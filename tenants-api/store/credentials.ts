@@ -8,6 +8,7 @@ import {
   type Credential,
   credentialFromItem,
   credentialKey,
+  credentialNameError,
   credentialPrefix,
   credentialToItem,
   type Grant,
@@ -15,7 +16,7 @@ import {
 } from '../../services/tenancy/tenancy.js';
 import { giveBackPlace, takePlace } from './credential-places.js';
 import { type Actor, isStillAllowed } from './tenants.js';
-import { decodeCursor, type ListPage, type PageRequest, toPage } from './paging.js';
+import { decodeCursor, type List, type ListPage, type PageRequest, toPage } from './paging.js';
 
 export async function findCredential(
   dynamo: Dynamo,
@@ -63,7 +64,11 @@ async function writeCredential(
   return 'not allowed';
 }
 
-const list = 'credentials';
+const listOf = (scope: TenantScope): List => ({
+  name: 'credentials',
+  scope,
+  isPosition: ([bucket, after]) => bucket === 0 && credentialNameError(after) === undefined,
+});
 
 export async function listCredentials<T>(
   dynamo: Dynamo,
@@ -71,6 +76,7 @@ export async function listCredentials<T>(
   { limit, cursor }: PageRequest,
   view: (credential: Credential) => T,
 ): Promise<ListPage<T>> {
+  const list = listOf(scope);
   const after = cursor === undefined ? undefined : decodeCursor(list, cursor)[1];
   const page = await dynamo.query('tenants', {
     pk: scope,

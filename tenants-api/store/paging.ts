@@ -1,4 +1,12 @@
-/** Lists in pages: a `limit`, and a cursor that says after which entry to go on and is opaque to clients. */
+/**
+ * Lists in pages: a `limit`, and a cursor that says after which entry to go on and is opaque to clients.
+ *
+ * A cursor is sealed: only what this list gave, to this tenant, is taken back, in the very form in which it was given. The
+ * seal is no secret and opens nothing, as every page is read below the tenant's own keys; whoever computes one still meets
+ * `isPosition`, so that the database is never asked for what cannot be a key.
+ */
+import { createHmac } from 'node:crypto';
+import type { TenantScope } from '../../services/kernel/kernel.js';
 import { Problem } from '../problems.js';
 
 export const pageItemsMax = 200;
@@ -15,37 +23,49 @@ export interface ListPage<T> {
   readonly cursor?: string;
 }
 
-/** Nothing that a sort key can hold is longer. */
-const positionBytesMax = 1024;
+/** Where an entry stands: lists over several partitions count them. */
+export type Position = readonly [bucket: number, after: string];
 
-/** `list` keeps the cursor of one list from being used on another; the tenant is never part of it. */
-export function encodeCursor(list: string, position: readonly [bucket: number, after: string]): string {
-  return Buffer.from(JSON.stringify([list, ...position])).toString('base64url');
+/** One list of one tenant. */
+export interface List {
+  readonly name: string;
+  readonly scope: TenantScope;
+  /** Whether an entry can stand there. It may have gone since. */
+  isPosition(position: Position): boolean;
 }
 
-export function decodeCursor(list: string, cursor: string): readonly [bucket: number, after: string] {
+const sealBytes = 12;
+
+export function encodeCursor({ name, scope }: Pick<List, 'name' | 'scope'>, position: Position): string {
+  const seal = createHmac('sha256', scope)
+    .update(JSON.stringify([name, ...position]))
+    .digest('base64url')
+    .slice(0, (sealBytes * 4) / 3);
+  return Buffer.from(JSON.stringify([...position, seal])).toString('base64url');
+}
+
+export function decodeCursor(list: List, cursor: string): Position {
+  const position = positionIn(cursor);
+  if (position === undefined || encodeCursor(list, position) !== cursor || !list.isPosition(position))
+    throw new Problem('invalid-cursor');
+  return position;
+}
+
+function positionIn(cursor: string): Position | undefined {
   try {
-    const [name, bucket, after, ...rest] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
-    const isValid =
-      name === list &&
-      rest.length === 0 &&
-      Number.isSafeInteger(bucket) &&
-      typeof after === 'string' &&
-      after !== '' &&
-      Buffer.byteLength(after) <= positionBytesMax;
-    if (isValid) return [bucket as number, after];
+    const [bucket, after] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
+    return typeof bucket === 'number' && typeof after === 'string' ? [bucket, after] : undefined;
   } catch {
-    // Not ours either.
+    return undefined;
   }
-  throw new Problem('invalid-cursor');
 }
 
 /** One page of `found`, which was read one entry further than the page is long. */
 export function toPage<F, T>(
-  list: string,
+  list: List,
   limit: number,
   found: readonly F[],
-  position: (entry: F) => readonly [bucket: number, after: string],
+  position: (entry: F) => Position,
   view: (entry: F) => T,
 ): ListPage<T> {
   const items = found.slice(0, limit).map(view);

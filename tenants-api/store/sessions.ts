@@ -6,13 +6,14 @@ import {
   brokerLeaseFromItem,
   brokerLeaseKey,
   brokersPartition,
+  isClientId,
   RecordUnreadable,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
   type SessionRecord,
 } from '../../services/tenancy/tenancy.js';
-import { decodeCursor, type ListPage, type PageRequest, toPage } from './paging.js';
+import { decodeCursor, type List, type ListPage, type PageRequest, toPage } from './paging.js';
 
 export async function findSession(
   dynamo: Dynamo,
@@ -38,7 +39,12 @@ export async function findLeases(dynamo: Dynamo): Promise<ReadonlyMap<BrokerId, 
   return leases;
 }
 
-const list = 'sessions';
+const listOf = (scope: TenantScope): List => ({
+  name: 'sessions',
+  scope,
+  isPosition: ([bucket, after]) =>
+    isClientId(after) && sessionBuckets(scope)[bucket] === sessionKey(scope, after as ClientId).pk,
+});
 
 /**
  * Bucket by bucket, by client id inside a bucket. `view` answers undefined for a session that is over. A record that cannot
@@ -51,6 +57,7 @@ export async function listSessions<T>(
   view: (session: SessionRecord) => T | undefined,
   onUnreadable: (clientId: string, error: RecordUnreadable) => void,
 ): Promise<ListPage<T>> {
+  const list = listOf(scope);
   const [firstBucket, after] = cursor === undefined ? [0, undefined] : decodeCursor(list, cursor);
   const found: { bucket: number; clientId: string; session: T }[] = [];
   for (const [bucket, pk] of sessionBuckets(scope).entries()) {

@@ -16,6 +16,7 @@ export const suites = {
       'test/unit/transport/proxy-header',
       'test/unit/transport/send-queue',
       'test/fuzz/decoder',
+      'test/contract/tenants-api/cursors',
       'test/proxy',
     ],
     seeds: [20_261_126],
