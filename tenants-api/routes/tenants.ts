@@ -6,9 +6,9 @@ import {
   generateApiKeyParts,
   generateCreationId,
   hashSecret,
+  newTenantIdError,
   plans,
   type PlanName,
-  tenantIdError,
 } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import { bearerToken, isOperatorKey } from '../domain/authentication.js';
@@ -50,10 +50,10 @@ const signUpBody = z
     name: z
       .string()
       .superRefine((name, context) => {
-        const error = tenantIdError(name);
+        const error = newTenantIdError(name);
         if (error !== undefined) context.addIssue({ code: 'custom', message: error });
       })
-      .openapi({ pattern: '^[a-z0-9-]{3,32}$', example: 'acme' }),
+      .openapi({ pattern: '^[a-z0-9][a-z0-9-]{1,30}[a-z0-9]$', example: 'acme' }),
   })
   .openapi('SignUp');
 

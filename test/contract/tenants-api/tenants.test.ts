@@ -1,7 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Dynamo, TableName } from '../../../services/dynamo/dynamo.js';
-import type { ClientId, TenantScope } from '../../../services/kernel/kernel.js';
-import { clientPartition, sessionKey, sharedPartition, usagePartition } from '../../../services/tenancy/tenancy.js';
+import type { ClientId, TenantId, TenantScope } from '../../../services/kernel/kernel.js';
+import {
+  clientPartition,
+  formatApiKey,
+  generateApiKeyParts,
+  hashSecret,
+  sessionKey,
+  sharedPartition,
+  usagePartition,
+} from '../../../services/tenancy/tenancy.js';
+import { createTenant } from '../../../tenants-api/store/tenants.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 import { scopeOfName } from '../../support/scope.js';
 import { openApi, operatorKey, type ReadAnswer } from './api.js';
@@ -52,6 +61,41 @@ describe.each(entries)('$name', (entry) => {
       expect(rows.items).toHaveLength(1);
       expect(Object.keys(rows.items[0]!).filter((name) => name.startsWith('key#'))).toHaveLength(1);
     });
+
+    it.each([
+      ['constructor', /cannot be a tenant name/],
+      ['__proto__', /a-z, 0-9 and -/],
+      ['---', /begin and end with a letter or a digit/],
+      ['-acme', /begin and end with a letter or a digit/],
+      ['acme-', /begin and end with a letter or a digit/],
+    ])('refuses %s and says why', async (name, why) => {
+      const raw = [`{"name":${JSON.stringify(name)}}`, 'application/json'] as const;
+      const { status, body } = await api.call('POST', '/v1/tenants', { raw });
+      expect([status, body.code, body.errors]).toEqual([
+        422,
+        'invalid-request',
+        [{ field: 'name', message: expect.stringMatching(why) as string }],
+      ]);
+    });
+
+    it.each(['constructor', '---', '-acme', 'acme-'])(
+      'lets a tenant go on that has the name %s already',
+      async (name) => {
+        const id = name as TenantId;
+        const key = generateApiKeyParts(id);
+        const apiKey = { id: key.keyId, secretHash: await hashSecret(key.secret, 'generated'), createdAtMs: 1 };
+        const tenant = { id, plan: 'free', status: 'active', quotaOverrides: {}, createdAtMs: 1 } as const;
+        expect(await createTenant(dynamo, tenant, apiKey)).toBe(true);
+        const path = `/v1/tenants/${name}`;
+        const credential = { key: formatApiKey(key), json: { name: 'constructor' } };
+        const created = await api.call('POST', `${path}/credentials`, credential);
+        expect([created.status, created.body.username]).toEqual([201, `constructor@${name}`]);
+        for (const list of ['keys', 'credentials', 'sessions'])
+          expect((await api.call('GET', `${path}/${list}`, { key: formatApiKey(key) })).status, list).toBe(200);
+        expect((await api.call('GET', `${path}/quotas`, { key: operatorKey })).status).toBe(200);
+        expect((await api.call('DELETE', path, { key: formatApiKey(key) })).status).toBe(204);
+      },
+    );
 
     it.each(['ab', 'x'.repeat(33), 'Acme', 'a_b', 'a#b', 'a b', '', 'acmé', 5, null, undefined])(
       'refuses the name %j',
