@@ -117,6 +117,29 @@ describe('access', () => {
       notPublish: ['$SYS/x', 'x'],
       notSubscribe: ['$SYS/#', '$SYS/x', '#'],
     },
+    {
+      name: 'a $ in front of a client id widens nothing behind the first level: it is allowed and denied like any other',
+      grants: [
+        'allow all dev/${clientid}/#',
+        'allow all log/#',
+        'deny all log/${clientid}/#',
+        'deny all dev/+/private',
+      ],
+      who: { clientId: '$SYS' },
+      publish: ['dev/$SYS/x', 'dev/$SYS', 'log/other/x'],
+      notPublish: ['dev/other/x', '$SYS/x', 'log/$SYS/x', 'log/$SYS', 'dev/$SYS/private'],
+      subscribe: ['log/other/#'],
+      notSubscribe: ['$SYS/#', '#', 'dev/+/x', 'dev/other/#', 'log/#', 'log/$SYS/a', 'dev/$SYS/#'],
+    },
+    {
+      name: 'a deny whose first level is a client id with a $ in front denies those topics alone',
+      grants: ['allow all #', 'allow all $dev/#', 'deny all ${clientid}/#'],
+      who: { clientId: '$dev' },
+      publish: ['a', 'dev/x'],
+      notPublish: ['$dev/x', '$dev'],
+      subscribe: ['#', 'dev/#'],
+      notSubscribe: ['$dev/#', '$dev/x'],
+    },
   ];
   it.each(rows)('$name', ({ grants, who, publish, notPublish, subscribe, notSubscribe }) => {
     const access = compileAccess(grants?.map(grant), { ...sensor, ...who });
