@@ -3,12 +3,11 @@
  * in tests without either. It shares nothing with the brokers but DynamoDB.
  */
 import { OpenAPIHono } from '@hono/zod-openapi';
-import type { MiddlewareHandler } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed } from 'hono/method-not-allowed';
-import { DynamoMisconfigured, DynamoUnavailable } from '../services/dynamo/dynamo.js';
-import type { Log } from '../services/kernel/kernel.js';
+import { DynamoMisconfigured, DynamoUnavailable, mayPass } from '../services/dynamo/dynamo.js';
 import type { Api, ApiDeps, ApiEnv } from './deps.js';
 export type { ApiDeps } from './deps.js';
 import { refuseInvalid } from './http.js';
@@ -48,7 +47,7 @@ export function createApp(deps: ApiDeps): Api {
   sessionRoutes(app, deps);
   docsRoutes(app, deps);
   app.notFound(() => problemResponse(new Problem('path-not-found')));
-  app.onError((error, c) => problemResponse(toProblem(error, deps.log, `${c.req.method} ${c.req.path}`)));
+  app.onError((error, c) => problemResponse(toProblem(error, deps, c)));
   return app;
 }
 
@@ -67,8 +66,11 @@ function accessLog({ log, clock, sourceAddress }: ApiDeps): MiddlewareHandler<Ap
   };
 }
 
-function toProblem(error: Error, log: Log, request: string): Problem {
+function toProblem(error: Error, { log, isCutOff }: ApiDeps, c: Context<ApiEnv>): Problem {
+  const request = `${c.req.method} ${c.req.path}`;
   if (error instanceof Problem) return error;
+  // Nobody takes the answer; the line of the access log is all that is to be said of it.
+  if (!mayPass(error) && isCutOff?.(c) === true) return new Problem('body-incomplete');
   if (error instanceof HTTPException && error.status === 400) return new Problem('malformed-json');
   if (error instanceof DynamoUnavailable) {
     log.warn({ request, reason: error.message }, 'the database did not answer');

@@ -32,6 +32,8 @@ export interface ApiDeps {
   readonly log: Log;
   /** The address that a request came from, never from a header that the client may set. */
   readonly sourceAddress: (c: Context) => string;
+  /** Whether the client has gone before its request was complete. Missing where requests arrive whole. */
+  isCutOff?(c: Context): boolean;
   /** Where the files of the page at `/docs` are. Default: in the package that they come from. */
   readonly docsFolder?: string;
   /** How long a deleted tenant's name is kept back. Default 2500: brokers hear of it within two seconds. */

@@ -119,7 +119,13 @@ export function problemResponses(...codes: ProblemCode[]) {
 /** What `guard` may answer. */
 export const guardProblems = ['unauthenticated', 'tenant-not-found', 'tenant-suspended'] as const;
 /** What a JSON body may be answered with. */
-export const bodyProblems = ['malformed-json', 'body-too-large', 'not-json', 'invalid-request'] as const;
+export const bodyProblems = [
+  'malformed-json',
+  'body-incomplete',
+  'body-too-large',
+  'not-json',
+  'invalid-request',
+] as const;
 
 export function json<T extends z.ZodType>(schema: T, description: string) {
   return { description, content: { 'application/json': { schema } } };

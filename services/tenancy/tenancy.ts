@@ -50,14 +50,7 @@ export {
   servingLockToItem,
 } from './leases.js';
 export { generateCreationId, type Incarnation, scopeOf, tenantOf } from './scope.js';
-export {
-  credentialNameError,
-  newTenantIdError,
-  plainUserName,
-  sdkOf,
-  splitUserName,
-  tenantIdError,
-} from './names.js';
+export { credentialNameError, newTenantIdError, plainUserName, sdkOf, splitUserName, tenantIdError } from './names.js';
 export {
   effectiveQuotas,
   type PlanName,

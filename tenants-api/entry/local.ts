@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { createApp } from '../app.js';
 import type { ApiDeps } from '../deps.js';
@@ -10,7 +10,7 @@ import { connectionLimits, type ConnectionLimits, limitConnections, serverOption
 
 export type { ApiDeps, Endpoints, Health } from '../deps.js';
 
-export interface ServeOptions extends Omit<ApiDeps, 'sourceAddress'> {
+export interface ServeOptions extends Omit<ApiDeps, 'sourceAddress' | 'isCutOff'> {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
@@ -27,7 +27,14 @@ const closingMs = 2000;
 
 /** Rejects with the error of `listen` (EADDRINUSE and the like) when it cannot. */
 export async function serveApi({ host, port, limits = connectionLimits, ...deps }: ServeOptions): Promise<ServedApi> {
-  const app = createApp({ ...deps, sourceAddress: (c) => getConnInfo(c).remote.address ?? 'unknown' });
+  const app = createApp({
+    ...deps,
+    sourceAddress: (c) => getConnInfo(c).remote.address ?? 'unknown',
+    isCutOff(c) {
+      const { incoming } = c.env as HttpBindings;
+      return incoming.destroyed && !incoming.complete;
+    },
+  });
   const options = { fetch: app.fetch, hostname: host, serverOptions: serverOptions(limits) };
   const server = createAdaptorServer(options) as Server;
   limitConnections(server, limits);

@@ -24,6 +24,7 @@ describe('problems', () => {
   it('keep their code and status: scripts rely on both', () => {
     const statuses = Object.fromEntries(Object.entries(problems).map(([code, { status }]) => [code, status]));
     expect(statuses).toEqual({
+      'body-incomplete': 400,
       'malformed-json': 400,
       unauthenticated: 401,
       'operator-only': 403,

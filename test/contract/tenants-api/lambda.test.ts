@@ -54,6 +54,19 @@ describe('an event', () => {
     expect(paths.at(-1)).toMatchObject({ path: '/v1/tenants/acme/sessions/a/b', source: '198.51.100.20' });
   });
 
+  it('with half a body, whatever length its header says, is answered like any other', async () => {
+    const lambda = await start();
+    const headers = [
+      ['Content-Type', 'application/json'],
+      ['Content-Length', '100'],
+    ] as const;
+    const asked = { method: 'POST', target: '/v1/tenants', headers, body: Buffer.from('{"name":') };
+    const result = await lambda.invoke(eventOf({ ...asked, sourceIp: '192.0.2.1' }));
+    expect([result.statusCode, codeOf(result)]).toEqual([400, 'malformed-json']);
+    await until(() => lambda.lines.length > 0, 'the line of the access log');
+    expect(lambda.lines.map((line) => (JSON.parse(line) as { level: string }).level)).toEqual(['info']);
+  });
+
   it('of another kind is refused, and the function goes on', async () => {
     const lambda = await start();
     for (const other of [{}, { version: '1.0', path: '/healthz', httpMethod: 'GET' }])

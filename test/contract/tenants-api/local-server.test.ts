@@ -1,7 +1,8 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { silentLog, systemClock } from '../../../services/kernel/kernel.js';
+import { type Log, silentLog, systemClock } from '../../../services/kernel/kernel.js';
 import { serveApi, type ServedApi } from '../../../tenants-api/entry/local.js';
+import { until } from '../../support/until.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 
@@ -15,10 +16,10 @@ afterAll(async () => await dynalite.stop());
 
 const health = (): Promise<{ ok: true; parts: Record<string, string> }> => Promise.resolve({ ok: true, parts: {} });
 
-function serve(port = 0): Promise<ServedApi> {
+function serve(port = 0, log: Log = silentLog): Promise<ServedApi> {
   const endpoints = { api: 'http://127.0.0.1' };
   const signUp = { perMinute: 1 };
-  const options = { dynamo, clock: systemClock, endpoints, operatorKey: 'op', signUp, health, log: silentLog };
+  const options = { dynamo, clock: systemClock, endpoints, operatorKey: 'op', signUp, health, log };
   return serveApi({ host: '127.0.0.1', port, ...options });
 }
 
@@ -83,4 +84,36 @@ describe('the local server', () => {
     expect((await fetch(`http://127.0.0.1:${api.port}/v1/tenants`, init)).status).toBe(413);
     await api.close();
   });
+
+  /** How a client goes, in the middle of its body. */
+  const goings: readonly [string, (socket: Socket) => void][] = [
+    ['resets its connection', (socket) => socket.resetAndDestroy()],
+    ['closes its connection', (socket) => socket.destroy()],
+    ['ends its half of the connection', (socket) => socket.end()],
+  ];
+  const bodies: readonly [string, string, string][] = [
+    ['JSON', 'Content-Type: application/json\r\nContent-Length: 100', '{"name":'],
+    ['another type', 'Content-Type: text/plain\r\nContent-Length: 100', 'name'],
+    ['chunks', 'Content-Type: application/json\r\nTransfer-Encoding: chunked', '8\r\n{"name":\r\n'],
+  ];
+  it.each(goings.flatMap(([how, go]) => bodies.map((body) => [how, ...body, go] as const)))(
+    'says in one quiet line that a client %s in the middle of a body (%s)',
+    async (_how, _what, head, part, go) => {
+      const lines: [level: string, fields: object, message: string][] = [];
+      const at = (level: string) => (fields: object, message: string) => void lines.push([level, fields, message]);
+      const api = await serve(0, { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') });
+      const socket = connect(api.port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      let heard = '';
+      socket.on('data', (chunk) => (heard += String(chunk)));
+      socket.write(`POST /v1/tenants HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n${head}\r\n\r\n`);
+      await until(() => heard.includes('100 Continue'), 'that the body is asked for');
+      await new Promise((resolve) => socket.write(part, resolve));
+      go(socket);
+      await until(() => lines.length > 0, 'the line of the access log');
+      await api.close();
+      socket.destroy();
+      expect(lines).toEqual([['info', expect.objectContaining({ path: '/v1/tenants', status: 400 }), 'request']]);
+    },
+  );
 });
