@@ -18,7 +18,7 @@
  *      a write is over twice     the second time is nothing: the source would take what it has under way now for made
  */
 import { caught, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
-import { type Dynamo, DynamoRejected, type TableWrite } from '../../dynamo/dynamo.js';
+import { type Dynamo, DynamoRejected, DynamoUnavailable, type TableWrite } from '../../dynamo/dynamo.js';
 import type { CommitLog, CommitSource, StoredPage, Write } from '../inbox/inbox.js';
 import { itemOf, messagesFromItem } from './inbox-item.js';
 
@@ -206,7 +206,7 @@ export class GroupCommit implements CommitLog {
         tries++;
         continue;
       }
-      const undone = await this.#attempt(left.slice(0, size), parts);
+      const undone = await this.#attempt(left.slice(0, size), parts, tries);
       const isNothingDone = undone.length === Math.min(size, left.length);
       left = [...undone, ...left.slice(size)];
       tries = undone.length === 0 ? 0 : tries + 1;
@@ -216,15 +216,15 @@ export class GroupCommit implements CommitLog {
   }
 
   /** What is left to be written. */
-  async #attempt(writes: readonly TableWrite[], parts: Parts): Promise<readonly TableWrite[]> {
+  async #attempt(writes: readonly TableWrite[], parts: Parts, tries: number): Promise<readonly TableWrite[]> {
     let unprocessed: ReadonlySet<TableWrite>;
     this.#calls.add();
     try {
       unprocessed = new Set(await this.#options.dynamo.batchWriteOnce(writes, { deadlineMs }));
     } catch (error) {
       this.#failures.add();
-      if (error instanceof DynamoRejected) return this.#isolate(writes, parts, error);
-      this.#tellOnce(error);
+      if (error instanceof DynamoRejected) return this.#isolate(writes, parts, error, tries);
+      this.#tellOnce(error, tries);
       return writes;
     }
     // What comes of it here is none of DynamoDB's business: it must not be taken for a call that failed.
@@ -236,7 +236,12 @@ export class GroupCommit implements CommitLog {
   }
 
   /** One write that DynamoDB will never take must not hold up the others: each alone, and the culprit is given up. */
-  async #isolate(writes: readonly TableWrite[], parts: Parts, error: DynamoRejected): Promise<readonly TableWrite[]> {
+  async #isolate(
+    writes: readonly TableWrite[],
+    parts: Parts,
+    error: DynamoRejected,
+    tries: number,
+  ): Promise<readonly TableWrite[]> {
     if (writes.length === 1) {
       this.#options.log.error({ error }, 'something that DynamoDB does not take was not stored');
       const part = parts.get(writes[0]!)!;
@@ -245,7 +250,7 @@ export class GroupCommit implements CommitLog {
       return [];
     }
     const left: TableWrite[] = [];
-    for (const write of writes) left.push(...(await this.#attempt([write], parts)));
+    for (const write of writes) left.push(...(await this.#attempt([write], parts, tries)));
     return left;
   }
 
@@ -268,9 +273,16 @@ export class GroupCommit implements CommitLog {
     await new Promise<void>((resolve) => clock.after(Math.random() * maxMs, resolve));
   }
 
-  /** Once per cause, however often it is tried again. */
-  #tellOnce(error: unknown): void {
+  /**
+   * Once per cause, however often it is tried again. The first failure of a batch is no trouble yet: it is what a connection
+   * that was lost while nothing was sent looks like, and the next attempt has another.
+   */
+  #tellOnce(error: unknown, tries: number): void {
     const cause = error instanceof Error ? error.message : String(error);
+    if (tries === 0 && error instanceof DynamoUnavailable && error.isUnreachable) {
+      this.#options.log.info({ reason: cause }, 'messages were not stored at once, trying again');
+      return;
+    }
     if (this.#failing === cause) return;
     this.#failing = cause;
     this.#options.log.error({ error }, 'messages cannot be stored, trying again; publishers wait');
