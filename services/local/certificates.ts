@@ -25,6 +25,7 @@ import {
   cryptoProvider,
 } from '@peculiar/x509';
 import { writePrivateFile } from './data-folder.js';
+import { diskWords } from './disk.js';
 import { StartFailure, systemCode } from './failure.js';
 import { isWildcard } from './settings.js';
 
@@ -88,7 +89,7 @@ export async function ensureCertificates(
     await ensureServer('rsa', rsa, ca, names, nowMs);
   } catch (error) {
     if (systemCode(error) === undefined) throw error;
-    throw new StartFailure(`cannot read and write the certificates in ${inside} (${systemCode(error)})`);
+    throw new StartFailure(`the certificates in ${inside}: ${diskWords(systemCode(error))}`);
   }
   return { caFile, ...ecdsa, rsa };
 }

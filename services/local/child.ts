@@ -43,6 +43,8 @@ export class Child<Ready> {
   #stopping = false;
   #restartMs = restartMsMin;
   #restartTimer: NodeJS.Timeout | undefined;
+  /** Why it ends again and again, as far as that has been told. */
+  #told: string | undefined;
 
   constructor(options: ChildOptions<Ready>) {
     this.#options = options;
@@ -101,6 +103,7 @@ export class Child<Ready> {
     const startedMs = performance.now();
     const running = fork(file, args, { env, execArgv: ['--enable-source-maps'] });
     this.#process = running;
+    let why: string | undefined;
     return new Promise((resolve, reject) => {
       const tooLate = setTimeout(() => {
         running.kill('SIGKILL');
@@ -115,9 +118,8 @@ export class Child<Ready> {
           this.#isReady = true;
           resolve(ready);
         } else if (message.type === 'failed') {
-          reject(
-            new StartFailure('message' in message ? String(message.message) : `the ${name} failed`, explainsItself),
-          );
+          why = 'message' in message ? String(message.message) : `the ${name} failed`;
+          reject(new StartFailure(why, explainsItself || this.#ready !== undefined));
         }
       });
       running.once('error', (error) => {
@@ -134,16 +136,25 @@ export class Child<Ready> {
         if (this.#stopping || this.#ready === undefined) return;
         if (this.#options.onLost !== undefined) return this.#options.onLost();
         if (wasReady && performance.now() - startedMs > settledAfterMs) this.#restartMs = restartMsMin;
-        this.#options.log(`the ${name} exited unexpectedly (${how}); restarting it in ${this.#restartMs} ms`);
+        this.#tell(how, explainsItself ? undefined : why);
         this.#restartTimer = setTimeout(() => this.#restart(), this.#restartMs);
         this.#restartMs = Math.min(this.#restartMs * 2, restartMsMax);
       });
     });
   }
 
+  /** A reason that lasts, such as a full disk, is told once and not at each attempt. */
+  #tell(how: string, why: string | undefined): void {
+    const { name, log } = this.#options;
+    if (why === undefined) log(`the ${name} exited unexpectedly (${how}); restarting it in ${this.#restartMs} ms`);
+    else if (why !== this.#told) log(`${why}. It is tried again until it works; what was acknowledged is kept`);
+    this.#told = why;
+  }
+
   #restart(): void {
     this.#launch().then(
       () => {
+        this.#told = undefined;
         this.#options.log(`the ${this.#options.name} is running again`);
         this.#options.onRestarted?.();
       },

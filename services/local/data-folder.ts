@@ -3,6 +3,7 @@
  *
  *     <data>/lock            pid of the running instance
  *     <data>/endpoints.json  while it runs: ports, CA file, operator key (0600)
+ *     <data>/format          number of the format of what is in it
  *     <data>/operator-key    (0600)
  *     <data>/certificates/   development CA and server certificate
  *     <data>/dynamodb/       the tables
@@ -27,6 +28,7 @@ import {
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { diskWords } from './disk.js';
 import { StartFailure, systemCode } from './failure.js';
 import type { Settings } from './settings.js';
 
@@ -43,9 +45,15 @@ export interface DataFolder {
 /** Throws StartFailure when the folder cannot be used. */
 export function openDataFolder(settings: Pick<Settings, 'dataFolder' | 'dataFolderGiven' | 'ephemeral'>): DataFolder {
   const temporary = settings.ephemeral && !settings.dataFolderGiven;
-  const path = temporary ? mkdtempSync(join(tmpdir(), 'shoal-')) : settings.dataFolder;
+  const path = temporary ? temporaryFolder() : settings.dataFolder;
   if (!temporary) makeUsable(path);
   const afterCrash = lock(path);
+  try {
+    checkFormat(path);
+  } catch (error) {
+    rmSync(join(path, 'lock'), { force: true });
+    throw error;
+  }
   return {
     path,
     tablesPath: settings.ephemeral ? undefined : join(path, 'dynamodb'),
@@ -57,6 +65,29 @@ export function openDataFolder(settings: Pick<Settings, 'dataFolder' | 'dataFold
   };
 }
 
+function temporaryFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'shoal-'));
+  } catch (error) {
+    const why = diskWords(systemCode(error)).replace('--data', 'TMPDIR');
+    throw new StartFailure(`cannot make a temporary folder in ${tmpdir()}: ${why}`);
+  }
+}
+
+/** Grows when a release writes what those before it would misread. Folders of before there was a number have none. */
+const format = 1;
+
+function checkFormat(folder: string): void {
+  const file = join(folder, 'format');
+  if (!existsSync(file)) return writePrivateFile(file, `${format}\n`);
+  const found = readFileSync(file, 'utf8').trim();
+  if (found === String(format)) return;
+  throw new StartFailure(
+    `data folder ${folder} (--data) has format ${found.slice(0, 20)}, and this version of Shoal reads ${format}: ` +
+      'start the version that has made it, or choose another folder',
+  );
+}
+
 function makeUsable(path: string): void {
   try {
     makeFolder(path);
@@ -66,8 +97,8 @@ function makeUsable(path: string): void {
     unlinkSync(probe);
   } catch (error) {
     const code = systemCode(error);
-    const why =
-      code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a folder' : `it cannot be read and written (${code})`;
+    const isFile = code === 'ENOTDIR' || code === 'EEXIST';
+    const why = isFile ? 'it is not a folder, but a file or below one; choose another' : diskWords(code);
     throw new StartFailure(`data folder ${path} (--data): ${why}`);
   }
 }
@@ -99,15 +130,23 @@ function lock(folder: string): boolean {
       writeFileSync(file, `${JSON.stringify(mine)}\n`, { flag: 'wx', mode: 0o600 });
       return attempt > 0;
     } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw new StartFailure(`cannot write ${file} (${systemCode(error)})`);
+      if (systemCode(error) !== 'EEXIST') {
+        // A full disk takes the name, but not what is in it.
+        if (systemCode(error) === 'ENOSPC') rmSync(file, { force: true });
+        throw new StartFailure(`data folder ${folder} (--data): cannot write ${file}: ${diskWords(systemCode(error))}`);
+      }
     }
     const holder = readHolder(file);
     if (holder !== undefined && isAlive(holder)) {
-      throw new StartFailure(`data folder ${folder} (--data) is in use by another instance, process ${holder.pid}`);
+      throw new StartFailure(
+        `data folder ${folder} (--data) is in use by another instance, process ${holder.pid}; stop that one, or choose another folder`,
+      );
     }
     rmSync(file, { force: true });
   }
-  throw new StartFailure(`data folder ${folder} (--data) is being opened by several instances at once`);
+  throw new StartFailure(
+    `data folder ${folder} (--data) is being opened by several instances at once; start one of them`,
+  );
 }
 
 function readHolder(file: string): LockHolder | undefined {
@@ -144,12 +183,17 @@ function startOf(pid: number): string | undefined {
   }
 }
 
-/** Replaces a file at once, readable by its owner alone: a reader sees the old text or the new one. */
+/** Throws StartFailure. Replaces a file at once, readable by its owner alone: a reader sees the old text or the new one. */
 export function writePrivateFile(file: string, text: string): void {
   const next = `${file}.${process.pid}`;
-  writeFileSync(next, text, { mode: 0o600 });
-  chmodSync(next, 0o600);
-  renameSync(next, file);
+  try {
+    writeFileSync(next, text, { mode: 0o600 });
+    chmodSync(next, 0o600);
+    renameSync(next, file);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw new StartFailure(`cannot write ${file}: ${diskWords(systemCode(error))}`);
+  }
 }
 
 /** The key that was given, or the one in the folder, or a new one that is kept there. */
@@ -160,7 +204,7 @@ export function operatorKeyOf(folder: string, given: string | undefined): string
     const kept = readFileSync(file, 'utf8').trim();
     if (kept !== '') return kept;
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw new StartFailure(`cannot read ${file} (${systemCode(error)})`);
+    if (systemCode(error) !== 'ENOENT') throw new StartFailure(`cannot read ${file}: ${diskWords(systemCode(error))}`);
   }
   const fresh = `shoal_operator_${randomBytes(24).toString('base64url')}`;
   writePrivateFile(file, `${fresh}\n`);

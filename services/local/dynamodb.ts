@@ -7,7 +7,9 @@
  * fsync), so what was acknowledged survives a kill of all processes; it may not survive a loss of power.
  */
 import type { IncomingMessage } from 'node:http';
+import { createRequire } from 'node:module';
 import dynalite from 'dynalite';
+import { databaseWords } from './disk.js';
 import { systemCode } from './failure.js';
 
 const host = '127.0.0.1';
@@ -38,9 +40,10 @@ process.on('message', (message) => {
 });
 process.on('disconnect', stopWhenAlone);
 process.on('uncaughtException', (error) => {
-  const opening = systemCode(error)?.startsWith('LEVEL_') === true;
-  const why = opening ? 'it is damaged, not readable or in use by another process' : error.message;
-  fail(`the database${path === '' ? '' : ` in ${path}`} cannot be used: ${why}`);
+  void reasonOf(error).then((reason) => {
+    const why = databaseWords(path, reason) ?? error.message;
+    fail(`the database${path === '' ? '' : ` in ${path}`} cannot be used: ${why}`);
+  });
 });
 
 server.listen(Number(port), host, () => {
@@ -49,6 +52,17 @@ server.listen(Number(port), host, () => {
     (error: Error) => fail(error.message),
   );
 });
+
+/** dynalite opens the database in the background and does not pass on why it cannot: another attempt tells. */
+async function reasonOf(error: Error): Promise<unknown> {
+  if (systemCode(error) !== 'LEVEL_DATABASE_NOT_OPEN' || path === '') return error;
+  const ofDynalite = createRequire(createRequire(import.meta.url).resolve('dynalite'));
+  const { Level } = ofDynalite('level') as { Level: new (path: string) => { open(): Promise<void> } };
+  return await new Level(path).open().then(
+    () => error,
+    (reason: unknown) => reason,
+  );
+}
 
 function fail(message: string): void {
   if (process.send === undefined) process.exit(1);

@@ -14,7 +14,7 @@ import { type DataFolder, openDataFolder, operatorKeyOf } from './data-folder.js
 import { clientHost, listenerUrl, removeEndpoints, writeEndpoints, type Endpoints } from './endpoints.js';
 import { StartFailure } from './failure.js';
 import { healthOf } from './health.js';
-import { checkPorts } from './ports.js';
+import { checkPorts, portFailure } from './ports.js';
 import type { Listener, Settings } from './settings.js';
 import { Sweeper } from './sweeper.js';
 
@@ -152,6 +152,8 @@ async function startParts(
     operatorKey,
     health,
     endpoints: told,
+  }).catch((error: unknown) => {
+    throw portFailure(error, settings, 'api');
   });
   told.api = listenerUrl('api', host, api.port);
   // Clients of the API may still see the broker stop, so it goes second.
@@ -167,7 +169,14 @@ async function startParts(
     broker: { healthUrl: `${brokerUrl}/healthz`, metricsUrl: `${brokerUrl}/metrics` },
     pids: { main: process.pid, broker: broker.pid ?? 0, dynamodb: tables.pid ?? 0 },
   });
-  announce = () => void writeEndpoints(describe());
+  announce = () => {
+    try {
+      writeEndpoints(describe());
+    } catch (error) {
+      if (!(error instanceof StartFailure)) throw error;
+      log(error.message); // It runs nevertheless, and the next start of a process tries again.
+    }
+  };
   return { endpoints: describe(), endpointsFile: writeEndpoints(describe()), isNew };
 }
 

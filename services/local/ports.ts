@@ -2,10 +2,10 @@
  * Asks the system, before any process is started, whether every listener can have its port: the answer names the flag,
  * which a broker that fails to listen does not know.
  */
-import { createServer, type Server } from 'node:net';
+import { createServer, isIPv6, type Server } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { StartFailure, systemCode } from './failure.js';
-import { listeners, type Settings } from './settings.js';
+import { type Listener, listeners, type Settings } from './settings.js';
 
 const retryEveryMs = 100;
 
@@ -31,17 +31,31 @@ async function tryPort(host: string, port: number): Promise<string | undefined> 
   });
 }
 
+/** What listening has failed with, where the port was free a moment ago. */
+export function portFailure(
+  error: unknown,
+  { host, ports }: Pick<Settings, 'host' | 'ports'>,
+  listener: Listener,
+): unknown {
+  const code = systemCode(error);
+  return code === undefined ? error : new StartFailure(explained(code, host, ports[listener], `--${listener}-port`));
+}
+
 function explained(code: string, host: string, port: number, flag: string): string {
   switch (code) {
     case 'EADDRINUSE':
-      return `port ${port} (${flag}) is already in use on ${host}`;
+      return `port ${port} (${flag}) is already in use on ${host}; stop what uses it, or choose another (0 picks a free one)`;
     case 'EACCES':
-      return `port ${port} (${flag}) needs privileges that this process does not have`;
-    case 'EADDRNOTAVAIL':
+      return `port ${port} (${flag}) needs privileges that this process does not have; choose one above 1023`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
+      return `${host} (--host) is not an address, and no name that this machine knows; use one such as 127.0.0.1 or 0.0.0.0`;
+    case 'EAFNOSUPPORT':
+    case 'EADDRNOTAVAIL':
     case 'EINVAL':
-      return `${host} (--host) is not an address of this machine`;
+      return isIPv6(host)
+        ? `${host} (--host) is not an address of this machine, or IPv6 is off; use one that it has, or 0.0.0.0 for all of IPv4`
+        : `${host} (--host) is not an address of this machine; use one that it has, or 0.0.0.0 for all`;
     default:
       return `cannot listen on ${host} port ${port} (${flag}): ${code}`;
   }
