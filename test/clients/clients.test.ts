@@ -68,6 +68,25 @@ describe.each([
     expect(seen).toEqual(Array.from({ length: 50 }, (_, i) => `${topic}/${i} message ${i} ${qos}`));
   });
 
+  test('sends 900 messages at once to a session that is away', async () => {
+    const topic = newTopic();
+    const clientId = `away-${topic.replace('/', '-')}-${scheme}-${protocolVersion}`;
+    const properties = protocolVersion === 5 ? { properties: { sessionExpiryInterval: 300 } } : {};
+    const away = await connect({ clientId, clean: false, ...properties });
+    await away.subscribeAsync(topic, { qos: 1 });
+    await away.endAsync();
+    const publisher = await connect();
+    const sent = Array.from({ length: 900 }, (_, i) => String(i));
+    // It knows of the broker's Receive Maximum and does not keep to it.
+    await Promise.all(sent.map((payload) => publisher.publishAsync(topic, payload, { qos: 1 })));
+    const seen: string[] = [];
+    await connect({ clientId, clean: false, ...properties }, (client) =>
+      client.on('message', (_topic, payload) => seen.push(payload.toString())),
+    );
+    await until(() => seen.length >= sent.length, 'all messages');
+    expect(seen).toEqual(sent);
+  });
+
   test('gets retained messages, wills and what it missed', async () => {
     const topic = newTopic();
     const publisher = await connect();

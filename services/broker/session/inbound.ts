@@ -7,7 +7,8 @@
  * is not published twice.
  *
  * How much a client may have under way is counted in two ways. Receive Maximum is of the connection (section 4.9): the
- * count is what a client has left of it, as it sees it, and begins anew with each. What it does not release stays with the
+ * count begins anew with each. It is held against QoS 2 only, since clients that send all they have at once (MQTT.js does) would be
+ * closed, send the same again, and so for ever; of QoS 1 the next ones wait, as before MQTT 5.0. What it does not release stays with the
  * session, from one connection to the next, and has a bound of its own.
  */
 import type { ClientId } from '../../kernel/kernel.js';
@@ -44,7 +45,7 @@ export class Inbound {
   /** QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
   #qos2: Map<number, Receipt> | undefined;
   #waiting: WaitingAck[] | undefined;
-  /** Of this connection's Receive Maximum. */
+  /** QoS 2 messages, of this connection's Receive Maximum. */
   #underWay = 0;
   #channel: Channel | undefined;
 
@@ -106,10 +107,7 @@ export class Inbound {
         this.#acknowledge(type, packetId, repeated);
       return;
     }
-    // [MQTT-3.3.4-7] Before MQTT 5.0 the client knows no limit; there its PUBLISHes wait instead.
-    if (channel.version === 5 && this.#underWay >= receiveMaximum)
-      throw new PeerFault(reasons.receiveMaximumExceeded, `Receive Maximum is ${receiveMaximum}`);
-    this.#underWay++;
+    if (message.qos === 2) this.#countExchange(channel);
     if (message.qos === 2 && (this.#qos2?.size ?? 0) >= unreleasedMax) return this.#refuseUnreleased(packetId, channel);
     if (!this.#mayPublish(message.topic.text)) {
       this.#host.meters.refusedPublishes++;
@@ -124,6 +122,13 @@ export class Inbound {
     const receipt = origin ? this.#received!.settle(origin, published) : published;
     if (message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, receipt);
     this.#acknowledge(type, packetId, receipt);
+  }
+
+  /** [MQTT-3.3.4-7] Only the client can end these, so to let it wait would end nothing. Before MQTT 5.0 it knows no limit. */
+  #countExchange(channel: Channel): void {
+    if (channel.version === 5 && this.#underWay >= receiveMaximum)
+      throw new PeerFault(reasons.receiveMaximumExceeded, `Receive Maximum is ${receiveMaximum}`);
+    this.#underWay++;
   }
 
   #refuseUnreleased(packetId: number, channel: Channel): void {
@@ -165,7 +170,7 @@ export class Inbound {
   #send(type: AckType, packetId: number, reasonCode: number): void {
     const channel = this.#channel;
     if (channel === undefined) return;
-    if (type === packetType.puback || reasonCode >= 0x80) this.#ended();
+    if (type === packetType.pubrec && reasonCode >= 0x80) this.#ended();
     // [MQTT-4.3.3-9] PUBREC with an error ends the exchange; before MQTT 5.0 there is no such PUBREC.
     if (type === packetType.pubrec && reasonCode >= 0x80 && channel.version === 5) {
       this.#qos2?.delete(packetId);
@@ -193,7 +198,7 @@ export class Inbound {
     });
   }
 
-  /** One PUBLISH less is under way; as with the client's own count, one of an earlier connection does not make it negative. */
+  /** One exchange less is under way; as with the client's own count, one of an earlier connection does not make it negative. */
   #ended(): void {
     this.#underWay = Math.max(0, this.#underWay - 1);
   }
