@@ -55,7 +55,8 @@ server.listen(Number(port), host, () => {
 
 /** dynalite opens the database in the background and does not pass on why it cannot: another attempt tells. */
 async function reasonOf(error: Error): Promise<unknown> {
-  if (systemCode(error) !== 'LEVEL_DATABASE_NOT_OPEN' || path === '') return error;
+  // Of the database, or of an iterator in it.
+  if (path === '' || !/^LEVEL_\w+_NOT_OPEN$/.test(systemCode(error) ?? '')) return error;
   const ofDynalite = createRequire(createRequire(import.meta.url).resolve('dynalite'));
   const { Level } = ofDynalite('level') as { Level: new (path: string) => { open(): Promise<void> } };
   return await new Level(path).open().then(

@@ -173,9 +173,12 @@ class MosquittoSub {
     return this;
   }
 
-  /** What `-F` printed, without what `-d` adds. */
+  /** What `-F` printed, without what `-d` adds, and without a line of which there is more to come. */
   get lines(): string[] {
-    return this.stdout.split('\n').filter((line) => line.startsWith('> '));
+    return this.stdout
+      .split('\n')
+      .slice(0, -1)
+      .filter((line) => line.startsWith('> '));
   }
 
   async printed(count: number): Promise<string[]> {

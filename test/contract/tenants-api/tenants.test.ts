@@ -268,7 +268,9 @@ describe.each(entries)('$name', (entry) => {
       expect(await rowsOf(gone.id, goneScope, 12)).toBe(0);
       expect(await rowsOf(kept.id, keptScope, 12)).toBe(before);
       const control = await dynamo.query('cluster', { pk: 'control' });
-      expect(control.items.at(-1)).toMatchObject({ type: 'tenant-changed', tenant: gone.id, change: 'deleted' });
+      // Entries of one millisecond by several writers have no order.
+      const told = control.items.filter(({ tenant }) => tenant === gone.id);
+      expect(told.at(-1)).toMatchObject({ type: 'tenant-changed', change: 'deleted' });
       expect((await api.call('GET', `/v1/tenants/${gone.id}`, { key: gone.key })).status).toBe(401);
       expect((await api.call('DELETE', `/v1/tenants/${gone.id}`, { key: operatorKey })).status).toBe(404);
       const again = await api.call('POST', '/v1/tenants', { json: { name: gone.id }, from: '127.0.113.1' });
