@@ -172,6 +172,12 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     });
   }
 
+  onFault(detail: string): void {
+    this.#guarded(() => {
+      throw new PeerFault(reasons.webSocketFault, detail);
+    });
+  }
+
   onClosed(): void {
     this.#isGone = true;
     this.#cancelGoodbye?.();

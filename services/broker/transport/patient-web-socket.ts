@@ -11,7 +11,8 @@ export class PatientWebSocket extends WebSocket {
   override close(...answer: [code?: number, reason?: string | Buffer]): void {
     if (this.readyState !== this.OPEN || this.#answer) return super.close(...answer);
     this.#answer = answer;
-    this.onPeerClose?.();
+    // `ws` closes for a frame that is none as well, and says so right after.
+    queueMicrotask(() => this.onPeerClose?.());
   }
 
   /** Our own close frame, or the answer to the peer's. */

@@ -23,6 +23,8 @@ export interface ByteSink {
   onDrain(): void;
   /** The peer sends nothing more, and all that it had sent has been given to `onBytes`; it may still take something. */
   onEnd(): void;
+  /** What carries the bytes is not as it has to be, and nothing more of it is read. `onEnd` and `onClosed` may follow. */
+  onFault(detail: string): void;
   /** Once, whatever the cause; all that this process had read has been given to `onBytes`. */
   onClosed(): void;
 }

@@ -22,9 +22,13 @@ export function webSocketStream(socket: PatientWebSocket, below: Socket, sink: B
   let collectedBytes = 0;
   socket.on('message', (data: Buffer, isBinary: boolean) => {
     if (isBinary) sink.onBytes(data);
-    else socket.finish(1003, 'MQTT uses binary frames');
+    else {
+      // [MQTT-6.0.0-1]
+      socket.finish(1003, 'MQTT uses binary frames');
+      sink.onFault('a text frame: MQTT uses binary frames');
+    }
   });
-  socket.on('error', ignore);
+  socket.on('error', ({ message }) => sink.onFault(message));
   socket.on('close', () => sink.onClosed());
   socket.onPeerClose = () => sink.onEnd();
   const send = (pieces: readonly Buffer[]): void => {
@@ -71,5 +75,3 @@ export function webSocketStream(socket: PatientWebSocket, below: Socket, sink: B
     destroy: () => socket.terminate(),
   };
 }
-
-function ignore(): void {}

@@ -102,6 +102,7 @@ export const reasons = {
   connectTimeout: row('connect-timeout', undefined, 'client', 'no CONNECT received in time'),
   connectionLost: row('connection-lost', undefined, 'nobody', 'the network connection closed without DISCONNECT'),
   notMqtt: row('not-mqtt', undefined, 'client', 'the first packet was not CONNECT'),
+  webSocketFault: row('websocket-fault', undefined, 'client', 'the WebSocket frames are not as they have to be'),
   // What has come instead, in `first-bytes.ts`.
   tlsOnPlainPort: row(
     'tls-on-plain-port',

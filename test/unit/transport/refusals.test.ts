@@ -306,6 +306,21 @@ const rows: readonly Row[] = [
     words: 'not a readable HTTP request: ',
     answer: '431',
   },
+  ...(
+    [
+      [[0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69], 'a text frame: MQTT uses binary frames'],
+      [[0x82, 0x02, 0xc0, 0x00], 'MASK must be set'],
+      [[0xc2, 0x82, 0, 0, 0, 0, 0xc0, 0x00], 'RSV1 must be clear'],
+      [[0x82, 0xff, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0], 'Max payload size exceeded'],
+    ] as const
+  ).map(([frame, words]) => ({
+    at: http,
+    what: 'frames that are not as they have to be',
+    bytes: Buffer.concat([upgrade('/mqtt', offering('mqtt')), Buffer.from(frame)]),
+    reason: 'websocket-fault',
+    counter: closed,
+    words,
+  })),
 ];
 
 const messages: Readonly<Record<string, string>> = {
