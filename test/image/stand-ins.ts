@@ -3,7 +3,7 @@
  * makers have built it, and the few libraries that Node.js needs. There is no registry of images where these tests run.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { npmPackageFolder } from '../support/npm-package.js';
 import type { Buildah } from './buildah.js';
@@ -26,7 +26,7 @@ export async function makeStandIns(buildah: Buildah, dockerfile: string): Promis
   const program = await nodeProgram();
   buildah.make(node, {}, (root) => {
     mkdirSync(join(root, 'usr/local/bin'), { recursive: true });
-    cpSync(program, join(root, 'usr/local/bin/node'));
+    copyFileSync(program, join(root, 'usr/local/bin/node'));
     writeFileSync(join(root, 'usr/local/LICENSE'), 'the licence of Node.js\n');
   });
   const config = { user: '65532', env: ['PATH=/usr/local/bin:/usr/bin:/bin', `SSL_CERT_FILE=${authorities}`] };
@@ -59,6 +59,6 @@ function fillSystem(root: string, libraries: readonly string[]): void {
   writeFileSync(join(root, 'etc/group'), 'root:x:0:\nnonroot:x:65532:\n');
   for (const path of [...libraries, ...(existsSync(authorities) ? [authorities] : [])]) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
-    cpSync(path, join(root, path), { dereference: true });
+    copyFileSync(path, join(root, path)); // Also what a link leads to.
   }
 }
