@@ -84,8 +84,8 @@ export function contradiction(stage: Stage): string | undefined {
   return contradictions.find(([, holds]) => holds(stage))?.[0](stage);
 }
 
-/** What an idle connection takes, measured by `npm run bench:connections`; a third of the task's memory is for the rest. */
-const connectionKiB = { nlb: 10, broker: 45 } as const;
+/** What an idle connection takes (docs/memory.md, "A connection"); a third of the task's memory is for the rest. */
+const connectionKiB = { nlb: 37, broker: 83 } as const;
 
 const connectionsMiB = ({ connectionsMax, mqttTls }: Stage): number =>
   Math.ceil((connectionsMax * connectionKiB[mqttTls] * 1.5) / 1024);

@@ -127,7 +127,7 @@ export const stages = {
     keepsData: true,
     egress: 'endpoints', // no way to the internet at all, and cheaper than a NAT gateway in each zone
     brokerCpu: 1024, // one thread does the work; more only helps the garbage collector
-    brokerMemoryMiB: 2048,
+    brokerMemoryMiB: 4096,
     connectionsMax: 50_000,
     containerInsights: true,
     apiRatePerSecond: 100,

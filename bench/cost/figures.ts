@@ -19,8 +19,8 @@ const durableOffline = '`npm run bench -- --only durable-offline`';
 const drain = '`npm run bench -- --only durable-drain`';
 
 export const measured = figureList({
-  memoryKbTcp: { value: 29, unit: 'KB', of: 'memory of an idle connection with a subscription', from: connections },
-  memoryKbTls: { value: 45, unit: 'KB', of: 'the same, with TLS in the broker', from: connections },
+  memoryKbTcp: { value: 37, unit: 'KB', of: 'memory of an idle connection with a subscription', from: connections },
+  memoryKbTls: { value: 83, unit: 'KB', of: 'the same, with TLS in the broker', from: connections },
   connectUsTcp: { value: 1130, unit: 'us', of: 'CPU of a client that comes back to its session', from: connections },
   connectUsTls: { value: 2530, unit: 'us', of: 'the same, with TLS in the broker (full handshake)', from: connections },
   leaveUsTcp: { value: 1000, unit: 'us', of: 'CPU of a lost connection', from: connections },
@@ -83,11 +83,11 @@ export const reckonings = figureList({
 
 export const service = figureList({
   vcpu: { value: 1, unit: 'vCPU', of: 'a broker task', from: template },
-  memoryGb: { value: 2, unit: 'GB', of: 'a broker task, TLS at the load balancer', from: template },
+  memoryGb: { value: 4, unit: 'GB', of: 'a broker task, TLS at the load balancer', from: template },
   memoryGbTls: {
-    value: 4,
+    value: 8,
     unit: 'GB',
-    of: 'a broker task, TLS in the broker (`brokerMemoryMiB: 4096`)',
+    of: 'a broker task, TLS in the broker (`brokerMemoryMiB: 8192`)',
     from: assumed,
   },
   connectionsMax: { value: 50_000, unit: 'connections', of: 'the most that a task takes', from: template },

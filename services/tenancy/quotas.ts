@@ -39,7 +39,7 @@ export const quotaKinds: readonly QuotaKindRow[] = [
     unit: 'connections at the same time',
     free: 1000,
     min: 0,
-    reason: 'A pilot of a device fleet fits, and a thousand idle connections cost a broker about 5 MB.',
+    reason: 'A pilot of a device fleet fits, and a thousand idle connections take a broker 40 to 80 MB.',
   },
   {
     kind: 'publishPerSecond',

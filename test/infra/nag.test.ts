@@ -23,7 +23,7 @@ const variants: readonly Context[] = [
   { stage: 'dev' },
   { stage: 'prod' },
   { stage: 'dev', egress: 'endpoints', executeCommand: 'true' },
-  { stage: 'prod', egress: 'nat', mqttTls: 'broker', tlsSecretArn, brokerMemoryMiB: '4096' },
+  { stage: 'prod', egress: 'nat', mqttTls: 'broker', tlsSecretArn, brokerMemoryMiB: '8192' },
   { stage: 'prod', domainName: 'mqtt.example.com', apiDomainName: 'api.example.com', ...zone },
   { stage: 'prod', certificateArn, alarmEmail: 'ops@example.com' },
   { stage: 'prod', encryption: 'customer-managed', region: 'eu-central-1' },

@@ -51,7 +51,7 @@ describe('the way out of the network', () => {
     templates.network.resourceCountIs('AWS::EC2::NatGateway', 0);
     templates.network.resourceCountIs('AWS::EC2::EIP', 0);
     expect(endpointsOf({ stage: 'prod' })).toEqual(['ecr.api', 'ecr.dkr', 'logs']);
-    expect(endpointsOf({ stage: 'prod', mqttTls: 'broker', tlsSecretArn: secret, brokerMemoryMiB: '4096' })).toContain(
+    expect(endpointsOf({ stage: 'prod', mqttTls: 'broker', tlsSecretArn: secret, brokerMemoryMiB: '8192' })).toContain(
       'secretsmanager',
     );
     templates.network.hasResourceProperties('AWS::EC2::SecurityGroup', {

@@ -70,7 +70,7 @@ describe.each(stageNames)('the alarms of %s', (name) => {
 describe('TLS in the broker', () => {
   it('is watched where it ends', () => {
     const tlsSecretArn = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shoal-tls-a1B2c3';
-    const { templates } = synthesise({ stage: 'prod', mqttTls: 'broker', tlsSecretArn, brokerMemoryMiB: '4096' });
+    const { templates } = synthesise({ stage: 'prod', mqttTls: 'broker', tlsSecretArn, brokerMemoryMiB: '8192' });
     templates.observability.hasResourceProperties(alarm, {
       AlarmName: 'shoal-prod-tls-failures',
       Metrics: Match.arrayWith([

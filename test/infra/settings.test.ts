@@ -89,7 +89,7 @@ const wrong: readonly (readonly [Context, string])[] = [
   [{ tlsSecretArn: secret }, 'tlsSecretArn is of no use with mqttTls=nlb'],
   [
     { stage: 'prod', mqttTls: 'broker', tlsSecretArn: secret },
-    'connectionsMax=50000 with mqttTls=broker needs brokerMemoryMiB of 3296 at least',
+    'connectionsMax=50000 with mqttTls=broker needs brokerMemoryMiB of 6080 at least',
   ],
   [{ mqttIdleSeconds: '600' }, 'mqttIdleSeconds=600 needs mqttTls=broker'],
   [{ keepAliveSecondsMax: '350' }, 'keepAliveSecondsMax=350 is not below 350 s'],
