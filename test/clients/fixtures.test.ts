@@ -33,14 +33,14 @@ test.each(names)('%s', async (name) => {
   sockets.push(socket);
   let got = '';
   socket.on('data', (data) => (got += data.toString('hex')));
-  // What is subscribed to comes back, as it does to the device; an answer is what stands before it.
+  // None subscribes to what it publishes: all that comes is answers, and a byte too many shows in the next of them.
   for (const { what, sends, gets } of device.exchanges) {
-    got = '';
     socket.write(sends);
-    if (gets !== '') await until(() => got.includes(gets), `the answer to ${what}: ${gets}, but ${got}`);
-    if (what === 'CONNECT') expect(got).toBe(gets);
+    await until(() => got.length >= gets.length, `the answer to ${what}`);
+    if (gets === '') continue;
+    expect(got, `the answer to ${what}`).toBe(gets);
+    got = '';
   }
-  expect(got, 'the last answer').toBe('d000');
   socket.resetAndDestroy();
   await until(() => heard.includes(device.will), `the will: ${device.will}`);
   expect(heard).toEqual([...device.published, device.will]);
