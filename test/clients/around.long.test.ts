@@ -57,6 +57,7 @@ const programs = {
   collectd: debianRelease('collectd-core'),
   rtl_433: debianRelease('rtl-433'),
   'sparkplug-client': npmRelease('sparkplug-client'),
+  zigbee2mqtt: npmRelease('zigbee2mqtt'),
 };
 const proxies = {
   HAProxy: debianRelease('haproxy'),
@@ -141,6 +142,36 @@ LoadPlugin mqtt
     node.kill('SIGKILL');
     await until(() => topics().includes('spBv1.0/plant/NDEATH/press'), 'the death');
     shown.set('sparkplug-client', ['3.1.1', 'TLS', 'NBIRTH, and NDEATH as the will']);
+  });
+
+  test.skipIf(programs.zigbee2mqtt === undefined)("zigbee2mqtt's MQTT part is on and off, and commanded", async () => {
+    const { endpoints } = stack;
+    const states = await peer.listen('zigbee2mqtt/bridge/state');
+    const answers = await peer.listen('zigbee2mqtt/heard');
+    const configuration = `
+version: 5
+mqtt:
+  server: ${endpoints.mqtts.url}
+  ca: ${endpoints.caFile}
+  user: ${account.username}
+  password: ${account.password}
+advanced:
+  log_output: [console]`;
+    const command = (folder: string) => [
+      ...['/usr/bin/env', `ZIGBEE2MQTT_DATA=${folder}`],
+      ...[process.execPath, join(programFolder, 'zigbee2mqtt.mjs')],
+    ];
+    const online = '1 0 zigbee2mqtt/bridge/state {"state":"online"}';
+    const program = await run(command, { 'configuration.yaml': configuration }, () => states.includes(online));
+    // Whoever comes later gets it as retained.
+    const late = await peer.listen('zigbee2mqtt/bridge/+');
+    await until(() => late.includes('1 1 zigbee2mqtt/bridge/state {"state":"online"}'), 'the retained state');
+    await until(() => late.some((line) => / zigbee2mqtt\/bridge\/info /.test(line)), 'that it has subscribed');
+    await peer.publish('zigbee2mqtt/lamp/set', '{"state":"ON"}', 1);
+    await until(() => answers.includes('0 0 zigbee2mqtt/heard zigbee2mqtt/lamp/set {"state":"ON"}'), 'the command');
+    program.kill('SIGKILL');
+    await until(() => states.includes('1 0 zigbee2mqtt/bridge/state {"state":"offline"}'), 'the will');
+    shown.set('zigbee2mqtt', ['3.1.1', 'TLS', 'its MQTT part: state, will, a command; no radio']);
   });
 
   test('docs/clients.md has what has run', async () => {
