@@ -100,6 +100,13 @@ export const clients: readonly Client[] = [
     runs: every(versions),
   },
   {
+    name: 'asyncio-mqtt (aiomqtt)',
+    ...debian('python3-asyncio-mqtt'),
+    command: ['/usr/bin/python3', join(programFolder, 'aiomqtt.py')],
+    // Over TLS it reads one packet of a record, and the next when more comes: docs/clients.md.
+    runs: every(versions, ['mqtt', 'ws']),
+  },
+  {
     name: 'Paho C',
     ...debian('libpaho-mqtt-dev'),
     ...compiled('paho_c.c', ['gcc'], ['-lpaho-mqtt3as']),

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/programs"
 wanted=(
   mosquitto mosquitto-clients
   gcc g++ libc6-dev libpaho-mqtt-dev libpaho-mqttpp-dev openssl
-  python3-paho-mqtt
+  python3-paho-mqtt python3-asyncio-mqtt
   collectd-core rtl-433
   haproxy nginx-light libnginx-mod-stream stunnel4
 )
