@@ -8,7 +8,7 @@
  *   alive, the form of the client id. Packet identifiers are random there; topics are free.
  * - Tasmota: its source (arendst/Tasmota, xdrv_02_9_mqtt.ino, and its PubSubClient 2.8.13): flags, the will, and what it sends
  *   in which order after CONNACK; keep alive as in its default settings. The names of its topics are after its documentation.
- * - Shelly, first generation: its firmware is not public. Client id, topics and payloads are after its API documentation, as
+ * - Shelly, first generation: its firmware is not public. Client id, topics and payloads are after what others quote of its documentation, as
  *   are keep alive, Clean Session, QoS 0 and no retained states, its defaults. Assumed are that will and `online` are
  *   retained, as in the second generation, and the packet identifiers and grouping of its subscriptions.
  */
