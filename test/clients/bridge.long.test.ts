@@ -113,6 +113,23 @@ const numbered = (what: string, count: number): string[] => Array.from({ length:
 const publish = (client: MqttClient, payloads: readonly string[]): Promise<unknown> =>
   Promise.all(payloads.map((payload) => client.publishAsync('both/t', payload, { qos: 1 })));
 
+/**
+ * Resolves when the bridge has subscribed, which it does after it has said its state: without a session that it has kept,
+ * what comes in between is not for it. Both have got nothing then.
+ */
+async function subscribed(cloud: Listener, local: Listener): Promise<void> {
+  let probes = 0;
+  const probe = async (): Promise<boolean> => {
+    await cloud.client.publishAsync('both/probe', `<probe-${++probes}>`, { qos: 1 });
+    return local.got.some((line) => line.startsWith('both/probe'));
+  };
+  await until(probe, 'the subscription of the bridge', backWithinMs);
+  for (const listener of [cloud, local]) {
+    await listener.has([`<probe-${probes}>`]);
+    listener.got.length = 0;
+  }
+}
+
 async function signUp(endpoints: Endpoints): Promise<Login> {
   const { body } = await call(`${endpoints.api.url}/v1/tenants`, { body: { name: 'acme' } });
   const key = String(body['apiKey']);
@@ -146,6 +163,7 @@ describe.each([
 
       const cloud = await Listener.at(endpoints.mqtt.port, login);
       const local = await Listener.at(mosquitto.port);
+      await subscribed(cloud, local);
       const [up, down] = [numbered('up', 50), numbered('down', 50)];
       await Promise.all([publish(local.client, up), publish(cloud.client, down)]);
       for (const listener of [cloud, local]) {
@@ -182,6 +200,7 @@ describe.each([
       await mosquitto.start();
       if (keepsSession) await local.has(missed);
       await until(() => states.got.some((line) => /\.cloud\/state 1/.test(line)), 'its state', backWithinMs);
+      await subscribed(cloud, local);
       const [upAfter, downAfter] = [numbered('up-after', 20), numbered('down-after', 20)];
       await Promise.all([publish(local.client, upAfter), publish(cloud.client, downAfter)]);
       for (const listener of [cloud, local]) await listener.has([...upAfter, ...downAfter]);
