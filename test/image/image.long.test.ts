@@ -4,7 +4,6 @@
  * assembled here under the names that the Dockerfile has: what is in the real ones cannot be seen from here.
  */
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { connect, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -18,6 +17,7 @@ import { startDynamodbLocal } from '../support/dynamodb-local.js';
 import type { EmbeddedDynamo } from '../support/embedded.js';
 import { Haproxy, haproxyMissing } from '../support/haproxy.js';
 import { Lambda } from '../support/lambda.js';
+import { freePort } from '../support/ports.js';
 import { until } from '../support/until.js';
 import { Buildah, buildahMissing } from './buildah.js';
 import { Container, containersMissing, type Image } from './container.js';
@@ -333,12 +333,4 @@ function filesBelow(folder: string): string[] {
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .sort();
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

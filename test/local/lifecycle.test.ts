@@ -6,6 +6,7 @@ import { connect as connectTls } from 'node:tls';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterEach, expect, test } from 'vitest';
 import type { Endpoints } from '../../services/local/endpoints.js';
+import { freePort } from '../support/ports.js';
 import { until } from '../support/until.js';
 import { call, endpointsIn, freePorts, isRunning, Workshop, type Shoal } from './shoal.js';
 
@@ -187,15 +188,12 @@ test('a killed main process leaves no children, and the folder can be used again
 
 test('a restart right after a crash waits for the ports and tables of the processes that are ending', async () => {
   const folder = workshop.folder();
-  const first = await start(folder);
-  const { mqtts, api } = endpointsIn(folder);
+  const [mqtts, api] = [await freePort(), await freePort()];
+  const ports = ['--mqtts-port', String(mqtts), '--api-port', String(api)];
+  const first = await start(folder, ...ports);
   first.process.kill('SIGKILL');
-  const second = workshop.start([
-    ...freePorts,
-    ...['--data', folder, '--mqtts-port', String(mqtts.port), '--api-port', String(api.port)],
-  ]);
-  await second.ready();
-  expect(endpointsIn(folder).mqtts.port).toBe(mqtts.port);
+  await start(folder, ...ports);
+  expect(endpointsIn(folder).mqtts.port).toBe(mqtts);
 });
 
 test('a broker that dies is started again on its ports, and /healthz says so', async () => {

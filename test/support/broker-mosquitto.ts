@@ -1,10 +1,10 @@
 /** A real mosquitto behind the TestBroker interface: keeps the rows honest, since they were not written for one broker. */
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NotOffered, type TestBroker } from './broker.js';
+import { answers, freePort } from './ports.js';
 import { until } from './until.js';
 
 export async function startMosquitto(): Promise<TestBroker> {
@@ -37,24 +37,4 @@ export async function startMosquitto(): Promise<TestBroker> {
       await rm(folder, { recursive: true });
     },
   };
-}
-
-function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
 }

@@ -4,10 +4,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { dynamodbLocalFolder } from './dynamodb-local-package.js';
 import { embeddedDynamo, type EmbeddedDynamo } from './embedded.js';
+import { freePort } from './ports.js';
 import { until } from './until.js';
 
 /** A JVM on a busy machine. */
@@ -55,14 +55,4 @@ async function answers(endpoint: string, java: ChildProcess): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

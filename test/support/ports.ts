@@ -1,12 +1,24 @@
 /** Ports of this machine, for programs that cannot be told to choose one. */
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 
+/** Below those that the system gives to connections: one that is free stays so until a program of ours listens. */
+const [first, last] = [10_000, 32_000];
+let next = first + ((process.pid * 97) % (last - first));
+
+/** On 127.0.0.1, and not the same one twice. */
 export async function freePort(): Promise<number> {
+  for (;;) {
+    next = next < last ? next + 1 : first;
+    if (await isFree(next)) return next;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 /** Whether somebody listens. */
