@@ -1,6 +1,7 @@
 /** The quotas that are counts and sizes: what happens at the limit, and that a change reaches clients that are connected. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { heard, Stack } from '../support/stack.js';
+import { until } from '../support/until.js';
 
 let stack: Stack;
 beforeAll(async () => {
@@ -19,6 +20,7 @@ test('connections: one more is refused, a take-over is not, and who leaves makes
   expect(await tenant.tryConnect({ clientId: 'third' })).toMatchObject({ reasonCode: quotaExceeded });
   expect(await tenant.tryConnect({ clientId: 'third', version: 4 })).toMatchObject({ reasonCode: serverUnavailable3 });
   const again = await tenant.client({ clientId: 'second' });
+  await until(() => second.ended, 'the end of the one before');
   expect(second.farewell).toMatchObject({ reasonCode: 0x8e });
   await again.disconnect();
   await tenant.client({ clientId: 'third' });
