@@ -1,28 +1,19 @@
 /** What TLS clients are told about the protocols that they name, and which certificate they get, at real listeners. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { ensureCertificates } from '../../../services/local/certificates.js';
+import { afterEach, beforeAll, expect, test } from 'vitest';
 import type { ListenerOptions } from '../../../services/broker/transport/transport.js';
 import { connectBytes } from '../../support/packet-bytes.js';
 import { until } from '../../support/until.js';
 import { Door } from './peer.js';
+import { testTls } from './test-tls.js';
 
-let folder: string;
 let tls: NonNullable<ListenerOptions['tls']>;
 let ca: Buffer;
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-alpn-'));
-  const { caFile, certFile, keyFile, rsa } = await ensureCertificates(folder, [], Date.now());
-  ca = readFileSync(caFile);
-  tls = {
-    cert: [readFileSync(certFile), readFileSync(rsa.certFile)],
-    key: [readFileSync(keyFile), readFileSync(rsa.keyFile)],
-  };
+  const { ecdsa, rsa, ...rest } = await testTls();
+  ca = rest.ca;
+  tls = { cert: [ecdsa.cert, rsa.cert], key: [ecdsa.key, rsa.key] };
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 
 let door: Door;
 const sockets: TLSSocket[] = [];

@@ -5,29 +5,20 @@
  * All peers of a listener come at the same moment, and then the clock goes from one look to the next. `from` and `to`
  * bound when the broker must have let go of the socket, in seconds since accept.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ensureCertificates } from '../../../services/local/certificates.js';
 import { publishBytes, subscribeBytes } from '../../support/packet-bytes.js';
 import { until } from '../../support/until.js';
-import { Door, hasHttp, hasTls, type Listener, listeners, Peer, type Stage, type Tls } from './peer.js';
+import { Door, hasHttp, hasTls, type Listener, listeners, Peer, type Stage } from './peer.js';
+import { testTls, type Tls } from './test-tls.js';
 
-let folder: string;
 let tls: Tls;
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-idle-'));
-  const files = await ensureCertificates(folder, [], Date.now());
-  tls = { cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) };
-});
+beforeAll(async () => void ({ ecdsa: tls } = await testTls()));
 
 const doors: Door[] = [];
 const peers: Peer[] = [];
 afterAll(() => {
   for (const peer of peers) peer.raw.destroy();
   for (const door of doors) door.transport.stop();
-  rmSync(folder, { recursive: true });
 });
 
 async function open(kind: Listener, behindProxy = false): Promise<Door> {

@@ -12,13 +12,12 @@ import { connectBytes, type ConnectFields, publishBytes } from '../../support/pa
 import { proxied } from '../../support/proxy-header.js';
 import { until } from '../../support/until.js';
 import { World } from '../admission/world.js';
+import type { Tls } from './test-tls.js';
 
 export type Listener = ListenerOptions['kind'];
 export const listeners: readonly Listener[] = ['mqtt', 'mqtts', 'ws', 'wss'];
 export const hasTls = (kind: Listener): boolean => kind === 'mqtts' || kind === 'wss';
 export const hasHttp = (kind: Listener): boolean => kind === 'ws' || kind === 'wss';
-
-export type Tls = { readonly cert: Buffer; readonly key: Buffer };
 
 /** A Transport on the admission of tests, whose clock stands until a test moves it. */
 export class Door {

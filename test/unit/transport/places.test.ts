@@ -2,24 +2,16 @@
  * Who gets a place when places are short: sockets that never say who they are do not keep clients out, whether they come
  * from one address or from many, and clients that come all at once do not keep each other out.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Clock } from '../../../services/kernel/kernel.js';
 import { Attention } from '../../../services/broker/transport/attention.js';
-import { ensureCertificates } from '../../../services/local/certificates.js';
 import { until } from '../../support/until.js';
-import { Door, hasTls, type Listener, listeners, Peer, type Stage, type Tls } from './peer.js';
+import { Door, hasTls, type Listener, listeners, Peer, type Stage } from './peer.js';
+import { testTls, type Tls } from './test-tls.js';
 
-let folder: string;
 let tls: Tls;
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-places-'));
-  const files = await ensureCertificates(folder, [], Date.now());
-  tls = { cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) };
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+beforeAll(async () => void ({ ecdsa: tls } = await testTls()));
 
 let door: Door;
 const peers: Peer[] = [];

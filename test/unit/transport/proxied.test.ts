@@ -2,35 +2,25 @@
  * Connections that begin with a PROXY protocol header, through real sockets: servers of all four kinds get what follows
  * the header as if there had been none, however the bytes are cut; whoever breaks the rules is closed and counted.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttpServer, get as httpGet, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, get as httpsGet } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect as tlsConnect, createServer as createTlsServer } from 'node:tls';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../../services/kernel/kernel.js';
 import { Proxied, stripOptionalHeader } from '../../../services/broker/transport/proxied.js';
 import type { Origin } from '../../../services/broker/transport/proxy-header.js';
 import { trustedProxies } from '../../../services/broker/transport/trusted.js';
-import { ensureCertificates } from '../../../services/local/certificates.js';
 import { header, local, proxied, proxiedText, tlv } from '../../support/proxy-header.js';
 import { until } from '../../support/until.js';
+import { testTls, type Tls } from './test-tls.js';
 
 const kinds = ['tcp', 'tls', 'http', 'https'] as const;
 type Kind = (typeof kinds)[number];
 
-let folder: string;
-let tls: { cert: Buffer; key: Buffer };
+let tls: Tls;
 let ca: Buffer;
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-proxied-'));
-  const files = await ensureCertificates(folder, [], Date.now());
-  tls = { cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) };
-  ca = readFileSync(files.caFile);
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+beforeAll(async () => void ({ ca, ecdsa: tls } = await testTls()));
 
 const closing: (() => void)[] = [];
 afterEach(() => {

@@ -2,27 +2,19 @@
  * Who does not get in reads why: each listener, and each thing that may come to it instead of what it serves. One line of
  * the log, one count, and over HTTP an answer that says the same. docs/metrics.md shows the table to operators.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { refusals } from '../../../services/broker/transport/proxied.js';
-import { ensureCertificates } from '../../../services/local/certificates.js';
 import { bytes, connectBytes } from '../../support/packet-bytes.js';
 import { proxied, proxiedText } from '../../support/proxy-header.js';
 import { until } from '../../support/until.js';
-import { Door, hasTls, hello, type Listener, listeners, type Tls } from './peer.js';
+import { Door, hasTls, hello, type Listener, listeners } from './peer.js';
+import { testTls, type Tls } from './test-tls.js';
 
-let folder: string;
 let tls: Tls;
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-refusals-'));
-  const files = await ensureCertificates(folder, [], Date.now());
-  tls = { cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) };
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+beforeAll(async () => void ({ ecdsa: tls } = await testTls()));
 
 let door: Door;
 const sockets: Socket[] = [];

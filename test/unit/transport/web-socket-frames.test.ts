@@ -2,25 +2,16 @@
  * What leaves over WebSocket: each frame is one packet, on every way that packets take to a client, however many of them
  * leave at once. A real Transport and a client that looks at the bytes of the frames itself.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { packetFrames } from '../../../services/broker/transport/packet-frames.js';
-import { ensureCertificates } from '../../../services/local/certificates.js';
 import { bytes, publishBytes, subscribeBytes } from '../../support/packet-bytes.js';
 import { decode, frameBytes, type Packet, type ProtocolLevel } from '../../support/packet-codec.js';
 import { until } from '../../support/until.js';
-import { Door, Peer, type Tls } from './peer.js';
+import { Door, Peer } from './peer.js';
+import { testTls, type Tls } from './test-tls.js';
 
-let folder: string;
 let tls: Tls;
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-frames-'));
-  const files = await ensureCertificates(folder, [], Date.now());
-  tls = { cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) };
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+beforeAll(async () => void ({ ecdsa: tls } = await testTls()));
 
 let door: Door;
 const peers: Peer[] = [];
