@@ -1,35 +1,17 @@
 /** Sessions that an earlier broker has left: what cannot be read costs one session, what is out of reach is tried again. */
 import { describe, expect, it, vi } from 'vitest';
 import { reasons } from '../../../services/broker/wire/wire.js';
-import type { BrokerId, ClientId, TenantScope } from '../../../services/kernel/kernel.js';
+import type { ClientId, TenantScope } from '../../../services/kernel/kernel.js';
 import { RecordUnreadable } from '../../../services/tenancy/tenancy.js';
-import { MemorySessionStore } from '../../support/memory/session-store.js';
-import { acme, acmeScope, World } from './world.js';
+import { acme, acmeScope, gone, World } from './world.js';
 
-const gone = 'broker-0' as BrokerId;
 const other = 'other' as TenantScope;
 
 /** A world in which another broker had sessions of these clients. */
 async function worldWith(...sessions: [tenant: TenantScope, clientId: string][]): Promise<World> {
   const world = new World();
-  const store = new MemorySessionStore(world.tables, gone, world.clock);
   for (const [tenant, clientId] of sessions)
-    await store.claim(
-      {
-        tenant,
-        clientId: clientId as ClientId,
-        userName: `device@${tenant}`,
-        protocolVersion: '5',
-        address: '192.0.2.1:5000',
-        connected: true,
-        connectedAtMs: world.clock.nowMs(),
-        keepAliveSeconds: 60,
-        expirySeconds: 1000,
-        queuedMessages: 0,
-        droppedMessages: 0,
-      },
-      undefined,
-    );
+    await world.leftBehind({ tenant, clientId: clientId as ClientId, userName: `device@${tenant}` });
   return world;
 }
 

@@ -1,11 +1,9 @@
 /** A tenant's name that is taken by somebody else: what the broker knows of the one before is none of the next one's. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { reasons } from '../../../services/broker/wire/wire.js';
-import type { BrokerId, ClientId } from '../../../services/kernel/kernel.js';
 import { hashSecret, scopeOf, type SecretHash, type Tenant } from '../../../services/tenancy/tenancy.js';
-import { MemorySessionStore } from '../../support/memory/session-store.js';
 import { until } from '../../support/until.js';
-import { acme, type FakeConnection, id, World } from './world.js';
+import { acme, type FakeConnection, gone, id, World } from './world.js';
 
 const refused = expect.objectContaining({ reason: reasons.badUserNameOrPassword }) as Error;
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -99,22 +97,7 @@ describe('a name that somebody else has taken', () => {
   it('is not given what an earlier broker had of the one before', async () => {
     const world = new World();
     own(world, first, 'old');
-    const gone = 'broker-0' as BrokerId;
-    const store = new MemorySessionStore(world.tables, gone, world.clock);
-    const claim = {
-      tenant: scopeOf(world.tenant!),
-      clientId: 'c' as ClientId,
-      userName: 'device@acme',
-      protocolVersion: '5',
-      address: '192.0.2.1:5000',
-      connected: true,
-      connectedAtMs: world.clock.nowMs(),
-      keepAliveSeconds: 60,
-      expirySeconds: 1000,
-      queuedMessages: 0,
-      droppedMessages: 0,
-    } as const;
-    await store.claim(claim, undefined);
+    await world.leftBehind({ tenant: scopeOf(world.tenant!) });
     own(world, second, 'new');
     await world.admission.adopt(gone);
     expect(world.gauge('shoal_sessions')).toBe(0);

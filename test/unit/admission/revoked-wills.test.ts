@@ -1,12 +1,9 @@
 /** The table of `revoked-wills.ts`: what becomes of a will when its client may not come in any more. */
 import { describe, expect, it } from 'vitest';
-import type { BrokerId, ClientId } from '../../../services/kernel/kernel.js';
 import { type ControlEntry, RecordUnreadable } from '../../../services/tenancy/tenancy.js';
-import { MemorySessionStore } from '../../support/memory/session-store.js';
 import { settle } from './site.js';
-import { acme, acmeScope, World } from './world.js';
+import { acme, gone, World } from './world.js';
 
-const gone = 'broker-0' as BrokerId;
 const will = { topic: 'status', payload: 'gone' };
 const kept = { clientId: 'c', clean: false, expiry: 1000 };
 /** Longer than the delay, shorter than the session. */
@@ -32,31 +29,10 @@ const states: Record<string, (world: World) => Promise<() => Promise<void>>> = {
     return () => Promise.resolve();
   },
   'of a session whose broker has gone': async (world) => {
-    const store = new MemorySessionStore(world.tables, gone, world.clock);
-    await store.claim(
-      {
-        tenant: acmeScope,
-        clientId: 'c' as ClientId,
-        userName: 'device@acme',
-        protocolVersion: '5',
-        address: '192.0.2.1:5000',
-        connected: true,
-        connectedAtMs: world.clock.nowMs(),
-        keepAliveSeconds: 60,
-        expirySeconds: 1000,
-        will: {
-          ...will,
-          payload: Buffer.from('gone'),
-          properties: Buffer.alloc(0),
-          qos: 1,
-          retain: true,
-          delaySeconds: 30,
-        },
-        queuedMessages: 0,
-        droppedMessages: 0,
-      },
-      undefined,
-    );
+    const properties = Buffer.alloc(0);
+    await world.leftBehind({
+      will: { ...will, payload: Buffer.from('gone'), properties, qos: 1, retain: true, delaySeconds: 30 },
+    });
     return () => world.admission.adopt(gone);
   },
 };

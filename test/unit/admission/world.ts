@@ -45,6 +45,8 @@ import { SessionTables } from '../../support/memory/session-tables.js';
 export const acme = 'acme' as TenantId;
 /** Of a tenant without a creation id. */
 export const acmeScope = 'acme' as string as TenantScope;
+/** A broker that had sessions before the one of a test. */
+export const gone = 'broker-0' as BrokerId;
 const password = 'correct horse';
 const secretHash = await hashSecret(password, 'generated');
 
@@ -212,6 +214,27 @@ export class World {
   set credential(credential: Credential | undefined) {
     if (credential) this.accounts.put(credential);
     else this.accounts.credentials.delete(acmeScope);
+  }
+
+  /** `gone` has stored a session whose client was connected to it. */
+  async leftBehind(claim: Partial<Claim> = {}): Promise<void> {
+    await new MemorySessionStore(this.tables, gone, this.clock).claim(
+      {
+        tenant: acmeScope,
+        clientId: 'c' as ClientId,
+        userName: 'device@acme',
+        protocolVersion: '5',
+        address: '192.0.2.1:5000',
+        connected: true,
+        connectedAtMs: this.clock.nowMs(),
+        keepAliveSeconds: 60,
+        expirySeconds: 1000,
+        queuedMessages: 0,
+        droppedMessages: 0,
+        ...claim,
+      },
+      undefined,
+    );
   }
 
   /** Starts a CONNECT; `done` settles as admission says. */
