@@ -25,7 +25,8 @@ interface Terminal {
 
 async function startInTerminal(...flags: readonly string[]): Promise<Terminal> {
   const folder = workshop.folder();
-  const typed = ['npm', 'start', '--', ...freePorts, '--data', folder, ...flags].join(' ');
+  // With `exec`, since a shell that stays (dash and older ones) would get the signals, too, and hide what npm does.
+  const typed = ['exec', 'npm', 'start', '--', ...freePorts, '--data', folder, ...flags].join(' ');
   const command = ['script', '--quiet', '--flush', '--return', '--command', typed, '/dev/null'];
   const shoal = await workshop.start([], {}, command).ready();
   const endpoints = endpointsIn(folder);
