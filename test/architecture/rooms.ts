@@ -20,6 +20,7 @@ const brokerRooms = [
   'wire',
   'session',
   'fanout',
+  'tenant',
   'admission',
   'transport',
   'store',
@@ -59,28 +60,34 @@ export const rooms: Readonly<Record<string, Room>> = {
     door: 'services/broker/fanout/fanout.ts',
     mayImport: ['kernel', 'topic', 'message'],
   },
+  tenant: {
+    files: under('services/broker/tenant'),
+    door: 'services/broker/tenant/tenant.ts',
+    mayImport: ['kernel', 'topic', 'tenancy', 'message', 'inbox', 'session', 'fanout'],
+    mayImportTypes: ['wire'],
+  },
   admission: {
     files: under('services/broker/admission'),
     door: 'services/broker/admission/admission.ts',
-    mayImport: ['kernel', 'topic', 'tenancy', 'message', 'inbox', 'wire', 'session', 'fanout'],
+    mayImport: ['kernel', 'topic', 'tenancy', 'message', 'inbox', 'wire', 'session', 'fanout', 'tenant'],
   },
   transport: {
     files: under('services/broker/transport'),
     door: 'services/broker/transport/transport.ts',
-    mayImport: ['kernel', 'wire', 'session', 'fanout', 'admission'],
+    mayImport: ['kernel', 'wire', 'session', 'fanout', 'tenant', 'admission'],
     mayImportTypes: ['message'],
   },
   store: {
     files: under('services/broker/store'),
     door: 'services/broker/store/store.ts',
     mayImport: ['kernel', 'tenancy', 'topic', 'message', 'dynamo'],
-    mayImportTypes: ['inbox', 'session', 'fanout', 'admission'],
+    mayImportTypes: ['inbox', 'session', 'fanout', 'tenant', 'admission'],
   },
   ops: {
     files: under('services/broker/ops'),
     door: 'services/broker/ops/ops.ts',
     mayImport: ['kernel'],
-    mayImportTypes: ['transport', 'admission', 'fanout'],
+    mayImportTypes: ['transport', 'tenant', 'admission', 'fanout'],
   },
   /** `main.ts`, `compose.ts`, `config.ts`: the only files that know every room of the broker. */
   broker: {

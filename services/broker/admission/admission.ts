@@ -17,33 +17,26 @@ import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import { type ConnectPacket, PeerFault, type Reason, reasons, type Slab } from '../wire/wire.js';
+import {
+  type Admitted,
+  type Connection,
+  type LeaseGate,
+  type SharedStore,
+  systemTopicsEveryMs,
+  type Tenant,
+  Tenants,
+} from '../tenant/tenant.js';
 import { CachedAccounts } from './accounts.js';
 import { Arrival } from './arrival.js';
 import { Authentication } from './authentication.js';
 import { Control } from './control.js';
 import { Departure } from './departure.js';
-import type { Accounts, Admitted, Connection, Ending, LeaseGate, SessionStore, SharedStore } from './ports.js';
+import type { Accounts, Ending, SessionStore } from './ports.js';
 import { QueueNotes, sweepQueuesEveryMs } from './queue-notes.js';
 import { Restoration } from './restoration.js';
-import { systemTopicsEveryMs } from './system-topics.js';
-import type { Tenant } from './tenant.js';
-import { Tenants } from './tenants.js';
 import { Unreadable } from './unreadable.js';
 
-export type { TenantLimits } from './limits.js';
-export type {
-  Accounts,
-  Admitted,
-  Claim,
-  Connection,
-  Ending,
-  LeaseGate,
-  OwnRecord,
-  SessionStore,
-  SharedStore,
-  StoredShared,
-} from './ports.js';
-export type { Tenant } from './tenant.js';
+export type { Accounts, Claim, Ending, SessionStore } from './ports.js';
 
 export interface AdmissionOptions {
   readonly accounts: Accounts;
@@ -198,7 +191,7 @@ export class Admission {
     for (const tenant of this.#tenants)
       eachGuarded('stop', tenant.residences.values(), ({ session, connection }) => {
         connection?.close(reasons.serverShuttingDown);
-        released.push(tenant.inTurn(session.clientId, () => Promise.resolve()));
+        released.push(tenant.turns.take(session.clientId, () => Promise.resolve()));
       });
     eachGuarded('stop', this.#tenants, (tenant) => released.push(tenant.routing.retained.settled()));
     await Promise.allSettled(released);

@@ -24,6 +24,8 @@ import type { CommitLog } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
+import type { Tenants } from '../tenant/tenant.js';
+import { type Connection, depthOf, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
 import type { Authentication } from './authentication.js';
 import {
   checkedWill,
@@ -33,10 +35,7 @@ import {
   sessionExpirySeconds,
 } from './connect-request.js';
 import { type Departure, storedWill, willEpochOf } from './departure.js';
-import type { Claim, Connection, OwnRecord, SessionStore } from './ports.js';
-import { depthOf, type Residence } from './residence.js';
-import type { Tenant } from './tenant.js';
-import type { Tenants } from './tenants.js';
+import type { Claim, SessionStore } from './ports.js';
 
 /** A client that waits for CONNACK gives up soon after. */
 const willSafeWithinMs = 4000;
@@ -67,7 +66,7 @@ export class Arrival {
     const { record, credential } = await authentication.authenticate(packet);
     const { clientId, assigned } = chooseClientId(packet);
     const tenant = await this.#options.tenants.open(record);
-    return tenant.inTurn(clientId, async () => {
+    return tenant.turns.take(clientId, async () => {
       const residence = tenant.residences.get(clientId);
       checkRoom(tenant, residence);
       tenant.entering++;

@@ -14,7 +14,7 @@ import {
   reasons,
   type WillPacket,
 } from '../wire/wire.js';
-import type { TenantLimits } from './limits.js';
+import type { TenantLimits } from '../tenant/tenant.js';
 
 export const protocolNames: Readonly<Record<ProtocolVersion, '3.1' | '3.1.1' | '5'>> = { 3: '3.1', 4: '3.1.1', 5: '5' };
 

@@ -15,13 +15,12 @@ import {
   tenantOf,
 } from '../../tenancy/tenancy.js';
 import { reasons } from '../wire/wire.js';
+import type { Tenants } from '../tenant/tenant.js';
+import { type Residence, type Tenant, TenantGone } from '../tenant/tenant.js';
 import type { CachedAccounts } from './accounts.js';
 import type { Departure } from './departure.js';
 import type { SessionStore } from './ports.js';
-import type { Residence } from './residence.js';
 import { clockMarginMs, wasDeleted } from './revoked-wills.js';
-import type { Tenant } from './tenant.js';
-import { TenantGone, type Tenants } from './tenants.js';
 
 type SessionKick = Extract<ControlEntry, { type: 'session-kick' }>;
 type CredentialChange = Extract<ControlEntry, { type: 'credential-changed' }>;
@@ -81,7 +80,7 @@ export class Control {
     if (!tenant) return;
     const residence = tenant.residences.get(clientId);
     if (!residence)
-      return tenant.inTurn(clientId, async () => {
+      return tenant.turns.take(clientId, async () => {
         if (!tenant.residences.has(clientId)) await this.#records.discard(scope, clientId, born);
       });
     const isMeant = born === undefined ? isOlder(residence, atMs) : residence.record.born <= born;

@@ -17,10 +17,9 @@ import {
   topicName,
 } from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
+import { type Admitted, depthOf, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
 import { cappedExpirySeconds } from './connect-request.js';
-import type { Admitted, Ending, OwnRecord, SessionStore } from './ports.js';
-import { depthOf, type Residence } from './residence.js';
-import type { Tenant } from './tenant.js';
+import type { Ending, SessionStore } from './ports.js';
 
 /** After the broker has stopped clients have this long to come back somewhere before their wills are published. */
 const drainGraceMs = 30_000;
@@ -77,7 +76,7 @@ export class Departure {
 
   /** The record as it is now, once its will is safe: in turn, so that it cannot overtake a CONNECT of the client. */
   write(tenant: Tenant, residence: Residence): Receipt {
-    const written = tenant.inTurn(residence.session.clientId, () => this.release(tenant, residence));
+    const written = tenant.turns.take(residence.session.clientId, () => this.release(tenant, residence));
     return this.#told(written, tenant, 'a session record could not be written');
   }
 
@@ -158,7 +157,7 @@ export class Departure {
    */
   endSession(tenant: Tenant, residence: Residence, nowMs: number, replaced = false): Receipt {
     const remove = this.#end(tenant, residence, nowMs, replaced);
-    const removed = replaced ? remove() : tenant.inTurn(residence.session.clientId, remove);
+    const removed = replaced ? remove() : tenant.turns.take(residence.session.clientId, remove);
     return this.#told(removed, tenant, 'what was stored of a session could not be removed');
   }
 

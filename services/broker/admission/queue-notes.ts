@@ -8,9 +8,8 @@
  * not take is left for the next sweep.
  */
 import { type Clock, eachGuarded } from '../../kernel/kernel.js';
+import { depthOf, type Residence, type Tenant } from '../tenant/tenant.js';
 import type { SessionStore } from './ports.js';
-import { depthOf, type Residence } from './residence.js';
-import type { Tenant } from './tenant.js';
 
 /** How often sessions are looked at: so old may a depth be that the API shows. */
 export const sweepQueuesEveryMs = 5_000;
@@ -63,7 +62,7 @@ export class QueueNotes {
     const { session } = residence;
     residence.isNoting = true;
     try {
-      await tenant.inTurn(session.clientId, async () => {
+      await tenant.turns.take(session.clientId, async () => {
         const noted = depthOf(session, this.#clock.nowMs());
         await this.#records.note({ ...residence.record, ...noted });
         residence.noted = noted;

@@ -21,12 +21,10 @@ import {
 import type { CommitLog, StoredOrigin } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
 import { Session } from '../session/session.js';
+import { depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
-import { isWill } from './kept-wills.js';
-import type { Accounts, OwnRecord, SessionStore } from './ports.js';
-import { depthOf, type Residence } from './residence.js';
+import type { Accounts, SessionStore } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
-import type { Tenant } from './tenant.js';
 import type { Unreadable } from './unreadable.js';
 
 /** Sessions of one tenant that are taken over at the same time. */

@@ -15,7 +15,7 @@
  * its tenant ends publishes its will, because its client may come back.
  */
 import type { Credential, SessionRecord } from '../../tenancy/tenancy.js';
-import type { Residence } from './residence.js';
+import type { Residence } from '../tenant/tenant.js';
 
 /** Clocks of the API and of brokers may differ by this much. */
 export const clockMarginMs = 1000;

@@ -2,7 +2,7 @@
 import type { TenantScope } from '../../kernel/kernel.js';
 import type { Dynamo } from '../../dynamo/dynamo.js';
 import { sharedPartition } from '../../tenancy/tenancy.js';
-import type { SharedStore, StoredShared } from '../admission/admission.js';
+import type { SharedStore, StoredShared } from '../tenant/tenant.js';
 import { purgeMessages, readSummary, removeMessages } from './stored-messages.js';
 
 export class DynamoSharedStore implements SharedStore {

@@ -15,7 +15,8 @@
  * and a DISCONNECT among it counts. Not before CONNECT is complete, and not if nothing has come behind it.
  */
 import { caught, type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
-import type { Admission, Admitted, Connection as AdmissionConnection, Ending } from '../admission/admission.js';
+import type { Admission, Ending } from '../admission/admission.js';
+import type { Admitted, Connection as AdmissionConnection } from '../tenant/tenant.js';
 import type { Receipt } from '../message/message.js';
 import {
   type AckType,
@@ -234,7 +235,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   onPublish(publish: InboundPublish): void {
     const { tenant, session, channel } = this.#admitted!;
     session.receivePublish(publish, channel, this.#nowMs);
-    const waitMs = tenant.spendPublish(publish.packetBytes, this.#nowMs);
+    const waitMs = tenant.rates.spendPublish(publish.packetBytes, this.#nowMs);
     if (waitMs > 0) this.#pause(waitMs);
     else if (publish.packetId !== 0 && session.owedAcks > owedAcksMax) this.#pause(owedAcksWaitMs);
   }
@@ -361,7 +362,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   #mustWaitMs(): number {
     const { tenant, session } = this.#admitted!;
-    const rateMs = tenant.publishWaitMs(this.#world.clock.nowMs());
+    const rateMs = tenant.rates.publishWaitMs(this.#world.clock.nowMs());
     return session.owedAcks > owedAcksMax ? Math.max(rateMs, owedAcksWaitMs) : rateMs;
   }
 

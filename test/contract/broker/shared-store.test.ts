@@ -1,6 +1,6 @@
 /** What every store of shared subscriptions does: in memory, as tests of other rooms use it, and in DynamoDB. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { SharedStore } from '../../../services/broker/admission/admission.js';
+import type { SharedStore } from '../../../services/broker/tenant/tenant.js';
 import type { CommitLog, Write } from '../../../services/broker/inbox/inbox.js';
 import { handedOn, Message } from '../../../services/broker/message/message.js';
 import { DynamoSharedStore } from '../../../services/broker/store/store.js';

@@ -1,5 +1,6 @@
 /** `SessionStore` in memory, with the conditions of the real one. */
-import type { Claim, OwnRecord, SessionStore } from '../../../services/broker/admission/admission.js';
+import type { Claim, SessionStore } from '../../../services/broker/admission/admission.js';
+import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Restored } from '../../../services/broker/session/session.js';
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../../services/kernel/kernel.js';

@@ -1,5 +1,5 @@
 /** `SharedStore` in memory, over the tables that `MemoryCommitLog` writes. */
-import type { SharedStore, StoredShared } from '../../../services/broker/admission/admission.js';
+import type { SharedStore, StoredShared } from '../../../services/broker/tenant/tenant.js';
 import type { TenantScope } from '../../../services/kernel/kernel.js';
 import { sharedPartition } from '../../../services/tenancy/tenancy.js';
 import type { SessionTables } from './session-tables.js';

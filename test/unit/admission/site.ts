@@ -1,11 +1,7 @@
 /** Brokers over one set of tables in memory: commits go as far as a test says, and a broker may die at any moment. */
 import type { Packet } from 'mqtt-packet';
-import {
-  Admission,
-  type Admitted,
-  type Connection,
-  type Ending,
-} from '../../../services/broker/admission/admission.js';
+import { Admission, type Ending } from '../../../services/broker/admission/admission.js';
+import type { Admitted, Connection } from '../../../services/broker/tenant/tenant.js';
 import {
   type ConnectPacket,
   type InboundPublish,

@@ -1,8 +1,8 @@
 /** Load averages, and who is told which of a tenant's numbers when. */
 import type { IPublishPacket } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
-import { LoadAverages, loadNames } from '../../../services/broker/admission/load.js';
-import { systemTopicsEveryMs } from '../../../services/broker/admission/system-topics.js';
+import { LoadAverages, loadNames } from '../../../services/broker/tenant/load.js';
+import { systemTopicsEveryMs } from '../../../services/broker/tenant/system-topics.js';
 import { newMeters } from '../../../services/broker/message/message.js';
 import { type Device, settle, Site } from './site.js';
 

@@ -1,14 +1,7 @@
 /** Admission with its ports in memory: records that a test may hold up, connections that note what becomes of them. */
 import type { Packet } from 'mqtt-packet';
-import {
-  Admission,
-  type Admitted,
-  type Connection,
-  type Claim,
-  type Ending,
-  type LeaseGate,
-  type OwnRecord,
-} from '../../../services/broker/admission/admission.js';
+import { Admission, type Claim, type Ending } from '../../../services/broker/admission/admission.js';
+import type { Admitted, Connection, LeaseGate, OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import {
   type ConnectPacket,
   PacketReader,

@@ -5,7 +5,7 @@
 import { createConnection } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Tenants, type TenantsOptions } from '../../../services/broker/admission/tenants.js';
+import { Tenants, type TenantsOptions } from '../../../services/broker/tenant/tenants.js';
 import type { CommitSource, QueueHost, Write } from '../../../services/broker/inbox/inbox.js';
 import { SharedQueue } from '../../../services/broker/inbox/inbox.js';
 import { PendingReceipt } from '../../../services/broker/message/message.js';

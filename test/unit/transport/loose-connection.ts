@@ -1,9 +1,6 @@
 /** A real connection with its flusher and wheel, without a network below it and with an admission that lets everybody in. */
-import type {
-  Admission,
-  Admitted,
-  Connection as AdmissionConnection,
-} from '../../../services/broker/admission/admission.js';
+import type { Admission } from '../../../services/broker/admission/admission.js';
+import type { Admitted, Connection as AdmissionConnection } from '../../../services/broker/tenant/tenant.js';
 import { newMeters } from '../../../services/broker/message/message.js';
 import { Channel, Session } from '../../../services/broker/session/session.js';
 import { Connection } from '../../../services/broker/transport/connection.js';

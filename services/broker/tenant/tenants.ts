@@ -20,7 +20,7 @@ import type { RetainedStore } from '../fanout/fanout.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import { type Meters, newMeters } from '../message/message.js';
 import type { LeaseGate, SharedStore } from './ports.js';
-import { Tenant } from './tenant.js';
+import { Tenant } from './local-tenant.js';
 
 export interface TenantsOptions {
   readonly makeRetained: (tenant: Tenant) => RetainedStore;
@@ -114,7 +114,7 @@ export class Tenants {
       const now = await this.#options.current(id);
       if (now === undefined || scopeOf(now) !== scope) throw new TenantGone(id);
       if (this.#tenants.get(id) === known) this.#options.retire(known);
-      await known.idle(); // What it had is removed, and will not be read as the next one's.
+      await known.turns.idle(); // What it had is removed, and will not be read as the next one's.
     }
     const opening = this.#open(record).finally(() => this.#opening.delete(id));
     this.#opening.set(id, opening);
@@ -130,7 +130,7 @@ export class Tenants {
     const now = await current(record.id);
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {
       retire(tenant);
-      await tenant.idle();
+      await tenant.turns.idle();
       throw new TenantGone(record.id);
     }
     tenant.limits.set(now, clock.nowMs());

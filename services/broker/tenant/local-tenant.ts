@@ -8,7 +8,6 @@ import { parseShared } from '../../topic/topic.js';
 import { type RetainedCount, RetainedReads, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
 import {
-  deliveryBytes,
   handedOn,
   type Meters,
   newMeters,
@@ -21,29 +20,20 @@ import { scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { Backlog, StoredOrigin } from '../inbox/inbox.js';
 import { isWill, KeptWills } from './kept-wills.js';
 import { TenantLimits } from './limits.js';
+import { HeldAcknowledgements } from './held-acknowledgements.js';
 import { LoadAverages } from './load.js';
 import type { LeaseGate } from './ports.js';
+import { TenantRates } from './rates.js';
+import { SafetyLedger } from './safety-ledger.js';
 import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
 import type { Residence } from './residence.js';
 import { changedSystemMessages, isSystemFilter, readSystemTopics } from './system-topics.js';
+import { Turns } from './turns.js';
 
-/** How soon a session that the tenant's delivery rate holds back is looked at again. */
-const pumpLaterMs = 50;
-
-/** QoS 1 and 2 messages that a tenant's sessions hold in memory, counted once each, and a little for each further session. */
-const heldBytesMax = 128 << 20;
-
-/** How soon a publisher is looked at again while too much is not safe yet. */
-const unsafeWaitMs = 20;
 const readAgainMs = 500;
 
 /** Filters of one SUBSCRIBE for which the table is asked whether anything retained may match. Most have fewer. */
 const looksMax = 8;
-
-const ignore = (): void => {};
-
-/** How soon sessions that hold back acknowledgements are looked at again. */
-const lookAtHeldMs = 50;
 
 /** How far a tenant's publishers may be ahead of safety, and for how long they are slowed. */
 export interface Pace {
@@ -59,6 +49,9 @@ export class Tenant implements SessionHost {
   isGone = false;
   readonly limits: TenantLimits;
   readonly meters: Meters = newMeters();
+  readonly ledger: SafetyLedger;
+  readonly rates: TenantRates;
+  readonly turns = new Turns();
   readonly routing: Routing;
   readonly queues: SharedQueues;
   readonly wills = new KeptWills();
@@ -79,22 +72,14 @@ export class Tenant implements SessionHost {
   #systemSubscriptions = 0;
   /** What their subscribers were told last; empty when somebody has come since and may know something else. */
   readonly #told = new Map<string, string>();
-  #heldBytes = 0;
-  /** Of messages that sessions which outlive their connections have yet to make safe. */
-  #unsafeBytes = 0;
   readonly #retainedReads: RetainedReads;
+  readonly #heldAcknowledgements: HeldAcknowledgements;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #pace: Pace;
   readonly #lease: LeaseGate;
   #leaseAskedAtMs = -1;
   #withholds = false;
-  #waitingToPump = new Set<Session>();
-  /** Sessions that hold back acknowledgements; looked at by one timer while there are any. */
-  readonly #holdingBack = new Set<Session>();
-  #looksAtHeld = false;
-  /** The tail of what is going on for a client id: one CONNECT or end after the other. */
-  readonly #turns = new Map<ClientId, Promise<unknown>>();
 
   constructor(
     record: TenantRecord,
@@ -114,29 +99,16 @@ export class Tenant implements SessionHost {
     this.#sinceMs = clock.monotonicMs();
     this.load = new LoadAverages(this.#sinceMs);
     this.limits = new TenantLimits(record, clock.nowMs());
+    this.ledger = new SafetyLedger(pace.unsafeBytesMax);
+    this.rates = new TenantRates(this.limits, this.ledger, clock);
+    this.#heldAcknowledgements = new HeldAcknowledgements(clock);
     this.queues = new SharedQueues(this.scope, this, queues);
     this.routing = new Routing(makeRetained(this), this.queues);
     this.#retainedReads = new RetainedReads(this.routing.retained);
   }
 
   get isEmpty(): boolean {
-    return this.residences.size === 0 && this.#turns.size === 0;
-  }
-
-  /** Runs `step` when all earlier steps for the client id are over, so that two CONNECTs never interleave. */
-  inTurn<T>(clientId: ClientId, step: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(clientId) ?? Promise.resolve();
-    const result = before.then(step, step);
-    const tail: Promise<void> = result.then(ignore, ignore).then(() => {
-      if (this.#turns.get(clientId) === tail) this.#turns.delete(clientId);
-    });
-    this.#turns.set(clientId, tail);
-    return result;
-  }
-
-  /** Resolves when all steps that have been asked for are over. */
-  async idle(): Promise<void> {
-    await Promise.all(this.#turns.values());
+    return this.residences.size === 0 && this.turns.size === 0;
   }
 
   publish(message: Message, nowMs: number): Receipt {
@@ -213,25 +185,19 @@ export class Tenant implements SessionHost {
   }
 
   hold(message: Message): boolean {
-    const bytes = message.holders === 0 ? message.heldBytes : deliveryBytes;
-    if (this.#heldBytes + bytes > heldBytesMax) return false;
-    this.#heldBytes += bytes;
-    message.holders++;
-    return true;
+    return this.ledger.hold(message);
   }
 
   letGo(message: Message): void {
-    this.#heldBytes -= --message.holders === 0 ? message.heldBytes : deliveryBytes;
+    this.ledger.letGo(message);
   }
 
   owe(message: Message): void {
-    if (message.owed === 0) this.#unsafeBytes += message.heldBytes;
-    message.owe();
+    this.ledger.owe(message);
   }
 
   pay(message: Message, reasonCode: number): void {
-    message.pay(reasonCode);
-    if (message.owed === 0) this.#unsafeBytes -= message.heldBytes;
+    this.ledger.pay(message, reasonCode);
   }
 
   nowMs(): number {
@@ -258,40 +224,11 @@ export class Tenant implements SessionHost {
   }
 
   takeDelivery(bytes: number, nowMs: number): boolean {
-    const { limits } = this;
-    if (!limits.outLimited) return true;
-    if (limits.bytesOut.waitMs(nowMs) > 0 || !limits.deliver.take(nowMs)) return false;
-    limits.bytesOut.spend(bytes, nowMs);
-    return true;
-  }
-
-  /** Counts what a client has sent; returns for how many milliseconds nothing more is to be read from it. */
-  spendPublish(packetBytes: number, nowMs: number): number {
-    const { limits } = this;
-    if (!limits.inLimited) return this.#unsafeBytes > this.#pace.unsafeBytesMax ? unsafeWaitMs : 0;
-    limits.publish.spend(1, nowMs);
-    limits.bytesIn.spend(packetBytes, nowMs);
-    return this.publishWaitMs(nowMs);
-  }
-
-  publishWaitMs(nowMs: number): number {
-    if (this.#unsafeBytes > this.#pace.unsafeBytesMax) return unsafeWaitMs;
-    return Math.max(this.limits.publish.waitMs(nowMs), this.limits.bytesIn.waitMs(nowMs));
+    return this.rates.takeDelivery(bytes, nowMs);
   }
 
   pumpLater(session: Session): void {
-    this.#waitingToPump.add(session);
-    if (this.#waitingToPump.size > 1) return;
-    this.#clock.after(pumpLaterMs, () => {
-      const sessions = this.#waitingToPump;
-      this.#waitingToPump = new Set();
-      for (const waiting of sessions)
-        try {
-          waiting.pump(this.#clock.nowMs());
-        } catch (error) {
-          waiting.failed(error);
-        }
-    });
+    this.rates.pumpLater(session);
   }
 
   get holdBackMs(): number {
@@ -299,22 +236,6 @@ export class Tenant implements SessionHost {
   }
 
   holdsBack(session: Session): void {
-    this.#holdingBack.add(session);
-    this.#lookAtHeldLater();
-  }
-
-  #lookAtHeldLater(): void {
-    if (this.#looksAtHeld || this.#holdingBack.size === 0) return;
-    this.#looksAtHeld = true;
-    this.#clock.after(lookAtHeldMs, () => {
-      this.#looksAtHeld = false;
-      for (const session of this.#holdingBack)
-        try {
-          if (!session.lookAtHeld(this.#clock.nowMs())) this.#holdingBack.delete(session);
-        } catch (error) {
-          session.failed(error);
-        }
-      this.#lookAtHeldLater();
-    });
+    this.#heldAcknowledgements.add(session);
   }
 }

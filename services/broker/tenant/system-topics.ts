@@ -13,7 +13,7 @@ import type { RetainedCount } from '../fanout/fanout.js';
 import { Message } from '../message/message.js';
 import type { RetainedRead } from '../session/session.js';
 import { droppedMessages, loadMinutes, loadNames } from './load.js';
-import type { Tenant } from './tenant.js';
+import type { Tenant } from './local-tenant.js';
 
 /** How often subscribers are told. */
 export const systemTopicsEveryMs = 10_000;

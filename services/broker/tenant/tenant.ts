@@ -1,0 +1,8 @@
+/** The door of the tenant room: what one tenant is on this broker, with its limits, rates, memory, turns and numbers. */
+export { isWill } from './kept-wills.js';
+export type { TenantLimits } from './limits.js';
+export type { Tenant } from './local-tenant.js';
+export type { Admitted, Connection, LeaseGate, OwnRecord, SharedStore, StoredShared } from './ports.js';
+export { depthOf, type Residence } from './residence.js';
+export { systemTopicsEveryMs } from './system-topics.js';
+export { TenantGone, Tenants } from './tenants.js';
