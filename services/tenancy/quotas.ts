@@ -1,4 +1,4 @@
-/** What a tenant may use: eleven kinds in one table, and plans that give each kind its default. */
+/** What a tenant may use: nineteen kinds in one table, and plans that give each kind its default. */
 
 export type QuotaKind =
   | 'connections'
@@ -11,7 +11,15 @@ export type QuotaKind =
   | 'queuedMessagesPerSession'
   | 'retainedMessages'
   | 'retainedBytes'
-  | 'credentials';
+  | 'credentials'
+  | 'connectsPerSecond'
+  | 'packetsPerSecond'
+  | 'subscribesPerSecond'
+  | 'subscriptions'
+  | 'cpuShare'
+  | 'memoryBytes'
+  | 'databaseUnitsPerSecond'
+  | 'databaseUnitsPerMonth';
 
 /** null: no limit. */
 export type Quotas = Readonly<Record<QuotaKind, number | null>>;
@@ -111,6 +119,63 @@ export const quotaKinds: readonly QuotaKindRow[] = [
     free: 2000,
     min: 0,
     reason: 'One for each of a thousand devices, and as many again for a change of all of them.',
+  },
+  {
+    kind: 'connectsPerSecond',
+    unit: 'CONNECTs per second',
+    free: 100,
+    min: 1,
+    reason: 'A thousand devices are back within ten seconds, at a tenth of the time of one broker.',
+  },
+  {
+    kind: 'packetsPerSecond',
+    unit: 'packets of every type per second from all clients',
+    free: 20_000,
+    min: 1,
+    reason: 'The message rates with QoS 2 both ways make 12 000, and the rest is left for pings.',
+  },
+  {
+    kind: 'subscribesPerSecond',
+    unit: 'topic filters per second in SUBSCRIBE and UNSUBSCRIBE',
+    free: 1000,
+    min: 1,
+    reason: 'A hundred devices that come back in a second may subscribe to ten filters each.',
+  },
+  {
+    kind: 'subscriptions',
+    unit: 'subscriptions of all sessions',
+    free: 20_000,
+    min: 0,
+    reason: 'Twenty for each of a thousand devices, which take a broker about 10 MB.',
+  },
+  {
+    kind: 'cpuShare',
+    unit: 'percent of the time of a broker, while others wait',
+    free: 25,
+    min: 1,
+    hardMax: 100,
+    reason: 'Four tenants that ask for all they can get share a broker, and a quiet one waits for 2 ms each.',
+  },
+  {
+    kind: 'memoryBytes',
+    unit: 'bytes of memory on a broker',
+    free: 256 * mib,
+    min: mib,
+    reason: 'Room for ten thousand sessions that are away, or a thousand clients with full queues.',
+  },
+  {
+    kind: 'databaseUnitsPerSecond',
+    unit: 'write units of the database per second; five read units count as one',
+    free: 500,
+    min: 1,
+    reason: 'A hundred CONNECTs of stored sessions, or 500 stored messages of up to 1 KB.',
+  },
+  {
+    kind: 'databaseUnitsPerMonth',
+    unit: 'write units of the database per calendar month',
+    free: 10_000_000,
+    min: 0,
+    reason: 'About 6 dollars, and a stored message every fifteen minutes for each of three thousand devices.',
   },
 ];
 

@@ -253,7 +253,7 @@ describe.each(entries)('$name', (entry) => {
       const { schemas } = body.components;
       expect(schemas.SignUp).toMatchObject({ additionalProperties: false, required: ['name'] });
       expect(schemas.Grant.properties.action.enum).toEqual(['publish', 'subscribe', 'all']);
-      expect(Object.keys(schemas.QuotaChange.properties)).toHaveLength(11);
+      expect(Object.keys(schemas.QuotaChange.properties)).toHaveLength(19);
       expect(schemas.QuotaChange.required).toBeUndefined();
       expect(body.paths['/v1/tenants'].post.responses['429'].description).toContain('too-many-sign-ups');
     });

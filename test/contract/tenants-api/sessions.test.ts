@@ -217,7 +217,7 @@ describe.each(entries)('$name', (entry) => {
       const { id, key } = await api.signUp();
       const path = `/v1/tenants/${id}/quotas`;
       const plan = (await api.call('GET', path, { key })).body;
-      expect(Object.keys(plan)).toHaveLength(11);
+      expect(Object.keys(plan)).toHaveLength(19);
       const own = await api.call('PUT', path, { key, json: { connections: 5 } });
       expect([own.status, own.body.code]).toEqual([403, 'operator-only']);
       const operator = { key: 'operator-key-of-the-tests' };

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { effectiveQuotas, plans, quotaKinds, quotaValueError } from '../../../services/tenancy/tenancy.js';
 
 describe('quotas', () => {
-  it('are the eleven kinds, each with a unit, a default within its bounds and a reason of one sentence', () => {
+  it('are the nineteen kinds, each with a unit, a default within its bounds and a reason of one sentence', () => {
     expect(quotaKinds.map(({ kind }) => kind)).toEqual([
       'connections',
       'publishPerSecond',
@@ -15,6 +15,14 @@ describe('quotas', () => {
       'retainedMessages',
       'retainedBytes',
       'credentials',
+      'connectsPerSecond',
+      'packetsPerSecond',
+      'subscribesPerSecond',
+      'subscriptions',
+      'cpuShare',
+      'memoryBytes',
+      'databaseUnitsPerSecond',
+      'databaseUnitsPerMonth',
     ]);
     for (const row of quotaKinds) {
       expect(row.unit, row.kind).not.toBe('');
@@ -45,6 +53,8 @@ describe('quotas', () => {
     ['messageBytesMax', 393_216, undefined],
     ['messageBytesMax', 393_217, /at most 393216/],
     ['messageBytesMax', 0, /at least 1/],
+    ['cpuShare', 101, /at most 100/],
+    ['connectsPerSecond', 0, /at least 1/],
   ] as const)('%s of %s is judged', (kind, value, expected) => {
     const error = quotaValueError(kind, value);
     if (expected === undefined) expect(error).toBeUndefined();
