@@ -16,6 +16,7 @@ import {
   leaseDynamoOptions,
 } from './store/store.js';
 import { stripOptionalHeader, Transport } from './transport/transport.js';
+import { Thread } from './tenant/tenant.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
 /** Before its lease ended a broker may have been this late in obeying the control log: it has to stop within two minutes. */
@@ -68,6 +69,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     config;
   const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
   const gone = new Map<BrokerId, number>();
+  const thread = new Thread(clock);
   const admission = new Admission({
     accounts: new DynamoAccounts(dynamo),
     records: new DynamoSessionStore(dynamo, brokerId, clock),
@@ -80,6 +82,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     keepAliveSecondsMax,
     publishesRevokedWills,
     lease,
+    thread,
     leaseEndedAtMs: (owner) => gone.get(owner),
     slab: new Slab(),
     clock,

@@ -38,6 +38,7 @@ const faultPlaces = {
   session:
     'something happens for a client that it did not just ask for: answers that waited, messages that are stored now',
   'shared-queue': 'the queue of a shared subscription is read or given away',
+  slice: 'work of a tenant that is done in slices',
   stop: 'a tenant or a connection is closed because the broker stops',
   sweep: 'tenants without sessions are dropped',
   'system-topics': 'subscribers of $SYS topics of a tenant are told',

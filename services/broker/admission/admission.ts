@@ -25,6 +25,7 @@ import {
   systemTopicsEveryMs,
   type Tenant,
   Tenants,
+  type Thread,
 } from '../tenant/tenant.js';
 import { CachedAccounts } from './accounts.js';
 import { Arrival } from './arrival.js';
@@ -50,6 +51,8 @@ export interface AdmissionOptions {
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
   readonly lease: LeaseGate;
+  /** Shared by all tenants. */
+  readonly thread: Thread;
   /** When the lease of a broker that has gone ended; undefined when it is not known. */
   readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;
   readonly makeRetained: (tenant: Tenant) => RetainedStore;

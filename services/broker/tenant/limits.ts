@@ -2,6 +2,8 @@
 import { TokenBucket } from '../../kernel/kernel.js';
 import { effectiveQuotas, quotaKinds, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 
+import type { TimeAccount } from './thread.js';
+
 /** Below every item size limit of the store, whatever the quota says. */
 const packetBytesHardMax = quotaKinds.find(({ kind }) => kind === 'messageBytesMax')!.hardMax!;
 /** Sessions that a tenant may have in all, as a multiple of the connections it may have: bounds what is offline. */
@@ -24,7 +26,11 @@ export class TenantLimits {
   inLimited = false;
   outLimited = false;
 
-  constructor(record: TenantRecord, nowMs: number) {
+  readonly #time: TimeAccount;
+
+  /** `time`: is told of its share. */
+  constructor(record: TenantRecord, time: TimeAccount, nowMs: number) {
+    this.#time = time;
     this.publish = new TokenBucket(Infinity, nowMs);
     this.deliver = new TokenBucket(Infinity, nowMs);
     this.bytesIn = new TokenBucket(Infinity, nowMs);
@@ -43,6 +49,7 @@ export class TenantLimits {
     this.queuedMessagesPerSession = limit('queuedMessagesPerSession');
     this.retainedMessages = limit('retainedMessages');
     this.retainedBytes = limit('retainedBytes');
+    this.#time.setShare(limit('cpuShare'));
     this.publish.setRate(limit('publishPerSecond'), nowMs);
     this.deliver.setRate(limit('deliverPerSecond'), nowMs);
     this.bytesIn.setRate(limit('bytesPerSecond'), nowMs);

@@ -27,6 +27,7 @@ import { TenantRates } from './rates.js';
 import { SafetyLedger } from './safety-ledger.js';
 import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
 import type { Residence } from './residence.js';
+import type { Thread, TimeAccount } from './thread.js';
 import { changedSystemMessages, isSystemFilter, readSystemTopics } from './system-topics.js';
 import { Turns } from './turns.js';
 
@@ -52,6 +53,8 @@ export class Tenant implements SessionHost {
   readonly ledger: SafetyLedger;
   readonly rates: TenantRates;
   readonly turns = new Turns();
+  /** Its share of the broker's thread. */
+  readonly time: TimeAccount;
   readonly routing: Routing;
   readonly queues: SharedQueues;
   readonly wills = new KeptWills();
@@ -87,6 +90,7 @@ export class Tenant implements SessionHost {
     queues: SharedQueuesOptions,
     pace: Pace,
     lease: LeaseGate,
+    thread: Thread,
     clock: Clock,
     log: Log,
   ) {
@@ -98,7 +102,8 @@ export class Tenant implements SessionHost {
     this.#log = log;
     this.#sinceMs = clock.monotonicMs();
     this.load = new LoadAverages(this.#sinceMs);
-    this.limits = new TenantLimits(record, clock.nowMs());
+    this.time = thread.account();
+    this.limits = new TenantLimits(record, this.time, clock.nowMs());
     this.ledger = new SafetyLedger(pace.unsafeBytesMax);
     this.rates = new TenantRates(this.limits, this.ledger, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);

@@ -5,4 +5,5 @@ export type { Tenant } from './local-tenant.js';
 export type { Admitted, Connection, LeaseGate, OwnRecord, SharedStore, StoredShared } from './ports.js';
 export { depthOf, type Residence } from './residence.js';
 export { systemTopicsEveryMs } from './system-topics.js';
+export { type Job, Thread, type TimeAccount } from './thread.js';
 export { TenantGone, Tenants } from './tenants.js';

@@ -21,6 +21,7 @@ import type { CommitLog } from '../inbox/inbox.js';
 import { type Meters, newMeters } from '../message/message.js';
 import type { LeaseGate, SharedStore } from './ports.js';
 import { Tenant } from './local-tenant.js';
+import type { Thread } from './thread.js';
 
 export interface TenantsOptions {
   readonly makeRetained: (tenant: Tenant) => RetainedStore;
@@ -32,6 +33,7 @@ export interface TenantsOptions {
   readonly unsafeBytesMax: number;
   readonly holdBackMs: number;
   readonly lease: LeaseGate;
+  readonly thread: Thread;
   /** Takes over what earlier brokers have left of it. */
   readonly restore: (tenant: Tenant, record: TenantRecord) => Promise<void>;
   /** The record as it is now. */
@@ -123,9 +125,9 @@ export class Tenants {
 
   async #open(record: TenantRecord): Promise<Tenant> {
     const { makeRetained, unsafeBytesMax, holdBackMs, lease, clock, log, shared: store, commitLog } = this.#options;
-    const { restore, current, retire } = this.#options;
+    const { restore, current, retire, thread } = this.#options;
     const queues = { store, commitLog, clock, log };
-    const tenant = new Tenant(record, makeRetained, queues, { unsafeBytesMax, holdBackMs }, lease, clock, log);
+    const tenant = new Tenant(record, makeRetained, queues, { unsafeBytesMax, holdBackMs }, lease, thread, clock, log);
     await restore(tenant, record);
     const now = await current(record.id);
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {

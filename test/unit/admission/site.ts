@@ -1,7 +1,7 @@
 /** Brokers over one set of tables in memory: commits go as far as a test says, and a broker may die at any moment. */
 import type { Packet } from 'mqtt-packet';
 import { Admission, type Ending } from '../../../services/broker/admission/admission.js';
-import type { Admitted, Connection } from '../../../services/broker/tenant/tenant.js';
+import { type Admitted, type Connection, Thread } from '../../../services/broker/tenant/tenant.js';
 import {
   type ConnectPacket,
   type InboundPublish,
@@ -220,6 +220,7 @@ export class Site {
       unsafeBytesMax: 1 << 20,
       holdBackMs: 5000,
       inFlightMax: 16_383,
+      thread: new Thread(mortalClock),
       lease: { state: 'held', whenAwake: (listener: () => void) => listener() },
       leaseEndedAtMs: () => undefined,
       makeRetained: () => this.retained,

@@ -1,7 +1,13 @@
 /** Admission with its ports in memory: records that a test may hold up, connections that note what becomes of them. */
 import type { Packet } from 'mqtt-packet';
 import { Admission, type Claim, type Ending } from '../../../services/broker/admission/admission.js';
-import type { Admitted, Connection, LeaseGate, OwnRecord } from '../../../services/broker/tenant/tenant.js';
+import {
+  type Admitted,
+  type Connection,
+  type LeaseGate,
+  type OwnRecord,
+  Thread,
+} from '../../../services/broker/tenant/tenant.js';
 import {
   type ConnectPacket,
   PacketReader,
@@ -182,6 +188,7 @@ export class World {
       holdBackMs: 5000,
       inFlightMax: 16_383,
       lease: this.lease,
+      thread: new Thread(this.clock),
       leaseEndedAtMs: () => undefined,
       makeRetained: () => this.retained,
       clock: this.clock,

@@ -6,6 +6,7 @@ import { createConnection } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Tenants, type TenantsOptions } from '../../../services/broker/tenant/tenants.js';
+import { Thread } from '../../../services/broker/tenant/tenant.js';
 import type { CommitSource, QueueHost, Write } from '../../../services/broker/inbox/inbox.js';
 import { SharedQueue } from '../../../services/broker/inbox/inbox.js';
 import { PendingReceipt } from '../../../services/broker/message/message.js';
@@ -314,6 +315,13 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     queue.pump(nowMs);
     await settle();
   },
+  slice() {
+    const account = new Thread(new ManualClock()).account();
+    const done: number[] = [];
+    account.start({ step: planted });
+    account.start({ step: () => done.push(1) < 3 });
+    expect(done).toEqual([1, 1, 1]);
+  },
   async stop() {
     const { world, one, two } = await twoTenants();
     vi.spyOn(one, 'close').mockImplementation(planted);
@@ -321,7 +329,9 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     expect(two.closedBy).toBe('server-shutting-down');
   },
   async sweep() {
-    const options = { makeRetained: () => ({}), clock: new ManualClock(), log: silentLog, metrics: new Metrics() };
+    const clock = new ManualClock();
+    const thread = new Thread(clock);
+    const options = { makeRetained: () => ({}), clock, thread, log: silentLog, metrics: new Metrics() };
     const record = (id: TenantId): Tenant => ({
       id,
       plan: 'free',
