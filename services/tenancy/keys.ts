@@ -65,8 +65,11 @@ function stableHash(text: string): number {
 /** Tables `routes` and `inbox`: one partition a client. At most 49 + 1 + 1024 of 2048 bytes. */
 export const clientPartition = (scope: TenantScope, clientId: ClientId): string => `${scope}#${clientId}`;
 
-/** The scope in a partition key. */
-export const scopeOfPartition = (pk: string): TenantScope => pk.split('#', 1)[0] as TenantScope;
+/** The scope in a partition key, a shared subscription's included. */
+export function scopeOfPartition(pk: string): TenantScope {
+  const end = pk.search(/[#$]/);
+  return (end < 0 ? pk : pk.slice(0, end)) as TenantScope;
+}
 
 /** The same for a shared subscription `$share/group/filter`; no client's, for a scope has no `$`. */
 export const sharedPartition = (scope: TenantScope, name: string): string => `${scope}${name}`;

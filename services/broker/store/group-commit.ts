@@ -4,13 +4,23 @@
  * order; calls of different lanes pass each other.
  *
  *      request -> dirty -> (collected for `collectMs`, or 25) -> call -> committed, once all its writes are
+ *                            \_ left undone -> waits for its time, without a place among the calls -> call
  *
- * A call that fails is made again until it succeeds, with jitter, for as long as DynamoDB takes: the publishers wait
+ * What is left undone is written again until it succeeds, with jitter, for as long as DynamoDB takes: the publishers wait
  * for their acknowledgements meanwhile, and what they may have unacknowledged is bounded. Writes are puts and deletes of
  * whole items, so that one whose answer was lost may simply be repeated.
  *
- * One source must not cost another anything, for the sources are of all tenants. So what is theirs (`take`, `committed`) is
- * called guarded, one by one, and never where a failure would count as one of DynamoDB:
+ *      throttled or unprocessed    of these writes alone: they wait, up to a second, and their lanes with them; the place of
+ *                                  the call is free for others
+ *      out of reach                once: these writes wait. Again, with nothing that succeeded in between: all wait, up to a
+ *                                  second, then one call goes and tells whether it is over
+ *      lease not held              as an outage; nothing is sent
+ *      rejected                    each write of the call goes alone, and the culprit is given up
+ *      closed                      nothing is sent any more, what waits included
+ *      `settled()` meanwhile       what waits for its time is waited for
+ *
+ * One source must not cost another anything, for the sources are of all tenants. Tenants take turns (`commit-turns.ts`), and what
+ * is a source's (`take`, `committed`) is called guarded, one by one, and never where a failure would count as one of DynamoDB:
  *
  *      take throws               it has nothing under way, its lane is free; the others of the call go out
  *      a write is no item        given up, as one that DynamoDB will never take; the source's other writes are made
@@ -18,36 +28,34 @@
  *      a write is over twice     the second time is nothing: the source would take what it has under way now for made
  */
 import { caught, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
-import { type Dynamo, DynamoRejected, DynamoUnavailable, type TableWrite } from '../../dynamo/dynamo.js';
+import { type Dynamo, DynamoRejected, DynamoUnavailable, itemBytes, type TableWrite } from '../../dynamo/dynamo.js';
+import { scopeOfPartition } from '../../tenancy/tenancy.js';
 import type { CommitLog, CommitSource, StoredPage, Write } from '../inbox/inbox.js';
+import { CommitTurns, type Part, type Share, type TenantWork } from './commit-turns.js';
 import { itemOf, messagesFromItem } from './inbox-item.js';
 
 const collectMs = 4;
 const writesMax = 25;
-/** Hides the way to DynamoDB and back at about 1000 calls a second. */
-const callsInFlightMax = 8;
+/** What arrives in time over a slow line; one write may be larger. */
+const callBytesMax = 1 << 20;
+/** A tenant gets half of them at most, which hides the way to DynamoDB and back at about 1000 calls a second. */
+export const commitCallsMax = 16;
 /** One attempt; DynamoDB answers in 10 ms. */
 const deadlineMs = 3000;
 const retryMsMax = 1000;
 /** At most 1 MB in any case: DynamoDB's own limit for a page. */
 const readItemsMax = 16;
+/** Throttling comes and goes with every call. */
+const tellThrottledEveryMs = 60_000;
 
-/** What one source has in calls under way. */
-interface Share {
-  readonly source: CommitSource;
-  left: number;
-  readonly refused: Write[];
+interface Call {
+  readonly writes: TableWrite[];
+  readonly parts: Map<TableWrite, Part>;
+  readonly tenants: Set<TenantWork>;
+  bytes: number;
+  /** Calls that were sent before the last failure tell nothing new by failing, too. */
+  readonly round: number;
 }
-
-/** One write of a call, and whose it is. */
-interface Part {
-  readonly write: Write;
-  readonly share: Share;
-  /** Made or given up. */
-  isOver: boolean;
-}
-
-type Parts = ReadonlyMap<TableWrite, Part>;
 
 export interface GroupCommitOptions {
   readonly dynamo: Dynamo;
@@ -62,18 +70,28 @@ export interface GroupCommitOptions {
 export class GroupCommit implements CommitLog {
   readonly persistDelayMs: number;
   readonly #options: GroupCommitOptions;
-  #dirty = new Set<CommitSource>();
+  readonly #turns = new CommitTurns();
+  #dirty = 0;
+  /** Who asks while calls are being filled comes after that: one that asks again and again would hold up all others. */
+  #askedMeanwhile: CommitSource[] | undefined;
   /** By lane under way: those of it that have asked meanwhile. */
   readonly #busy = new Map<string, Set<CommitSource>>();
   #later = new Set<CommitSource>();
   #laterArmed = false;
   #armed = false;
   #callsInFlight = 0;
+  /** Writes of a call: fewer after failures, for what is too much to arrive in time would be too much for ever. */
+  #callSize = writesMax;
+  /** Rounds of calls that failed, one after the other. */
+  #failed = 0;
+  #round = 0;
+  #isPaused = false;
   readonly #calls: Counter;
   readonly #writes: Counter;
   readonly #failures: Counter;
   readonly #unreadable: Counter;
   #failing: string | undefined;
+  #toldThrottledAtMs = -Infinity;
   #closed = false;
   #idle: (() => void)[] = [];
 
@@ -93,7 +111,7 @@ export class GroupCommit implements CommitLog {
   }
 
   get #waiting(): number {
-    return this.#dirty.size + this.#busy.size;
+    return this.#dirty + this.#busy.size;
   }
 
   request(source: CommitSource): void {
@@ -102,13 +120,22 @@ export class GroupCommit implements CommitLog {
       waiting.add(source);
       return;
     }
-    this.#dirty.add(source);
+    if (this.#askedMeanwhile) this.#askedMeanwhile.push(source);
+    else this.#join(source);
     if (this.#armed) return;
     this.#armed = true;
     this.#options.clock.after(collectMs, () => {
       this.#armed = false;
       this.#send();
     });
+  }
+
+  #join(source: CommitSource): void {
+    const tenant = this.#turns.of(scopeOfPartition(source.partition));
+    if (tenant.dirty.has(source)) return;
+    tenant.dirty.add(source);
+    this.#dirty++;
+    this.#turns.join(tenant);
   }
 
   requestLater(source: CommitSource): void {
@@ -137,121 +164,196 @@ export class GroupCommit implements CommitLog {
   }
 
   #send(): void {
-    const asked = this.#dirty;
-    this.#dirty = new Set(); // Whoever asks meanwhile has to wait: one that asks again and again would hold up all others.
-    while (this.#callsInFlight < callsInFlightMax && asked.size > 0 && !this.#closed) {
-      const writes: TableWrite[] = [];
-      const parts = new Map<TableWrite, Part>();
-      const nowMs = this.#options.clock.nowMs();
-      for (const source of asked) {
-        if (writes.length >= writesMax) break;
-        asked.delete(source);
-        const waiting = this.#busy.get(source.lane);
-        if (waiting) waiting.add(source);
-        else this.#collect(source, writes, parts, nowMs);
-      }
+    const asked: CommitSource[] = (this.#askedMeanwhile = []);
+    while (!this.#closed && !this.#isPaused && this.#callsInFlight < this.#callsMax) {
+      const call = this.#fill();
+      if (call.writes.length === 0) break;
       // Nothing in it may throw: lanes whose writes nobody knows anything of would stay busy. If it does, the process ends.
-      if (writes.length > 0) void this.#call(writes, parts);
+      void this.#call(call);
     }
-    if (asked.size > 0) {
-      for (const source of this.#dirty) asked.add(source); // Behind those who have waited longer.
-      this.#dirty = asked;
-    }
+    this.#askedMeanwhile = undefined;
+    for (const source of asked) this.request(source);
     if (this.#waiting === 0) for (const listener of this.#idle.splice(0)) listener();
   }
 
+  /** One tells whether an outage is over. */
+  get #callsMax(): number {
+    return this.#failed > 1 ? 1 : commitCallsMax;
+  }
+
+  #fill(): Call {
+    const call: Call = { writes: [], parts: new Map(), tenants: new Set(), bytes: 0, round: this.#round };
+    const free = commitCallsMax - this.#callsInFlight;
+    const nowMs = this.#options.clock.nowMs();
+    while (this.#hasRoom(call)) {
+      const tenant = this.#turns.next(({ calls }) => calls < free);
+      if (!tenant || !this.#take(tenant, call, nowMs)) break;
+    }
+    return call;
+  }
+
+  #hasRoom({ writes, bytes }: Call): boolean {
+    return writes.length < this.#callSize && bytes < callBytesMax;
+  }
+
+  /** Fills the call from the tenant's turn; false when nothing more is to go with it. */
+  #take(tenant: TenantWork, call: Call, nowMs: number): boolean {
+    while (tenant.credit > 0 && this.#hasRoom(call)) {
+      const again = tenant.ready.peek();
+      if (again?.isAlone && call.writes.length > 0) return false;
+      if (again) {
+        tenant.ready.shift();
+        this.#add(again, call);
+        if (again.isAlone) return false;
+        continue;
+      }
+      const source = tenant.dirty.values().next().value;
+      if (!source) break;
+      tenant.dirty.delete(source);
+      this.#dirty--;
+      const waiting = this.#busy.get(source.lane);
+      if (waiting) waiting.add(source);
+      else this.#collect(source, tenant, call, nowMs);
+    }
+    this.#turns.forget(tenant);
+    return true;
+  }
+
   /** What the source has to write joins the call. */
-  #collect(source: CommitSource, writes: TableWrite[], parts: Map<TableWrite, Part>, nowMs: number): void {
+  #collect(source: CommitSource, tenant: TenantWork, call: Call, nowMs: number): void {
     let taken: readonly Write[];
     try {
-      taken = source.take(writesMax - writes.length, nowMs);
+      taken = source.take(this.#callSize - call.writes.length, nowMs);
     } catch (error) {
       return caught('commit-take', error, { lane: source.lane });
     }
     // Not due yet, or done meanwhile: it asks again as long as it has something.
     if (taken.length === 0) return tellCommitted(source, []);
     this.#busy.set(source.lane, new Set());
-    const share: Share = { source, left: taken.length, refused: [] };
-    for (const write of taken) {
-      const part: Part = { write, share, isOver: false };
-      try {
-        const tableWrite = itemOf(source.partition, write);
-        writes.push(tableWrite);
-        parts.set(tableWrite, part);
-      } catch (error) {
-        caught('commit-item', error, { lane: source.lane });
-        share.refused.push(write);
-        this.#over(part);
-      }
+    const share: Share = { source, tenant, left: taken.length, refused: [] };
+    tenant.shares++;
+    for (const write of taken) this.#add({ write, share, tries: 0, isAlone: false, isOver: false }, call);
+  }
+
+  #add(part: Part, call: Call): void {
+    const { write, share } = part;
+    const { source, tenant } = share;
+    try {
+      const tableWrite = itemOf(source.partition, write);
+      const bytes = 'put' in tableWrite ? itemBytes(tableWrite.put) : 0;
+      tenant.spend(bytes);
+      call.bytes += bytes;
+      call.writes.push(tableWrite);
+      call.parts.set(tableWrite, part);
+      call.tenants.add(tenant);
+    } catch (error) {
+      caught('commit-item', error, { lane: source.lane });
+      share.refused.push(write);
+      this.#over(part);
     }
   }
 
-  async #call(all: readonly TableWrite[], parts: Parts): Promise<void> {
+  async #call(call: Call): Promise<void> {
     this.#callsInFlight++;
+    for (const tenant of call.tenants) tenant.calls++;
     try {
-      await this.#writeAll(all, parts);
+      await this.#attempt(call);
     } finally {
       this.#callsInFlight--;
+      for (const tenant of call.tenants) {
+        tenant.calls--;
+        this.#turns.forget(tenant);
+      }
     }
     this.#send();
   }
 
-  async #writeAll(all: readonly TableWrite[], parts: Parts): Promise<void> {
-    let left = all;
-    let size = all.length;
-    for (let tries = 0; left.length > 0;) {
-      if (tries > 0) await this.#pause(tries);
-      if (this.#closed) return;
-      if (!this.#options.isHeld()) {
-        tries++;
-        continue;
-      }
-      const undone = await this.#attempt(left.slice(0, size), parts, tries);
-      const isNothingDone = undone.length === Math.min(size, left.length);
-      left = [...undone, ...left.slice(size)];
-      tries = undone.length === 0 ? 0 : tries + 1;
-      // Too much to arrive in time would be too much for ever: the next attempt is half as large.
-      size = isNothingDone ? Math.max(1, size >> 1) : Math.min(all.length, size * 2);
+  async #attempt({ writes, parts, round }: Call): Promise<void> {
+    const all = [...parts.values()];
+    if (!this.#options.isHeld()) {
+      this.#pause(++this.#failed);
+      return this.#ready(all);
     }
-  }
-
-  /** What is left to be written. */
-  async #attempt(writes: readonly TableWrite[], parts: Parts, tries: number): Promise<readonly TableWrite[]> {
     let unprocessed: ReadonlySet<TableWrite>;
     this.#calls.add();
     try {
       unprocessed = new Set(await this.#options.dynamo.batchWriteOnce(writes, { deadlineMs }));
     } catch (error) {
       this.#failures.add();
-      if (error instanceof DynamoRejected) return this.#isolate(writes, parts, error, tries);
-      this.#tellOnce(error, tries);
-      return writes;
+      const isRejected = error instanceof DynamoRejected;
+      const isAnswer = isRejected || (error instanceof DynamoUnavailable && error.throttled);
+      if (isAnswer) this.#failed = 0;
+      if (isRejected) return this.#refused(all, error);
+      this.#tell(error, all);
+      if (isAnswer) return this.#again(all);
+      if (round === this.#round) this.#outOfReach();
+      return this.#isPaused ? this.#ready(all) : this.#again(all);
     }
     // What comes of it here is none of DynamoDB's business: it must not be taken for a call that failed.
     this.#failing = undefined;
-    const left = writes.filter((write) => unprocessed.has(write));
-    this.#writes.add(writes.length - left.length);
-    for (const write of writes) if (!unprocessed.has(write)) this.#over(parts.get(write)!);
-    return left;
+    this.#failed = 0;
+    this.#callSize = Math.min(writesMax, this.#callSize * 2);
+    const left: Part[] = [];
+    for (const [write, part] of parts)
+      if (unprocessed.has(write)) left.push(part);
+      else this.#over(part);
+    this.#writes.add(all.length - left.length);
+    this.#again(left);
   }
 
   /** One write that DynamoDB will never take must not hold up the others: each alone, and the culprit is given up. */
-  async #isolate(
-    writes: readonly TableWrite[],
-    parts: Parts,
-    error: DynamoRejected,
-    tries: number,
-  ): Promise<readonly TableWrite[]> {
-    if (writes.length === 1) {
-      this.#options.log.error({ error }, 'something that DynamoDB does not take was not stored');
-      const part = parts.get(writes[0]!)!;
-      part.share.refused.push(part.write);
-      this.#over(part);
-      return [];
+  #refused(parts: readonly Part[], error: DynamoRejected): void {
+    if (parts.length > 1) {
+      for (const part of parts) part.isAlone = true;
+      return this.#ready(parts);
     }
-    const left: TableWrite[] = [];
-    for (const write of writes) left.push(...(await this.#attempt([write], parts, tries)));
-    return left;
+    this.#options.log.error({ error }, 'something that DynamoDB does not take was not stored');
+    const [part] = parts;
+    part!.share.refused.push(part!.write);
+    this.#over(part!);
+  }
+
+  #outOfReach(): void {
+    this.#round++;
+    this.#failed++;
+    this.#callSize = Math.max(1, this.#callSize >> 1);
+    if (this.#failed > 1) this.#pause(this.#failed);
+  }
+
+  #pause(tries: number): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#options.clock.after(waitMs(tries), () => {
+      this.#isPaused = false;
+      this.#send();
+    });
+  }
+
+  /** Left undone: each tenant's wait for a time of their own, which is longer from try to try. */
+  #again(parts: readonly Part[]): void {
+    const byTenant = new Map<TenantWork, Part[]>();
+    for (const part of parts) {
+      part.tries++;
+      const { tenant } = part.share;
+      const others = byTenant.get(tenant);
+      if (others) others.push(part);
+      else byTenant.set(tenant, [part]);
+    }
+    for (const ofTenant of byTenant.values()) {
+      const tries = ofTenant.reduce((most, part) => Math.max(most, part.tries), 0);
+      this.#options.clock.after(waitMs(tries), () => {
+        this.#ready(ofTenant);
+        this.#send();
+      });
+    }
+  }
+
+  #ready(parts: readonly Part[]): void {
+    for (const part of parts) {
+      const { tenant } = part.share;
+      tenant.ready.push(part);
+      this.#turns.join(tenant);
+    }
   }
 
   /** One write has been made or given up; its source is told when that is so for all it has given. */
@@ -260,32 +362,32 @@ export class GroupCommit implements CommitLog {
     part.isOver = true;
     const { share } = part;
     if (--share.left > 0) return;
-    const { source, refused } = share;
+    const { source, tenant, refused } = share;
+    tenant.shares--;
     tellCommitted(source, refused);
     const waiting = this.#busy.get(source.lane)!;
     this.#busy.delete(source.lane);
     for (const next of waiting) this.request(next);
   }
 
-  async #pause(tries: number): Promise<void> {
-    const { clock } = this.#options;
-    const maxMs = Math.min(retryMsMax, 25 * 2 ** Math.min(tries, 10));
-    await new Promise<void>((resolve) => clock.after(Math.random() * maxMs, resolve));
-  }
-
   /**
    * Once per cause, however often it is tried again. The first failure of a batch is no trouble yet: it is what a connection
    * that was lost while nothing was sent looks like, and the next attempt has another.
    */
-  #tellOnce(error: unknown, tries: number): void {
+  #tell(error: unknown, parts: readonly Part[]): void {
     const cause = error instanceof Error ? error.message : String(error);
-    if (tries === 0 && error instanceof DynamoUnavailable && error.isUnreachable) {
-      this.#options.log.info({ reason: cause }, 'messages were not stored at once, trying again');
+    const { log, clock } = this.#options;
+    if (error instanceof DynamoUnavailable && error.isUnreachable && this.#failed === 0 && parts[0]!.tries === 0) {
+      log.info({ reason: cause }, 'messages were not stored at once, trying again');
       return;
     }
     if (this.#failing === cause) return;
+    if (error instanceof DynamoUnavailable && error.throttled) {
+      if (clock.monotonicMs() - this.#toldThrottledAtMs < tellThrottledEveryMs) return;
+      this.#toldThrottledAtMs = clock.monotonicMs();
+    }
     this.#failing = cause;
-    this.#options.log.error({ error }, 'messages cannot be stored, trying again; publishers wait');
+    log.error({ error }, 'messages cannot be stored, trying again; publishers wait');
   }
 
   async read(partition: string, after: string, upTo: string): Promise<StoredPage> {
@@ -312,6 +414,9 @@ export class GroupCommit implements CommitLog {
     return { items, more: page.next !== undefined, unreadable };
   }
 }
+
+/** By chance, so that what failed together does not come back together. */
+const waitMs = (tries: number): number => Math.random() * Math.min(retryMsMax, 25 * 2 ** Math.min(tries, 10));
 
 function tellCommitted(source: CommitSource, refused: readonly Write[]): void {
   try {
