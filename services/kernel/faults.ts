@@ -25,6 +25,7 @@ const faultPlaces = {
   deadlines: 'a deadline has come',
   drain: 'a client is sent away because the broker stops',
   due: 'a will or the end of a session has come due',
+  'fan-out': 'a message is handed to one of many subscribers',
   flush: 'what a connection got in this turn of the event loop is written',
   health: 'a request at the health port is answered',
   lease: 'whoever waits for the lease is told of its state',

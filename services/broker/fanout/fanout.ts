@@ -1,5 +1,13 @@
 /** The door of fan-out: one message in, to local subscribers, retained state and later other brokers. */
-export type { GroupQueue, GroupQueues, RetainedCount, RetainedRead, RetainedStore, Subscriber } from './ports.js';
+export type {
+  FanOutHost,
+  GroupQueue,
+  GroupQueues,
+  RetainedCount,
+  RetainedRead,
+  RetainedStore,
+  Subscriber,
+} from './ports.js';
 export { readsAtOnceMax, RetainedReads } from './replay.js';
 export type { RouteOptions } from './filter-routes.js';
 export { Routing } from './routing.js';

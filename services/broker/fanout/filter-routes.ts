@@ -40,6 +40,7 @@ export class FilterRoutes implements Plan {
   /** In no order. While it has readers, a change makes another array. */
   targets: Route[] = [];
   groups = noGroups;
+  /** Of this array. */
   readers = 0;
   /** It changes in place instead. */
   readonly isStale = false;
@@ -78,6 +79,10 @@ export class FilterRoutes implements Plan {
         this.#places = new Map(targets.map(({ subscriber: one }, place) => [one, place]));
     }
     if (options.noLocal) this.#noLocal++;
+  }
+
+  optionsOf(subscriber: Subscriber): RouteOptions | undefined {
+    return this.targets[this.#placeOf(subscriber)]?.options;
   }
 
   delete(subscriber: Subscriber): void {
@@ -119,7 +124,10 @@ export class FilterRoutes implements Plan {
   }
 
   #writable(): Route[] {
-    if (this.readers > 0) this.targets = [...this.targets];
+    if (this.readers > 0) {
+      this.targets = [...this.targets];
+      this.readers = 0;
+    }
     return this.targets;
   }
 }

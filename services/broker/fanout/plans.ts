@@ -23,7 +23,7 @@ export interface Plan {
   readonly hasNoLocal: boolean;
   /** It is not to be used for another message. */
   readonly isStale: boolean;
-  /** How many read its targets at the moment. */
+  /** How many read these targets: who ends takes itself off only if they are still the plan's. */
   readers: number;
 }
 

@@ -85,3 +85,19 @@ export interface GroupQueues<Queue extends GroupQueue = GroupQueue> {
   /** The last member that keeps anything has gone. */
   close(group: SharedGroup, queue: Queue): void;
 }
+
+/** The tenant, as far as a fan-out takes more than one turn of the event loop (`fan-out-line.ts`). */
+export interface FanOutHost {
+  /** Calls `step` in turns to come, until it returns true: the tenant's share of the thread says how often. */
+  later(step: (nowMs: number) => boolean): void;
+  /** Counts the message as one that waits, until `leaveLine`. */
+  lineUp(message: Message): void;
+  leaveLine(message: Message): void;
+  /** More is on its way to safety than may be. */
+  readonly isBehind: boolean;
+  /** Calls back once when that is over; the same listener twice is one. */
+  whenSafer(listener: () => void): void;
+  /** As one more who has to make the message safe, so that its receipt waits for the last slice. */
+  owe(message: Message): void;
+  pay(message: Message, reasonCode: number): void;
+}

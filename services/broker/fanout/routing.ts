@@ -1,12 +1,13 @@
 /**
- * The routing of one tenant: filters to subscribers, and the way of one message to all of them. Nothing in here is
- * shared between tenants (G6).
+ * The routing of one tenant: filters to subscribers, and the way of one message to all of them, in one go or, if they are
+ * many, in slices (`fan-out-line.ts`). Nothing in here is shared between tenants (G6).
  */
 import { TopicTree } from '../../topic/topic.js';
 import { bothReceipts, handedOn, type Message, noSubscribers, type Receipt } from '../message/message.js';
+import { FanOutLine, sliceMax } from './fan-out-line.js';
 import { FilterRoutes, type RouteOptions, type Target } from './filter-routes.js';
 import { type Plan, Plans } from './plans.js';
-import type { GroupQueues, RetainedStore, Subscriber } from './ports.js';
+import type { FanOutHost, GroupQueues, RetainedStore, Subscriber } from './ports.js';
 import type { SharedGroup } from './shared-group.js';
 
 export class Routing {
@@ -14,12 +15,22 @@ export class Routing {
   readonly #queues: GroupQueues | undefined;
   readonly #tree = new TopicTree<FilterRoutes>();
   readonly #plans = new Plans(this.#tree);
+  readonly #line: FanOutLine | undefined;
   #filters = 0;
 
-  /** `queues`: where shared subscriptions keep messages; without, nobody keeps any. */
-  constructor(retained: RetainedStore, queues?: GroupQueues) {
+  /**
+   * `queues`: where shared subscriptions keep messages; without, nobody keeps any. `host`: shares the thread; without, every
+   * fan-out is done in one go.
+   */
+  constructor(retained: RetainedStore, queues?: GroupQueues, host?: FanOutHost) {
     this.retained = retained;
     this.#queues = queues;
+    const lined = {
+      planOf: (topic: string) => this.#plans.of(topic),
+      retain: (message: Message, nowMs: number) => (message.retain ? retained.put(message, nowMs) : undefined),
+      optionsOf: (topic: string, subscriber: Subscriber) => this.#optionsOf(topic, subscriber),
+    };
+    this.#line = host && new FanOutLine(lined, host);
   }
 
   /** Adds or replaces. `filter` is valid and without `$share/group/`. */
@@ -34,8 +45,10 @@ export class Routing {
   unsubscribe(filter: string, group: string | undefined, subscriber: Subscriber): void {
     const routes = this.#tree.get(filter);
     if (!routes) return;
-    if (group === undefined) routes.delete(subscriber);
-    else routes.deleteShared(group, subscriber);
+    if (group === undefined) {
+      routes.delete(subscriber);
+      this.#line?.left(subscriber);
+    } else routes.deleteShared(group, subscriber);
     if (routes.isEmpty) this.#tree.delete(filter);
     this.#plans.forget(routes);
   }
@@ -47,15 +60,18 @@ export class Routing {
 
   /** Hands the message to everyone whose subscription matches, and retains it if it asks for that. */
   publish(message: Message, nowMs: number): Receipt {
+    const line = this.#line;
+    if (line?.isEmpty === false) return line.add(message, nowMs);
     const plan = this.#plans.of(message.topic.text);
     const { targets, groups } = plan;
+    if (line && targets.length + groups.length > sliceMax) return line.add(message, nowMs);
     message.subscribers = targets.length + groups.length;
     // What is delivered may end a subscription at once: the others get it all the same.
     plan.readers++;
     try {
       deliver(plan, message, nowMs);
     } finally {
-      plan.readers--;
+      if (plan.targets === targets) plan.readers--;
     }
     if (message.retain) return bothReceipts(this.retained.put(message, nowMs), message.pending);
     if (message.qos > 0) {
@@ -63,6 +79,15 @@ export class Routing {
       if (pending) return pending;
     }
     return targets.length + groups.length > 0 ? handedOn : noSubscribers;
+  }
+
+  #optionsOf(topic: string, subscriber: Subscriber): RouteOptions[] {
+    const found: RouteOptions[] = [];
+    this.#tree.match(topic, (routes) => {
+      const options = routes.optionsOf(subscriber);
+      if (options) found.push(options);
+    });
+    return found;
   }
 }
 

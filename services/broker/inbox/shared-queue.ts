@@ -43,6 +43,7 @@ export interface QueueHost {
   readonly backlog: Backlog;
   owe(message: Message): void;
   pay(message: Message, reasonCode: number): void;
+  spendStored(bytes: number, nowMs: number): void;
   nowMs(): number;
   settlementOf(origin: StoredOrigin): Receipt;
   readFailed(reader: { pump(nowMs: number): void }, error: unknown): void;
@@ -103,6 +104,7 @@ export class SharedQueue implements InboxOwner {
     const delivery = newDelivery(message.keep(), noTerms, message.qos === 2 ? 2 : 1, nowMs);
     delivery.spilled = true;
     this.#host.owe(delivery.message);
+    this.#host.spendStored(message.payloadBytes, nowMs);
     this.#inbox.accept(delivery, true);
     this.pump(nowMs);
   }

@@ -63,6 +63,8 @@ const nursery = new Nursery();
 const objectBytes = 700;
 /** What one more session that holds it takes: the record of its delivery and its place in a queue. */
 export const deliveryBytes = 100;
+/** The same for one that is to be stored: the record of how far it has come, and its place among those to be written. */
+export const storedDeliveryBytes = 200;
 
 export class Message {
   topic: TopicName;

@@ -7,6 +7,7 @@ export {
   type OriginName,
   type QoS,
   type Settlement,
+  storedDeliveryBytes,
   type TopicName,
   topicName,
 } from './application-message.js';

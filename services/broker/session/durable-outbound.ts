@@ -156,7 +156,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     if (this.#isFull) return this.#drop();
     const delivery = newDelivery(message.keep(), terms, qos, nowMs);
     this.#host.owe(delivery.message);
-    this.#accept(delivery);
+    this.#accept(delivery, nowMs);
     if (this.#queue.length === 1) this.pump(nowMs);
   }
 
@@ -172,7 +172,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
       return this.#host.pay(delivery.message, 0);
     }
     delivery.arrivedAtMs = this.#host.nowMs();
-    this.#accept(delivery);
+    this.#accept(delivery, delivery.arrivedAtMs);
   }
 
   /** See `Session.lookAtHeld`. */
@@ -188,8 +188,9 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   }
 
   /** From now on it is in order, and will be stored or acknowledged. */
-  #accept(delivery: Delivery): void {
+  #accept(delivery: Delivery, nowMs: number): void {
     if (this.#session.channel === undefined || this.#behind || !this.#queue.fits(sizeOf(delivery))) {
+      this.#host.spendStored(delivery.message.payloadBytes, nowMs);
       this.#behind = true;
       delivery.spilled = true;
       return this.inbox.accept(delivery, true);

@@ -105,6 +105,8 @@ export interface SessionHost {
   readFailed(reader: { pump(nowMs: number): void }, error: unknown): void;
   /** Takes one message of `bytes` from the tenant's delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean;
+  /** Counts one message of `bytes` that is to be stored for a client that is away or behind. Never refused. */
+  spendStored(bytes: number, nowMs: number): void;
   /** How long a message that one subscriber gets may be held back; 0: not at all. */
   readonly holdBackMs: number;
   /** Calls `session.lookAtHeld` every now and then, as long as that is true. */

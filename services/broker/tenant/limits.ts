@@ -22,6 +22,9 @@ export class TenantLimits {
   readonly deliver: TokenBucket;
   readonly bytesIn: TokenBucket;
   readonly bytesOut: TokenBucket;
+  /** Deliveries into the store, for clients that are away or behind; they leave it by `deliver`. */
+  readonly store: TokenBucket;
+  readonly bytesStored: TokenBucket;
   /** False: no rate is limited, and the buckets need not be asked. */
   inLimited = false;
   outLimited = false;
@@ -35,6 +38,8 @@ export class TenantLimits {
     this.deliver = new TokenBucket(Infinity, nowMs);
     this.bytesIn = new TokenBucket(Infinity, nowMs);
     this.bytesOut = new TokenBucket(Infinity, nowMs);
+    this.store = new TokenBucket(Infinity, nowMs);
+    this.bytesStored = new TokenBucket(Infinity, nowMs);
     this.set(record, nowMs);
   }
 
@@ -54,8 +59,10 @@ export class TenantLimits {
     this.deliver.setRate(limit('deliverPerSecond'), nowMs);
     this.bytesIn.setRate(limit('bytesPerSecond'), nowMs);
     this.bytesOut.setRate(limit('bytesPerSecond'), nowMs);
+    this.store.setRate(limit('deliverPerSecond'), nowMs);
+    this.bytesStored.setRate(limit('bytesPerSecond'), nowMs);
     const bytesLimited = limit('bytesPerSecond') !== Infinity;
-    this.inLimited = bytesLimited || limit('publishPerSecond') !== Infinity;
     this.outLimited = bytesLimited || limit('deliverPerSecond') !== Infinity;
+    this.inLimited = this.outLimited || limit('publishPerSecond') !== Infinity;
   }
 }

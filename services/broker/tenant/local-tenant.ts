@@ -5,7 +5,7 @@
  */
 import { type Clock, type ClientId, guarded, type Log, type TenantId, type TenantScope } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
-import { type RetainedCount, RetainedReads, type RetainedStore, Routing } from '../fanout/fanout.js';
+import { type FanOutHost, type RetainedCount, RetainedReads, type RetainedStore, Routing } from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
 import {
   handedOn,
@@ -36,13 +36,16 @@ const readAgainMs = 500;
 /** Filters of one SUBSCRIBE for which the table is asked whether anything retained may match. Most have fewer. */
 const looksMax = 8;
 
+/** How long fan-outs that are under way have the thread in one turn of the event loop. */
+const sliceMs = 1;
+
 /** How far a tenant's publishers may be ahead of safety, and for how long they are slowed. */
 export interface Pace {
   readonly unsafeBytesMax: number;
   readonly holdBackMs: number;
 }
 
-export class Tenant implements SessionHost {
+export class Tenant implements SessionHost, FanOutHost {
   readonly id: TenantId;
   /** Of all that is stored of it: another tenant of that name has another one. */
   readonly scope: TenantScope;
@@ -108,7 +111,7 @@ export class Tenant implements SessionHost {
     this.rates = new TenantRates(this.limits, this.ledger, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
     this.queues = new SharedQueues(this.scope, this, queues);
-    this.routing = new Routing(makeRetained(this), this.queues);
+    this.routing = new Routing(makeRetained(this), this.queues, this);
     this.#retainedReads = new RetainedReads(this.routing.retained);
   }
 
@@ -205,6 +208,33 @@ export class Tenant implements SessionHost {
     this.ledger.pay(message, reasonCode);
   }
 
+  get isBehind(): boolean {
+    return this.ledger.isUnsafe;
+  }
+
+  whenSafer(listener: () => void): void {
+    this.ledger.whenSafer(listener);
+  }
+
+  lineUp(message: Message): void {
+    this.ledger.lineUp(message);
+  }
+
+  leaveLine(message: Message): void {
+    this.ledger.leaveLine(message);
+  }
+
+  later(step: (nowMs: number) => boolean): void {
+    this.#clock.after(0, () => {
+      const endMs = this.#clock.monotonicMs() + sliceMs;
+      guarded('fan-out', () => {
+        let isOver = step(this.#clock.nowMs());
+        while (!isOver && this.#clock.monotonicMs() < endMs) isOver = step(this.#clock.nowMs());
+        if (!isOver) this.later(step);
+      });
+    });
+  }
+
   nowMs(): number {
     return this.#clock.nowMs();
   }
@@ -230,6 +260,10 @@ export class Tenant implements SessionHost {
 
   takeDelivery(bytes: number, nowMs: number): boolean {
     return this.rates.takeDelivery(bytes, nowMs);
+  }
+
+  spendStored(bytes: number, nowMs: number): void {
+    this.rates.spendStored(bytes, nowMs);
   }
 
   pumpLater(session: Session): void {

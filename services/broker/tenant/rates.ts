@@ -30,6 +30,15 @@ export class TenantRates {
     return true;
   }
 
+  /**
+   * Counts one message of `bytes` that is to be stored. It is acknowledged, so it is never refused: what is above the rate
+   * is a debt that the tenant's publishers wait for.
+   */
+  spendStored(bytes: number, nowMs: number): void {
+    this.#limits.store.spend(1, nowMs);
+    this.#limits.bytesStored.spend(bytes, nowMs);
+  }
+
   /** Counts what a client has sent; returns for how many milliseconds nothing more is to be read from it. */
   spendPublish(packetBytes: number, nowMs: number): number {
     const limits = this.#limits;
@@ -41,7 +50,8 @@ export class TenantRates {
 
   publishWaitMs(nowMs: number): number {
     if (this.#ledger.isBehind) return unsafeWaitMs;
-    return Math.max(this.#limits.publish.waitMs(nowMs), this.#limits.bytesIn.waitMs(nowMs));
+    const { publish, bytesIn, store, bytesStored } = this.#limits;
+    return Math.max(publish.waitMs(nowMs), bytesIn.waitMs(nowMs), store.waitMs(nowMs), bytesStored.waitMs(nowMs));
   }
 
   /** Calls `session.pump` when the delivery rate allows more. */

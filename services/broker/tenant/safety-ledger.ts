@@ -3,17 +3,24 @@
  * and a little for each of these.
  *
  *      held      QoS 1 and 2 messages in the memory of sessions; what is above the limit is dropped and counted
- *      unsafe    messages that sessions which outlive their connections have yet to store; above the limit publishers wait
+ *      unsafe    messages that sessions which outlive their connections have yet to store; above the limit publishers wait,
+ *                and so do fan-outs that are under way
+ *      in line   messages that wait for fan-outs before them (`fanout/fan-out-line.ts`); above the limit publishers wait
  */
-import { deliveryBytes, type Message } from '../message/message.js';
+import { deliveryBytes, type Message, storedDeliveryBytes } from '../message/message.js';
 
 /** QoS 1 and 2 messages that a tenant's sessions hold in memory, counted once each, and a little for each further session. */
 const heldBytesMax = 128 << 20;
+/** Some eighty small messages: publishers are to wait, not messages. */
+const lineBytesMax = 1 << 16;
 
 export class SafetyLedger {
   readonly #unsafeBytesMax: number;
   #heldBytes = 0;
   #unsafeBytes = 0;
+  #lineBytes = 0;
+  /** Called once when `isUnsafe` is over. */
+  #listeners = new Set<() => void>();
 
   constructor(unsafeBytesMax: number) {
     this.#unsafeBytesMax = unsafeBytesMax;
@@ -23,9 +30,22 @@ export class SafetyLedger {
     return this.#heldBytes;
   }
 
+  get unsafeBytes(): number {
+    return this.#unsafeBytes;
+  }
+
+  get lineBytes(): number {
+    return this.#lineBytes;
+  }
+
   /** More is on its way to safety than may be. */
-  get isBehind(): boolean {
+  get isUnsafe(): boolean {
     return this.#unsafeBytes > this.#unsafeBytesMax;
+  }
+
+  /** Publishers have to wait. */
+  get isBehind(): boolean {
+    return this.#unsafeBytes > this.#unsafeBytesMax || this.#lineBytes > lineBytesMax;
   }
 
   hold(message: Message): boolean {
@@ -41,12 +61,35 @@ export class SafetyLedger {
   }
 
   owe(message: Message): void {
+    this.#unsafeBytes += storedDeliveryBytes;
     if (message.owed === 0) this.#unsafeBytes += message.heldBytes;
     message.owe();
   }
 
   pay(message: Message, reasonCode: number): void {
+    const wasUnsafe = this.isUnsafe;
     message.pay(reasonCode);
+    this.#unsafeBytes -= storedDeliveryBytes;
     if (message.owed === 0) this.#unsafeBytes -= message.heldBytes;
+    if (wasUnsafe && this.#listeners.size > 0 && !this.isUnsafe) this.#tell();
+  }
+
+  lineUp(message: Message): void {
+    this.#lineBytes += message.heldBytes;
+  }
+
+  leaveLine(message: Message): void {
+    this.#lineBytes -= message.heldBytes;
+  }
+
+  whenSafer(listener: () => void): void {
+    if (this.isUnsafe) this.#listeners.add(listener);
+    else listener();
+  }
+
+  #tell(): void {
+    const listeners = this.#listeners;
+    this.#listeners = new Set();
+    for (const listener of listeners) listener();
   }
 }

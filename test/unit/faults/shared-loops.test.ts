@@ -11,6 +11,7 @@ import type { CommitSource, QueueHost, Write } from '../../../services/broker/in
 import { SharedQueue } from '../../../services/broker/inbox/inbox.js';
 import { PendingReceipt } from '../../../services/broker/message/message.js';
 import { EmfReporter, serveHealth } from '../../../services/broker/ops/ops.js';
+import type { Session } from '../../../services/broker/session/session.js';
 import { ControlLog, DynamoRetained, GroupCommit, Lease } from '../../../services/broker/store/store.js';
 import { paced } from '../../../services/broker/transport/drain.js';
 import { Flusher } from '../../../services/broker/transport/flusher.js';
@@ -201,6 +202,18 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     world.clock.advance(11_000);
     await settle();
     expect([...world.records.stored.keys()]).not.toContain('two');
+  },
+  async 'fan-out'() {
+    const { world, one } = await twoTenants();
+    const { tenant } = one.in!;
+    const deliver = vi.fn();
+    const sink = (id: string, take: () => void) => ({ clientId: id, deliver: take }) as unknown as Session;
+    const subscription = { ...{ filter: 'a', topicFilter: 'a', qos: 1 as const, id: 0, group: undefined } };
+    const all = { ...subscription, noLocal: false, retainAsPublished: false, retainHandling: 0 as const };
+    for (let i = 0; i < 600; i++) tenant.subscribe(sink(`${i}`, i === 599 ? planted : deliver), all, true);
+    const receipt = tenant.publish(message('a', 'x', 1), nowMs);
+    world.clock.advance(10);
+    expect([deliver.mock.calls.length, receipt.reasonCode]).toEqual([599, 0x80]);
   },
   async flush() {
     const flusher = new Flusher({ leave: () => 'all', onLapsed() {} });

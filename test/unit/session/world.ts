@@ -115,6 +115,11 @@ export class FakeHost implements SessionHost {
   takeDelivery(): boolean {
     return this.deliveries-- > 0;
   }
+  /** Bytes of messages that were counted as to be stored. */
+  readonly stored: number[] = [];
+  spendStored(bytes: number): void {
+    this.stored.push(bytes);
+  }
   pumpLater(session: Session): void {
     this.waiting.push(session);
   }
