@@ -2,16 +2,16 @@
  * Grants, and what they let one client do. A grant allows or denies publishing, subscribing or both below a topic
  * filter in which `${clientid}` and `${username}` stand for the client's own. Deny beats allow, no match is deny.
  *
- * Compiled once for a client; the broker caches the answer per session and topic, so that neither call is on the way
- * of a message that was seen before. Knows nothing of packets and reason codes.
+ * Compiled once for all clients of a credential (`access-rules.ts`); the broker caches the answer per session and topic, so
+ * that neither call is on the way of a message that was seen before. Knows nothing of packets and reason codes.
  *
  * A client chooses its own id, so what it puts into `${clientid}` is hostile. An id with `/`, `+`, `#` or NUL would
  * turn one level into several or into a wildcard, and one that starts with `$` would reach the topics that wildcards
  * keep hidden. An allow that meets such a value matches nothing. A deny must not shrink: it is widened to everything
  * at and below the level where the value stands, and when that is the first level, to everything.
  */
-import { filterCovers, filtersOverlap, topicFilterError } from '../topic/topic.js';
-import { filterBytesMax } from './keys.js';
+import { filterBytesMax, levelsError, topicFilterError, topicLevelsMax } from '../topic/topic.js';
+import { AccessRules, type Rule, type Template } from './access-rules.js';
 
 export interface Grant {
   readonly effect: 'allow' | 'deny';
@@ -47,39 +47,19 @@ export function grantError(grant: Grant): string | undefined {
     !topic.startsWith(bridgeStates)
   )
     return `nobody can publish below $SYS, except bridges below ${bridgeStates}`;
-  return topicFilterError(topic);
+  return topicFilterError(topic) ?? levelsError('the topic of a grant', topic, topicLevelsMax);
 }
 
 /** What `who` may do. Without grants: everything in the tenant. `username` is the credential's name, without `@tenant`. */
 export function compileAccess(
   grants: readonly Grant[] | undefined,
-  who: { readonly clientId: string; readonly username: string },
+  { clientId, username }: { readonly clientId: string; readonly username: string },
 ): Access {
   if (grants === undefined) return everything;
-  const publish = { allow: new TopicSet(), deny: new TopicSet() };
-  const subscribe = { allow: [] as string[], deny: [] as string[] };
-  let denied = { publish: false, subscribe: false };
-  for (const grant of grants) {
-    const filter = toFilter(grant, who);
-    if (filter === undefined) continue;
-    const isPublish = grant.action !== 'subscribe';
-    const isSubscribe = grant.action !== 'publish';
-    if (filter === whole) {
-      denied = { publish: denied.publish || isPublish, subscribe: denied.subscribe || isSubscribe };
-      continue;
-    }
-    if (isPublish) publish[grant.effect].add(filter);
-    if (isSubscribe) subscribe[grant.effect].push(filter);
-  }
+  const rules = sharedRules(grants, username, standingOf(clientId));
   return {
-    mayPublish: (topic) =>
-      !denied.publish && publish.allow.has(topic) && !publish.deny.has(topic) && !isReserved(topic),
-    // One allow has to cover the whole filter; a deny that meets it anywhere refuses it.
-    maySubscribe: (filter) =>
-      !denied.subscribe &&
-      !isBelow(filter, '$share') &&
-      subscribe.allow.some((allow) => filterCovers(allow, filter)) &&
-      !subscribe.deny.some((deny) => filtersOverlap(deny, filter)),
+    mayPublish: (topic) => !isReserved(topic) && rules.mayPublish(topic, clientId),
+    maySubscribe: (filter) => !isBelow(filter, '$share') && rules.maySubscribe(filter, clientId),
   };
 }
 
@@ -104,76 +84,65 @@ function isBelow(topic: string, level: string): boolean {
 const dollar = 0x24;
 const slash = 0x2f;
 
-/** More than `#`, which leaves out topics that start with `$`. */
-const whole = Symbol('every topic');
+/** How far a value can be trusted: as a part of one plain level; the same, but with a `$` in front; or not at all. */
+type Standing = 'plain' | 'hidden' | 'unsafe';
 
-/** The grant's filter for this client; undefined when it matches nothing. */
-function toFilter(grant: Grant, who: { clientId: string; username: string }): string | typeof whole | undefined {
-  const isAllow = grant.effect === 'allow';
-  const levels: string[] = [];
-  for (const [i, template] of grant.topic.split('/').entries()) {
-    const level = substitute(template, who);
-    const isUnsafe =
-      level === undefined || (isAllow && i === 0 && level.startsWith('$') && !isHiddenOnPurpose(template));
-    if (!isUnsafe) levels.push(level);
+function standingOf(value: string): Standing {
+  if (value === '' || /[/+#\0]/.test(value)) return 'unsafe';
+  return value.startsWith('$') ? 'hidden' : 'plain';
+}
+
+interface Compiled {
+  readonly username: string;
+  readonly byStanding: Map<Standing, AccessRules>;
+}
+
+const compiled = new WeakMap<readonly Grant[], Compiled>();
+
+/** For all clients of that standing. The grants are known by their array, which is that of the cached credential. */
+function sharedRules(grants: readonly Grant[], username: string, standing: Standing): AccessRules {
+  let known = compiled.get(grants);
+  if (known?.username !== username) compiled.set(grants, (known = { username, byStanding: new Map() }));
+  let rules = known.byStanding.get(standing);
+  if (!rules) {
+    const found = grants.flatMap((grant) => toRule(grant, username, standing) ?? []);
+    known.byStanding.set(standing, (rules = new AccessRules(found, standing === 'hidden')));
+  }
+  return rules;
+}
+
+/** The grant as it is for such clients; undefined when it matches nothing. */
+function toRule({ effect, action, topic }: Grant, username: string, standing: Standing): Rule | undefined {
+  const isAllow = effect === 'allow';
+  const levels: (string | Template)[] = [];
+  for (const [i, text] of topic.split('/').entries()) {
+    const level = fillIn(text, username, standing);
+    const isSafe = level !== undefined && !(isAllow && i === 0 && beginsHidden(text, username, standing));
+    if (isSafe) levels.push(level);
     else if (isAllow) return undefined;
-    else return i === 0 ? whole : [...levels, '#'].join('/');
+    else return { effect, action, levels: [...levels, '#'], isWhole: i === 0 };
   }
-  return levels.join('/');
+  return { effect, action, levels, isWhole: false };
 }
 
-/** The level with its variables replaced; undefined when a value would be more than a part of one plain level. */
-function substitute(template: string, who: { clientId: string; username: string }): string | undefined {
-  if (!template.includes('${')) return template;
-  let isUnsafe = false;
-  // One pass: a value that itself reads `${username}` stays text.
-  const level = template.replace(/\$\{(clientid|username)\}/g, (_, variable: string) => {
-    const value = variable === 'clientid' ? who.clientId : who.username;
-    isUnsafe ||= /[/+#\0]/.test(value);
-    return value;
-  });
-  return isUnsafe ? undefined : level;
+/** The level with the user name in it; undefined when a value would be more than a part of one plain level. */
+function fillIn(text: string, username: string, standing: Standing): string | Template | undefined {
+  if (!text.includes('${')) return text;
+  const texts = [''];
+  for (const part of text.split(/(\$\{(?:clientid|username)\})/)) {
+    if (part === '${clientid}') {
+      if (standing === 'unsafe') return undefined;
+      texts.push('');
+    } else if (part === '${username}') {
+      if (standingOf(username) === 'unsafe') return undefined;
+      texts[texts.length - 1] += username;
+    } else texts[texts.length - 1] += part;
+  }
+  return texts.length === 1 ? texts[0] : texts;
 }
 
-/** Whether the `$` in front is the grant's own and not a client's. */
-function isHiddenOnPurpose(template: string): boolean {
-  return template.startsWith('$') && !variables.some((variable) => template.startsWith(variable));
-}
-
-/** A set of topics given by filters: those without wildcards by hash, `a/b/#` by prefix, the others level by level. */
-class TopicSet {
-  readonly #exact = new Set<string>();
-  readonly #prefixes: string[] = [];
-  readonly #patterns: string[][] = [];
-
-  add(filter: string): void {
-    const levels = filter.split('/');
-    const isMulti = levels.at(-1) === '#';
-    if (levels.includes('+') || filter === '#') this.#patterns.push(levels);
-    else if (isMulti) this.#prefixes.push(filter.slice(0, -2));
-    else this.#exact.add(filter);
-  }
-
-  has(topic: string): boolean {
-    if (this.#exact.has(topic)) return true;
-    for (const prefix of this.#prefixes) if (isBelow(topic, prefix)) return true;
-    for (const levels of this.#patterns) if (matches(levels, topic)) return true;
-    return false;
-  }
-}
-
-/** `filterMatches` over levels that are split already and without splitting the topic. */
-function matches(levels: readonly string[], topic: string): boolean {
-  // [MQTT-4.7.2-1] A wildcard in front does not match a `$` in front.
-  if (topic.charCodeAt(0) === dollar && (levels[0] === '+' || levels[0] === '#')) return false;
-  let start = 0;
-  for (const level of levels) {
-    if (level === '#') return true;
-    if (start > topic.length) return false;
-    const slashAt = topic.indexOf('/', start);
-    const end = slashAt < 0 ? topic.length : slashAt;
-    if (level !== '+' && (end - start !== level.length || !topic.startsWith(level, start))) return false;
-    start = end + 1;
-  }
-  return start > topic.length;
+/** Whether the level begins with a `$` that is not the grant's own. */
+function beginsHidden(text: string, username: string, standing: Standing): boolean {
+  if (text.startsWith('${clientid}')) return standing === 'hidden';
+  return text.startsWith('${username}') && username.startsWith('$');
 }

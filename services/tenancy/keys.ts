@@ -1,5 +1,6 @@
 /** Where each record lives in the tables, and the bounds that the database's keys put on MQTT names. */
 import type { BrokerId, ClientId, TenantId, TenantScope } from '../kernel/kernel.js';
+import { filterBytesMax, topicBytesMax } from '../topic/topic.js';
 
 export interface TableKey {
   readonly pk: string;
@@ -8,10 +9,6 @@ export interface TableKey {
 
 /** DynamoDB: at most 1024 bytes of UTF-8 in a sort key, 2048 in a partition key. */
 const sortKeyBytesMax = 1024;
-/** 1024: the topic is the sort key of its retained message. */
-export const topicBytesMax = sortKeyBytesMax;
-/** 1024: the filter, `$share/group/` included, is the sort key of its route. */
-export const filterBytesMax = sortKeyBytesMax;
 /** 1024: the client id is the sort key of its session. */
 export const clientIdBytesMax = sortKeyBytesMax;
 

@@ -38,7 +38,6 @@ export {
   sessionBuckets,
   sessionKey,
   tenantKey,
-  topicBytesMax,
   usagePartition,
 } from './keys.js';
 export { RecordUnreadable } from './item.js';

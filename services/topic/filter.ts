@@ -6,6 +6,22 @@
 /** Longest UTF-8 string that the protocol can carry. [MQTT-4.7.3-3] */
 const utf8BytesMax = 65_535;
 
+/** Of a topic name or filter, `$share/group/` included. DynamoDB bounds the sort key of what is stored under it. */
+export const topicBytesMax = 1024;
+export const filterBytesMax = topicBytesMax;
+/**
+ * Of a topic name or filter, unless the operator says something else. Nobody has a tenth of that; and what a filter, a topic
+ * or a grant costs to be matched grows with its levels.
+ */
+export const topicLevelsMax = 128;
+
+/** Undefined when it has no more levels than it may, otherwise what is wrong with it. */
+export function levelsError(what: string, text: string, levelsMax: number): string | undefined {
+  let levels = 1;
+  for (let at = text.indexOf('/'); at >= 0; at = text.indexOf('/', at + 1)) levels++;
+  return levels > levelsMax ? `${what} can have at most ${levelsMax} levels, and this one has ${levels}` : undefined;
+}
+
 /** Undefined when `name` is a valid topic name, otherwise what is wrong with it. */
 export function topicNameError(name: string): string | undefined {
   if (name.length === 0) return 'a topic name must have at least one character'; // [MQTT-4.7.3-1]
@@ -59,29 +75,30 @@ export function isShareWithoutFilter(filter: string): boolean {
   return end < 0 || end === filter.length - 1;
 }
 
-/** Whether the filter (valid, without `$share`) matches the topic name (valid). */
+/** Whether the filter (valid, without `$share`) matches the topic name (valid). In place: it is asked of many names in turn. */
 export function filterMatches(filter: string, topicName: string): boolean {
-  const f = filter.split('/');
-  const t = topicName.split('/');
-  if (isHidden(f, t)) return false;
-  for (let i = 0; i < f.length; i++) {
-    if (f[i] === '#') return true; // Also the parent level: "sport/#" matches "sport". (section 4.7.1.2)
-    if (i >= t.length || (f[i] !== '+' && f[i] !== t[i])) return false;
+  // [MQTT-4.7.2-1] A filter that starts with a wildcard does not match names that start with `$`.
+  if (topicName.startsWith('$') && (filter.startsWith('+') || filter.startsWith('#'))) return false;
+  let at = 0;
+  for (let from = 0; from <= filter.length;) {
+    const filterEnd = endOfLevel(filter, from);
+    if (filter.startsWith('#', from)) return true; // Also the parent level: "sport/#" matches "sport". (section 4.7.1.2)
+    if (at > topicName.length) return false;
+    const nameEnd = endOfLevel(topicName, at);
+    if (!filter.startsWith('+', from)) {
+      if (nameEnd - at !== filterEnd - from) return false;
+      for (let i = from, j = at; i < filterEnd; i++, j++)
+        if (filter.charCodeAt(i) !== topicName.charCodeAt(j)) return false;
+    }
+    at = nameEnd + 1;
+    from = filterEnd + 1;
   }
-  return f.length === t.length;
+  return at > topicName.length;
 }
 
-/** Whether every topic name that `inner` matches is matched by `outer`, too. */
-export function filterCovers(outer: string, inner: string): boolean {
-  if (outer === '+/#') outer = '#'; // The same names: every one has a first level.
-  const o = outer.split('/');
-  const n = inner.split('/');
-  if (isHidden(o, n)) return false;
-  for (let i = 0; i < o.length; i++) {
-    if (o[i] === '#') return true;
-    if (i >= n.length || n[i] === '#' || (o[i] !== '+' && o[i] !== n[i])) return false;
-  }
-  return o.length === n.length;
+function endOfLevel(text: string, from: number): number {
+  const at = text.indexOf('/', from);
+  return at < 0 ? text.length : at;
 }
 
 /** Whether some topic name is matched by both. */

@@ -1,12 +1,15 @@
 /** The door of topics: the grammar of names and filters, and the matching trie. Knows no subscribers. */
 export {
-  filterCovers,
+  filterBytesMax,
   filterMatches,
   filtersOverlap,
   isShareWithoutFilter,
+  levelsError,
   parseShared,
   type SharedFilter,
+  topicBytesMax,
   topicFilterError,
+  topicLevelsMax,
   topicNameError,
 } from './filter.js';
 export { TopicTree } from './tree.js';

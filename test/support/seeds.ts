@@ -12,6 +12,7 @@ export const suites = {
       'test/unit/kernel',
       'test/unit/fanout',
       'test/unit/topic',
+      'test/unit/tenancy/access',
       'test/unit/transport/drain',
       'test/unit/transport/proxy-header',
       'test/unit/transport/send-queue',

@@ -168,10 +168,9 @@ export class Control {
       [...tenant.residences.values()].filter((residence) => residence.credential.name === name);
     try {
       const credential = await this.#accounts.credential(scope, name);
+      const grants = credential ? credential.grants : [];
       for (const { session } of affected())
-        session.setAccess(
-          compileAccess(credential ? credential.grants : [], { clientId: session.clientId, username: name }),
-        );
+        session.setAccess(compileAccess(grants, { clientId: session.clientId, username: name }));
     } catch {
       for (const { connection } of affected()) connection?.close(reasons.serverUnavailable);
     }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { filterMatches } from '../../../services/topic/topic.js';
+import { filterMatches, topicLevelsMax } from '../../../services/topic/topic.js';
 import {
   compileAccess,
   type Grant,
@@ -9,6 +9,8 @@ import {
   sdkOf,
   splitUserName,
 } from '../../../services/tenancy/tenancy.js';
+import { plainAccess } from '../../support/plain-access.js';
+import { random, seed } from '../../support/seeds.js';
 
 const sensor = { clientId: 'c1', username: 'sensor' };
 
@@ -201,6 +203,82 @@ describe('access', () => {
     );
   });
 
+  /** Few words and many rules, so that many fit for a while; more than 32 of them take more than one word of bits. */
+  const levels = (words: readonly string[], max: number): fc.Arbitrary<string> =>
+    fc
+      .tuple(fc.array(fc.constantFrom(...words), { minLength: 1, maxLength: max }), fc.boolean())
+      .map(([parts, isMulti]) => (isMulti ? [...parts.slice(0, -1), '#'] : parts).join('/'))
+      .filter((filter) => filter !== '');
+  const variables = [
+    '${clientid}',
+    '${username}',
+    'a${clientid}',
+    '${clientid}${clientid}',
+    '$${clientid}',
+    '${username}a',
+  ];
+  const manyGrants = fc.array(
+    fc.record({
+      effect: fc.constantFrom('allow' as const, 'allow' as const, 'deny' as const),
+      action: fc.constantFrom('publish' as const, 'subscribe' as const, 'all' as const),
+      topic: levels(['a', 'a', '+', '+', 'aa', '', '$x', ...variables], 6),
+    }),
+    { maxLength: 100, size: 'max' },
+  );
+  const who = fc.record({
+    clientId: fc.constantFrom('a', 'aa', 'b', '$x', '$', 'a/b', '#', '+', '\0'),
+    username: fc.constantFrom('a', 'aa', 'b', '$x', '${clientid}', 'a+'),
+  });
+  const asked = fc.array(levels(['a', 'a', 'a', '+', 'aa', 'aaa', 'b', '', '$x', '$aa'], 7), { maxLength: 40 });
+
+  it(`says of many rules what each says by itself (seed ${seed})`, () => {
+    fc.assert(
+      fc.property(manyGrants, fc.array(who, { minLength: 1, maxLength: 4 }), asked, (some, clients, filters) => {
+        for (const client of clients) {
+          const access = compileAccess(some, client);
+          const plain = plainAccess(some, client);
+          for (const filter of filters) {
+            const topic = filter.replaceAll(/[+#]/g, 'a');
+            const got = [access.mayPublish(topic), access.maySubscribe(filter), access.maySubscribe(topic)];
+            const wanted = [plain.mayPublish(topic), plain.maySubscribe(filter), plain.maySubscribe(topic)];
+            expect(got, `${client.clientId} ${client.username} ${filter}`).toEqual(wanted);
+          }
+        }
+      }),
+      random(300),
+    );
+  });
+
+  it('bears rules and topics of all levels that there may be', () => {
+    const deep = (...last: string[]): string =>
+      [...Array<string>(topicLevelsMax - last.length).fill('a'), ...last].join('/');
+    const rules = Array.from({ length: 99 }, (_, i) =>
+      grant(`deny all ${i.toString(2).replaceAll('0', '+/').replaceAll('1', 'a/')}${deep().slice(20)}/${i}`),
+    );
+    const access = compileAccess([...rules, grant('allow all #')], sensor);
+    expect(access.mayPublish(deep())).toBe(true);
+    expect(access.maySubscribe(deep('+'))).toBe(true);
+    const [, denied] = rules.map(({ topic }) => topic.replaceAll('+', 'b'));
+    expect([access.mayPublish(denied!), access.maySubscribe(denied!)]).toEqual([false, false]);
+  });
+
+  it('is compiled once for all clients of a credential, whatever their ids', () => {
+    let read = 0;
+    const grants = Array.from({ length: 100 }, (_, i) => ({
+      ...grant('allow all x'),
+      get topic() {
+        read++;
+        return `a/\${clientid}/${i}`;
+      },
+    }));
+    for (let i = 0; i < 1000; i++)
+      for (const clientId of [`c${i}`, `$c${i}`, `c/${i}`]) {
+        const access = compileAccess(grants, { clientId, username: 'u' });
+        expect(access.mayPublish(`a/${clientId}/7`)).toBe(!clientId.includes('/'));
+      }
+    expect(read).toBe(3 * grants.length); // For ids that are safe, that begin with `$`, and that are not safe.
+  });
+
   const names = fc.string({ unit: fc.constantFrom('a', '/', '+', '#', '$', '\0', 'S'), minLength: 1, maxLength: 4 });
   it('never lets a hostile client id out of its own level', () => {
     fc.assert(
@@ -243,6 +321,11 @@ describe('a grant', () => {
     [`allow all ${'x'.repeat(1025)}`, /at most 1024 bytes/],
     [`allow all ${'ä'.repeat(513)}`, /at most 1024 bytes/],
     [`allow all ${'x'.repeat(1024)}`, undefined],
+    [`allow all ${'a/'.repeat(topicLevelsMax - 1)}#`, undefined],
+    [
+      `allow all ${'a/'.repeat(topicLevelsMax)}#`,
+      /the topic of a grant can have at most 128 levels, and this one has 129/,
+    ],
   ])('%s is judged', (text, expected) => {
     const error = grantError(grant(text));
     if (expected === undefined) expect(error).toBeUndefined();
