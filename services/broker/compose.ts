@@ -67,6 +67,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     config;
   const { trustedProxies, isWebSocketAtRoot, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } =
     config;
+  const { topicLevelsMax } = config;
   const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
   const gone = new Map<BrokerId, number>();
   const thread = new Thread(clock);
@@ -79,6 +80,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     unsafeBytesMax,
     holdBackMs,
     inFlightMax,
+    topicLevelsMax,
     keepAliveSecondsMax,
     publishesRevokedWills,
     lease,
@@ -90,7 +92,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     metrics,
   });
   const controlLog = new ControlLog(dynamo, clock, log, (entry, atMs) => admission.apply(entry, atMs));
-  const topics = new TopicTable();
+  const topics = new TopicTable(topicLevelsMax);
   const world = { admission, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
   const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate: lease });

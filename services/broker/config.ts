@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { BlockList } from 'node:net';
 import { nearestName } from '../kernel/kernel.js';
+import { topicBytesMax, topicLevelsMax } from '../topic/topic.js';
 import { trustedProxies } from './transport/transport.js';
 
 export interface Config {
@@ -27,6 +28,8 @@ export interface Config {
   readonly newcomersPerAddressPercentMax: number;
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
+  /** Of topics, filters and wills. */
+  readonly topicLevelsMax: number;
   /** How long a subscriber that is slower than its publishers may slow them before messages are dropped; 0: not at all. */
   readonly holdBackMs: number;
   /** How long an online subscriber may take to acknowledge before its messages are stored. */
@@ -69,6 +72,8 @@ export const tuning = {
   SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX: { min: 1, max: 100, fallback: 50 },
   SHOAL_PERSIST_DELAY_MS: { min: 0, max: 10_000, fallback: 50 },
   SHOAL_PUBLISH_REVOKED_WILLS: { min: 0, max: 1, fallback: 0 },
+  /** `$SYS` topics have five; and no more fit into a topic than it has bytes. */
+  SHOAL_TOPIC_LEVELS_MAX: { min: 8, max: topicBytesMax, fallback: topicLevelsMax },
   SHOAL_UNSAFE_MB_MAX: { min: 1, max: 65_536, fallback: 64 },
   /** Many clients have no field for the path, or leave it out; nothing else is there. */
   SHOAL_WS_AT_ROOT: { min: 0, max: 1, fallback: 1 },
@@ -118,6 +123,7 @@ export function readConfig(given: Environment): Config {
     newcomersPercentMax: tuned(env, 'SHOAL_NEWCOMERS_PERCENT_MAX'),
     newcomersPerAddressPercentMax: tuned(env, 'SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX'),
     inFlightMax: tuned(env, 'SHOAL_IN_FLIGHT_MAX'),
+    topicLevelsMax: tuned(env, 'SHOAL_TOPIC_LEVELS_MAX'),
     holdBackMs: tuned(env, 'SHOAL_HOLD_BACK_MS'),
     persistDelayMs: tuned(env, 'SHOAL_PERSIST_DELAY_MS'),
     unsafeBytesMax: tuned(env, 'SHOAL_UNSAFE_MB_MAX') * (1 << 20),

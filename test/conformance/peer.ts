@@ -46,7 +46,7 @@ const deviations: [does: string, key: 'v5' | 'v3' | 'shoal', ids: string][] = [
   ['accepts excluded values', 'shoal', 'CONNECT-1 OPTIONS-2'],
   ['has no bound on the time or size of CONNECT', 'shoal', 'CONNECT-5 CONNECT-6'],
   ['runs here without accounts', 'shoal', 'CONNECT-7 V3-1 V31-2'],
-  ['accepts topics of any length', 'shoal', 'WILL-7 V3-11'],
+  ['accepts topics of any length', 'shoal', 'WILL-7 V3-11 QUOTA-5'],
   ['keeps a will waiting beyond the end of its session', 'shoal', 'WILL-1'],
   ['looks for lapsed keep alives every five seconds', 'shoal', 'WILL-6'],
   ['sends no topic aliases', 'shoal', 'ALIAS-1'],

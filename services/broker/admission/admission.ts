@@ -48,6 +48,8 @@ export interface AdmissionOptions {
   readonly unsafeBytesMax: number;
   /** How long a subscriber may hold back the acknowledgement of a message that it alone gets. */
   readonly holdBackMs: number;
+  /** Of topics, filters and wills. */
+  readonly topicLevelsMax: number;
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
   readonly lease: LeaseGate;

@@ -50,6 +50,7 @@ export interface ArrivalOptions {
   readonly slab: Slab;
   readonly keepAliveSecondsMax: number;
   readonly inFlightMax: number;
+  readonly topicLevelsMax: number;
   readonly isStopping: () => boolean;
 }
 
@@ -72,7 +73,7 @@ export class Arrival {
       tenant.entering++;
       try {
         const access = compileAccess(credential.grants, { clientId, username: credential.name });
-        const will = packet.will && checkedWill(packet.will, access, tenant.limits);
+        const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#options.topicLevelsMax);
         residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
         const discarded = packet.cleanStart ? tenant.residences.get(clientId) : undefined;
         // Its messages go to other members, and nobody would find them any more under a record that begins anew.

@@ -4,7 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type ClientId, ownBytes } from '../../kernel/kernel.js';
-import { type Access, clientIdBytesMax, neverExpiresSeconds, topicBytesMax } from '../../tenancy/tenancy.js';
+import { type Access, clientIdBytesMax, neverExpiresSeconds } from '../../tenancy/tenancy.js';
+import { levelsError, topicBytesMax } from '../../topic/topic.js';
 import type { Will } from '../session/session.js';
 import {
   type ConnectPacket,
@@ -53,9 +54,11 @@ export function keepAliveSeconds(packet: ConnectPacket, serverMax: number): { se
   return exceeds && packet.version === 5 ? { seconds: serverMax, imposed: true } : { seconds: wanted, imposed: false };
 }
 
-export function checkedWill(packet: WillPacket, access: Access, limits: TenantLimits): Will {
+export function checkedWill(packet: WillPacket, access: Access, limits: TenantLimits, levelsMax: number): Will {
   if (Buffer.byteLength(packet.topic) > topicBytesMax)
     throw new PeerFault(reasons.willTopicTooLong, `a will topic can have at most ${topicBytesMax} bytes`);
+  const error = levelsError('a will topic', packet.topic, levelsMax);
+  if (error !== undefined) throw new PeerFault(reasons.willTopicTooLong, error);
   if (!access.mayPublish(packet.topic)) throw new PeerFault(reasons.notAuthorized, 'the will topic is not allowed');
   if (packet.payload.length > limits.packetBytesMax)
     throw new PeerFault(reasons.packetTooLarge, 'the will is too large');

@@ -18,8 +18,6 @@ import { type AckType, type InboundPublish, packetType, PeerFault, protocolError
 import { type Channel, receiveMaximum, topicAliasMax } from './channel.js';
 import type { Access, SessionHost } from './ports.js';
 
-/** The sort key of a stored retained message or route is a topic, and DynamoDB bounds it. */
-export const topicBytesMax = 1024;
 /**
  * QoS 2 messages of a session that may wait for PUBREL. Clients before MQTT 5.0 know no Receive Maximum, and some send all
  * they have before the first PUBREL; back pressure would hold that back, too. All of them
@@ -85,8 +83,6 @@ export class Inbound {
     const { message } = publish;
     if (publish.topicAlias !== 0) this.#resolveAlias(publish, channel);
     else if (message.topic.bytes.length === 0) throw protocolError('empty topic without a topic alias');
-    if (message.topic.bytes.length > topicBytesMax)
-      throw new PeerFault(reasons.topicNameInvalid, `a topic name can have at most ${topicBytesMax} bytes`);
     message.publisher = this.#clientId;
     const { meters } = this.#host;
     meters.messagesReceived++;

@@ -73,6 +73,8 @@ export interface RetainedRead {
 /** The tenant, as its sessions see it. */
 export interface SessionHost {
   readonly limits: SessionLimits;
+  /** Of a topic filter. */
+  readonly topicLevelsMax: number;
   readonly meters: Meters;
   readonly backlog: Backlog;
   publish(message: Message, nowMs: number): Receipt;

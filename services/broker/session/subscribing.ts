@@ -1,10 +1,9 @@
 /** SUBSCRIBE and UNSUBSCRIBE of one session: what is granted, refused, replaced, and how it is answered. */
-import { parseShared, topicFilterError } from '../../topic/topic.js';
+import { filterBytesMax, levelsError, parseShared, topicFilterError } from '../../topic/topic.js';
 import { protocolError, type SubscribePacket, type SubscriptionRequest, type UnsubscribePacket } from '../wire/wire.js';
 import type { StoredRoute, StoredRoutes } from '../inbox/inbox.js';
 import { handedOn, type Receipt } from '../message/message.js';
 import type { Channel } from './channel.js';
-import { topicBytesMax } from './inbound.js';
 import type { Access, SessionHost, Subscription } from './ports.js';
 import type { Session } from './client-session.js';
 import type { Owed, OwedRetained } from './owed-retained.js';
@@ -137,6 +136,16 @@ interface Refusal {
   readonly why: string;
 }
 
+/** What the filter asks for; or what is wrong with it. */
+function parse(filter: string, levelsMax: number): Pick<Subscription, 'topicFilter' | 'group'> | string {
+  if (Buffer.byteLength(filter) > filterBytesMax) return `a topic filter can have at most ${filterBytesMax} bytes`;
+  const shared = parseShared(filter);
+  if (typeof shared === 'string') return shared;
+  const { filter: topicFilter, group } = shared ?? { filter, group: undefined };
+  const error = levelsError('a topic filter', topicFilter, levelsMax) ?? topicFilterError(topicFilter);
+  return error ?? { topicFilter, group };
+}
+
 function examine(
   session: Session,
   host: SessionHost,
@@ -144,20 +153,16 @@ function examine(
   request: SubscriptionRequest,
   id: number,
 ): Subscription | Refusal {
-  const shared = parseShared(request.filter);
-  if (typeof shared === 'string') return { code: 0x8f, why: shared };
-  const topicFilter = shared?.filter ?? request.filter;
-  const error = topicFilterError(topicFilter);
-  if (error !== undefined) return { code: 0x8f, why: error };
-  if (Buffer.byteLength(request.filter) > topicBytesMax)
-    return { code: 0x8f, why: `a topic filter has at most ${topicBytesMax} bytes here` };
+  const parsed = parse(request.filter, host.topicLevelsMax);
+  if (typeof parsed === 'string') return { code: 0x8f, why: parsed };
+  const { topicFilter, group } = parsed;
   if (!access.maySubscribe(topicFilter))
     return { code: 0x87, why: 'not allowed by the access rules of the credential' };
   const { subscriptions } = session;
   const { subscriptionsPerSession } = host.limits;
   if (!subscriptions.has(request.filter) && subscriptions.size >= subscriptionsPerSession)
     return { code: 0x97, why: `a session can have at most ${subscriptionsPerSession} subscriptions` };
-  return { ...request, topicFilter, group: shared?.group, id };
+  return { ...request, topicFilter, group, id };
 }
 
 export function receiveUnsubscribe(
@@ -169,11 +174,8 @@ export function receiveUnsubscribe(
   stored: StoredRoutes | undefined,
 ): void {
   const codes = packet.filters.map((filter) => {
-    const shared = parseShared(filter);
-    const grammar = typeof shared === 'string' ? shared : topicFilterError(shared?.filter ?? filter);
-    if (grammar !== undefined) return 0x8f;
     const subscription = session.subscriptions.get(filter); // [MQTT-3.10.4-1]
-    if (subscription === undefined) return 0x11; // No subscription existed.
+    if (subscription === undefined) return typeof parse(filter, host.topicLevelsMax) === 'string' ? 0x8f : 0x11; // No subscription existed.
     session.subscriptions.delete(filter);
     owed.forget(filter);
     host.unsubscribe(session, subscription);

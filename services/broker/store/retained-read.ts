@@ -4,14 +4,12 @@
  */
 import type { Clock, TenantScope } from '../../kernel/kernel.js';
 import { type Dynamo, type Item, mayPass } from '../../dynamo/dynamo.js';
-import { filterMatches } from '../../topic/topic.js';
+import { filterMatches, topicBytesMax } from '../../topic/topic.js';
 import type { RetainedRead } from '../fanout/fanout.js';
 
 const retryMs = 250;
 /** A subscriber's read gives up after about a minute without DynamoDB, and begins again. */
 const triesMax = 8;
-/** DynamoDB's bound of a sort key: nothing is stored under a longer topic. */
-const topicBytesMax = 1024;
 /** A subscriber takes that much at once, whether it goes into its outbox, its queue or its inbox. */
 export const biteBytesMax = 256 << 10;
 /** Until a page has told how large messages are here. */

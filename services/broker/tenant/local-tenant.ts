@@ -39,10 +39,12 @@ const looksMax = 8;
 /** How long fan-outs that are under way have the thread in one turn of the event loop. */
 const sliceMs = 1;
 
-/** How far a tenant's publishers may be ahead of safety, and for how long they are slowed. */
+/** What the operator has set for every tenant. */
 export interface Pace {
+  /** How far its publishers may be ahead of safety, and for how long they are slowed. */
   readonly unsafeBytesMax: number;
   readonly holdBackMs: number;
+  readonly topicLevelsMax: number;
 }
 
 export class Tenant implements SessionHost, FanOutHost {
@@ -268,6 +270,10 @@ export class Tenant implements SessionHost, FanOutHost {
 
   pumpLater(session: Session): void {
     this.rates.pumpLater(session);
+  }
+
+  get topicLevelsMax(): number {
+    return this.#pace.topicLevelsMax;
   }
 
   get holdBackMs(): number {

@@ -32,6 +32,7 @@ export interface TenantsOptions {
   readonly shared: SharedStore;
   readonly unsafeBytesMax: number;
   readonly holdBackMs: number;
+  readonly topicLevelsMax: number;
   readonly lease: LeaseGate;
   readonly thread: Thread;
   /** Takes over what earlier brokers have left of it. */
@@ -125,9 +126,10 @@ export class Tenants {
 
   async #open(record: TenantRecord): Promise<Tenant> {
     const { makeRetained, unsafeBytesMax, holdBackMs, lease, clock, log, shared: store, commitLog } = this.#options;
-    const { restore, current, retire, thread } = this.#options;
+    const { restore, current, retire, thread, topicLevelsMax } = this.#options;
     const queues = { store, commitLog, clock, log };
-    const tenant = new Tenant(record, makeRetained, queues, { unsafeBytesMax, holdBackMs }, lease, thread, clock, log);
+    const pace = { unsafeBytesMax, holdBackMs, topicLevelsMax };
+    const tenant = new Tenant(record, makeRetained, queues, pace, lease, thread, clock, log);
     await restore(tenant, record);
     const now = await current(record.id);
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {

@@ -3,7 +3,7 @@
  * wire to a shared `TopicName`. A hit costs one hash and one comparison and allocates nothing; a collision simply
  * replaces the entry. Bounded by its number of slots and the longest name it keeps.
  */
-import { topicNameError } from '../../topic/topic.js';
+import { levelsError, topicBytesMax, topicLevelsMax, topicNameError } from '../../topic/topic.js';
 import { ownBytes } from '../../kernel/kernel.js';
 import type { TopicName } from '../message/message.js';
 import { decodeUtf8 } from './cursor.js';
@@ -15,17 +15,30 @@ const keptBytesMax = 256;
 
 export class TopicTable {
   readonly #slots: (TopicName | undefined)[] = new Array<TopicName | undefined>(slots).fill(undefined);
+  readonly #levelsMax: number;
+
+  constructor(levelsMax = topicLevelsMax) {
+    this.#levelsMax = levelsMax;
+  }
 
   /** Throws a `PeerFault` for what is not a topic name. */
   lookup(bytes: Buffer, start: number, end: number): TopicName {
     const length = end - start;
-    if (length > keptBytesMax) return decodeTopicName(bytes, start, end);
+    if (length > keptBytesMax) return this.#decode(bytes, start, end);
     let hash = 0x811c9dc5; // FNV-1a
     for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
     const slot = (hash ^ (hash >>> 15)) & (slots - 1);
     const known = this.#slots[slot];
     if (known !== undefined && known.bytes.length === length && equal(known.bytes, bytes, start)) return known;
-    return (this.#slots[slot] = decodeTopicName(bytes, start, end));
+    return (this.#slots[slot] = this.#decode(bytes, start, end));
+  }
+
+  #decode(bytes: Buffer, start: number, end: number): TopicName {
+    if (end - start > topicBytesMax) throw invalid(`a topic name can have at most ${topicBytesMax} bytes`);
+    const text = decodeUtf8(bytes, start, end);
+    const error = topicNameError(text) ?? levelsError('a topic name', text, this.#levelsMax);
+    if (error !== undefined) throw invalid(error);
+    return { text, bytes: ownBytes(bytes, start, end) };
   }
 }
 
@@ -34,9 +47,4 @@ function equal(known: Buffer, bytes: Buffer, start: number): boolean {
   return true;
 }
 
-function decodeTopicName(bytes: Buffer, start: number, end: number): TopicName {
-  const text = decodeUtf8(bytes, start, end);
-  const error = topicNameError(text);
-  if (error !== undefined) throw new PeerFault(reasons.topicNameInvalid, error);
-  return { text, bytes: ownBytes(bytes, start, end) };
-}
+const invalid = (detail: string): PeerFault => new PeerFault(reasons.topicNameInvalid, detail);

@@ -307,4 +307,23 @@ export const quotaRows: Row[] = [
       await back.expectNothing();
     },
   },
+  {
+    id: 'SHOAL-QUOTA-5',
+    says: 'filters, topics and will topics have at most 128 levels; more is refused with 0x8f or 0x90',
+    binds: 'server',
+    async test(t) {
+      const deep = [t.topic(), ...Array<string>(127 - t.topic().split('/').length).fill('')].join('/');
+      const client = await t.connect();
+      await client.subscribe({ filter: `${deep}/+`, qos: 1 });
+      await client.publish({ topic: `${deep}/x`, qos: 1 });
+      await client.receive({ topic: `${deep}/x` });
+      client.sendSubscribe([`${deep}/+/x`, `$share/g/${deep}/+/#`]);
+      await client.expect('suback', { reasonCodes: [0x8f, 0x8f] });
+      client.sendPublish({ topic: `${deep}/x/x`, qos: 1 });
+      await client.expectClosed(0x90);
+      const withWill = await t.raw();
+      withWill.sendConnect(t.fields({ will: { topic: `${deep}/x/x`, payload: '' } }));
+      await withWill.expectClosed(0x90);
+    },
+  },
 ];

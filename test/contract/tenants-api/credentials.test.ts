@@ -93,6 +93,7 @@ describe.each(entries)('$name', (entry) => {
       ['an unknown effect', { name: 'x', grants: [{ ...grants[0], effect: 'maybe' }] }, 'grants.0.effect'],
       ['an unknown action', { name: 'x', grants: [{ ...grants[0], action: 'read' }] }, 'grants.0.action'],
       ['a bad filter', { name: 'x', grants: [grants[0], { ...grants[0], topic: 'a/#/b' }] }, 'grants.1.topic'],
+      ['a filter too deep', { name: 'x', grants: [{ ...grants[0], topic: 'a/'.repeat(128) }] }, 'grants.0.topic'],
       ['an unknown variable', { name: 'x', grants: [{ ...grants[0], topic: '${device}' }] }, 'grants.0.topic'],
       ['a field too many in a grant', { name: 'x', grants: [{ ...grants[0], qos: 1 }] }, 'grants.0.qos'],
       ['too many grants', { name: 'x', grants: Array.from({ length: 101 }, () => grants[0]) }, 'grants'],

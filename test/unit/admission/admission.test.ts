@@ -64,6 +64,17 @@ describe('the door', () => {
   });
 });
 
+it.each([
+  ['levels', 'a/'.repeat(128), /at most 128 levels, and this one has 129/],
+  ['bytes', 'a'.repeat(1025), /at most 1024 bytes/],
+])('a will topic has a limit of its %s', async (_what, topic, words) => {
+  const world = new World();
+  const refused = world.admit({ clientId: 'c', will: { topic, payload: 'x' } });
+  await expect(refused).rejects.toThrow(reason('willTopicTooLong'));
+  await expect(refused).rejects.toThrow(words);
+  await world.admit({ clientId: 'c', will: { topic: topic.slice(1, -1), payload: 'x' } });
+});
+
 describe('two connections of one client id', () => {
   it('take turns: the later one takes over, the session lives on', async () => {
     const world = new World();

@@ -221,6 +221,7 @@ export class Site {
       holdBackMs: 5000,
       inFlightMax: 16_383,
       thread: new Thread(mortalClock),
+      topicLevelsMax: 128,
       lease: { state: 'held', whenAwake: (listener: () => void) => listener() },
       leaseEndedAtMs: () => undefined,
       makeRetained: () => this.retained,

@@ -187,6 +187,7 @@ export class World {
       unsafeBytesMax: 1 << 20,
       holdBackMs: 5000,
       inFlightMax: 16_383,
+      topicLevelsMax: 128,
       lease: this.lease,
       thread: new Thread(this.clock),
       leaseEndedAtMs: () => undefined,

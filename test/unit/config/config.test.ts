@@ -19,6 +19,7 @@ test('one listener is enough, and the defaults are those of the documentation', 
     newcomersPercentMax: 80,
     newcomersPerAddressPercentMax: 50,
     inFlightMax: 16_383,
+    topicLevelsMax: 128,
     holdBackMs: 5000,
     persistDelayMs: 50,
     unsafeBytesMax: 64 * 1024 * 1024,
@@ -43,6 +44,7 @@ test('every setting is read; an empty one counts as absent', () => {
     SHOAL_NEWCOMERS_PER_ADDRESS_PERCENT_MAX: '30',
     SHOAL_IN_FLIGHT_MAX: '256',
     SHOAL_PERSIST_DELAY_MS: '0',
+    SHOAL_TOPIC_LEVELS_MAX: '1024',
     SHOAL_UNSAFE_MB_MAX: '65536',
     SHOAL_KEEP_ALIVE_SECONDS_MAX: '300',
     SHOAL_WS_AT_ROOT: '0',
@@ -66,6 +68,7 @@ test('every setting is read; an empty one counts as absent', () => {
   expect(['10.1.0.0', '192.0.2.8', '::ffff:10.1.0.1', 'fe80::1', '::'].map(isTrusted)).toEqual(Array(5).fill(false));
   const { newcomersPercentMax, newcomersPerAddressPercentMax } = config;
   expect([newcomersPercentMax, newcomersPerAddressPercentMax]).toEqual([60, 30]);
+  expect(config.topicLevelsMax).toBe(1024);
   const { connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax } = config;
   expect({ connectionsMax, inFlightMax, persistDelayMs, unsafeBytesMax, keepAliveSecondsMax }).toEqual({
     connectionsMax: 7,

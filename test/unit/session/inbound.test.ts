@@ -1,7 +1,8 @@
 /** What a client publishes: acknowledged when it is safe, in order, exactly once, and only where it may. */
 import { describe, expect, it } from 'vitest';
 import { noSubscribers, PendingReceipt } from '../../../services/broker/message/message.js';
-import { topicBytesMax, unreleasedMax } from '../../../services/broker/session/inbound.js';
+import { unreleasedMax } from '../../../services/broker/session/inbound.js';
+import { topicBytesMax } from '../../../services/topic/topic.js';
 import { receiveMaximum, topicAliasMax } from '../../../services/broker/session/session.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
 import type { FakeHost } from './world.js';

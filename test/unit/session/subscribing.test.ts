@@ -42,6 +42,23 @@ describe('SUBSCRIBE', () => {
     expect([...session.subscriptions.keys()]).toEqual(['a', '$share/g/b']);
   });
 
+  it.each([
+    [5, 0x8f],
+    [4, 0x80],
+  ] as const)('refuses a filter of more levels than there may be, shared or not (version %i)', (version, code) => {
+    const { send, outbox, host } = connect({ version });
+    host.topicLevelsMax = 9;
+    const deep = 'a/'.repeat(8);
+    send(
+      subscribe(
+        1,
+        ...[`${deep}+`, `${deep}#`, `$share/g/${deep}`, `${deep}/`, `$share/g/${deep}/#`].map((topic) => ({ topic })),
+      ),
+    );
+    expect(granted(outbox.take())).toEqual([[0, 0, 0, code, code]]);
+    expect(host.routes).toHaveLength(3);
+  });
+
   it('replaces, counts filters once, and stops at the quota', () => {
     const { send, outbox, host } = connect();
     host.limits.subscriptionsPerSession = 2;
@@ -95,6 +112,16 @@ describe('UNSUBSCRIBE', () => {
     expect(granted(outbox.take())).toEqual([[0, 0x11, 0, 0x11, 0x8f, 0x8f]]);
     expect(host.routes.slice(2)).toEqual(['-$share/g/a', '-a']);
     expect(session.subscriptions.size).toBe(0);
+  });
+
+  it('takes away a filter that could not be subscribed to any more', () => {
+    const { send, outbox, host } = connect();
+    send(subscribe(1, { topic: '1/2/3' }));
+    outbox.take();
+    host.topicLevelsMax = 2;
+    send(unsubscribe(2, '1/2/3', '1/2/3', '1/2'));
+    expect(granted(outbox.take())).toEqual([[0, 0x8f, 0x11]]);
+    expect(host.routes.slice(1)).toEqual(['-1/2/3']);
   });
 });
 

@@ -37,6 +37,7 @@ const topics = new TopicTable();
 
 export class FakeHost implements SessionHost {
   limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1000 };
+  topicLevelsMax: number = tuning.SHOAL_TOPIC_LEVELS_MAX.fallback;
   readonly meters: Meters = newMeters();
   readonly backlog = { messages: 0 };
   readonly published: { topic: string; payload: string; qos: QoS; publisher: string | undefined }[] = [];

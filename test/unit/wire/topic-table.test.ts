@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PeerFault } from '../../../services/broker/wire/reasons.js';
+import { PeerFault, reasons } from '../../../services/broker/wire/reasons.js';
 import { TopicTable } from '../../../services/broker/wire/topic-table.js';
 
 const lookup = (table: TopicTable, text: string) => {
@@ -42,6 +42,25 @@ describe('topic names on the wire', () => {
       expect(() => lookup(table, text), `time ${times}`).toThrow(
         expect.objectContaining({ reason: expect.objectContaining({ code }) as unknown }),
       );
+  });
+
+  it.each([
+    ['a/'.repeat(127), undefined],
+    ['a/'.repeat(128), /at most 128 levels, and this one has 129/],
+    ['/'.repeat(1025), /at most 1024 bytes/],
+  ])('%.10j... is judged by its levels and bytes', (text, words) => {
+    const table = new TopicTable();
+    for (const times of [1, 2])
+      if (words === undefined) expect(lookup(table, text).text).toBe(text);
+      else expect(() => lookup(table, text), `time ${times}`).toThrow(words);
+  });
+
+  it('have as many levels as the operator says', () => {
+    const table = new TopicTable(8);
+    expect(lookup(table, '1/2/3/4/5/6/7/8').text).toBe('1/2/3/4/5/6/7/8');
+    expect(() => lookup(table, '1/2/3/4/5/6/7/8/')).toThrow(
+      expect.objectContaining({ reason: reasons.topicNameInvalid }) as Error,
+    );
   });
 
   it('are refused when they are not UTF-8', () => {
