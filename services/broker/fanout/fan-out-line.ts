@@ -36,12 +36,14 @@ import {
   type Receipt,
 } from '../message/message.js';
 import { combined, type RouteOptions, type Target } from './filter-routes.js';
-import type { Plan } from './plans.js';
-import type { FanOutHost, Subscriber } from './ports.js';
+import { nobody, type Plan } from './plans.js';
+import type { Continuation, FanOutHost, Subscriber } from './ports.js';
 import type { SharedGroup } from './shared-group.js';
 
 /** Deliveries in one go: 0.1 to 0.4 ms of the thread. A fan-out of so many is not cut. */
 export const sliceMax = 500;
+/** Of those that go on in later turns: the thread looks at the time in between. */
+const stepMax = 100;
 
 interface Waiting {
   /** It may be held. */
@@ -50,10 +52,10 @@ interface Waiting {
 }
 
 interface Begun extends Waiting {
-  readonly plan: Plan;
+  plan: Plan;
   /** As they were at its turn. */
-  readonly targets: readonly Target[];
-  readonly groups: readonly SharedGroup[];
+  targets: readonly Target[];
+  groups: readonly SharedGroup[];
   retained: Receipt | undefined;
   /** How many of both have had their turn. */
   at: number;
@@ -71,15 +73,14 @@ export interface Lined {
   optionsOf(topic: string, subscriber: Subscriber): RouteOptions[];
 }
 
-export class FanOutLine {
+export class FanOutLine implements Continuation {
   readonly #routing: Lined;
   readonly #host: FanOutHost;
   #current: Begun | undefined;
   readonly #waiting = new BoundedFifo<Waiting>({ itemsMax: Infinity, bytesMax: Infinity }, () => 0);
   /** The host has a step of ours, or will call back when it is safer. */
   #goesOn = false;
-  readonly #step = (nowMs: number): boolean => this.#goOn(nowMs);
-  readonly #again = (): void => this.#host.later(this.#step);
+  readonly #again = (): void => this.#host.later(this);
 
   constructor(routing: Lined, host: FanOutHost) {
     this.#routing = routing;
@@ -100,7 +101,7 @@ export class FanOutLine {
     } else this.#waiting.push(waiting);
     if (!this.#goesOn && !this.isEmpty) {
       this.#goesOn = true;
-      this.#host.later(this.#step);
+      this.#host.later(this);
     }
     return waiting.receipt;
   }
@@ -110,29 +111,35 @@ export class FanOutLine {
     if (this.#current) (this.#current.left ??= new Set()).add(subscriber);
   }
 
-  /** One slice, of as many messages as it takes. True when there is nothing to do, for now. */
-  #goOn(nowMs: number): boolean {
-    for (let room = sliceMax; room > 0 && !this.isEmpty; room--) {
+  /** Called by the host: some deliveries, of as many messages as it takes. */
+  step(): boolean {
+    for (let room = stepMax; room > 0 && !this.isEmpty; room--) {
       if (this.#host.isBehind) {
         this.#host.whenSafer(this.#again);
-        return true;
+        return false;
       }
+      const nowMs = this.#host.nowMs();
       if (!this.#current) this.#begin(this.#waiting.shift()!, nowMs);
       room -= this.#slice(this.#current!, room, nowMs);
     }
-    this.#goesOn = !this.isEmpty;
-    return !this.#goesOn;
+    return (this.#goesOn = !this.isEmpty);
   }
 
   #begin({ message, receipt }: Waiting, nowMs: number): void {
-    const plan = this.#routing.planOf(message.topic.text);
-    const { targets, groups } = plan;
-    message.subscribers = targets.length + groups.length;
-    if (message.qos > 0) this.#host.owe(message);
-    plan.readers++;
-    const rest = { at: 0, retained: undefined, left: undefined, worstCode: 0 };
-    const begun: Begun = { message, receipt, plan, targets, groups, ...rest };
+    const begun: Begun = {
+      ...{ message, receipt, plan: nobody, targets: nobody.targets, groups: nobody.groups, at: 0 },
+      ...{ retained: undefined, left: undefined, worstCode: 0 },
+    };
     this.#current = begun;
+    this.#guarded(begun, () => {
+      begun.plan = this.#routing.planOf(message.topic.text);
+    });
+    const { plan } = begun;
+    begun.targets = plan.targets;
+    begun.groups = plan.groups;
+    plan.readers++;
+    message.subscribers = plan.targets.length + plan.groups.length;
+    if (message.qos > 0) this.#host.owe(message);
     this.#guarded(begun, () => (begun.retained = this.#routing.retain(message, nowMs)));
   }
 

@@ -1,5 +1,6 @@
 /** The door of fan-out: one message in, to local subscribers, retained state and later other brokers. */
 export type {
+  Continuation,
   FanOutHost,
   GroupQueue,
   GroupQueues,

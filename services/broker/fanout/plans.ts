@@ -127,7 +127,7 @@ export class Plans {
   }
 }
 
-const nobody: Plan = { targets: [], groups: [], hasNoLocal: false, isStale: false, readers: 0 };
+export const nobody: Plan = { targets: [], groups: [], hasNoLocal: false, isStale: false, readers: 0 };
 
 class CombinedPlan implements Plan {
   parts: readonly FilterRoutes[];

@@ -86,10 +86,17 @@ export interface GroupQueues<Queue extends GroupQueue = GroupQueue> {
   close(group: SharedGroup, queue: Queue): void;
 }
 
+/** What is done step by step; see `TimeAccount.add`. */
+export interface Continuation {
+  /** Whether there is more to do. */
+  step(): boolean;
+}
+
 /** The tenant, as far as a fan-out takes more than one turn of the event loop (`fan-out-line.ts`). */
 export interface FanOutHost {
-  /** Calls `step` in turns to come, until it returns true: the tenant's share of the thread says how often. */
-  later(step: (nowMs: number) => boolean): void;
+  /** Calls `step` in turns to come, as long as it returns true: the tenant's share of the thread says how often. */
+  later(continuation: Continuation): void;
+  nowMs(): number;
   /** Counts the message as one that waits, until `leaveLine`. */
   lineUp(message: Message): void;
   leaveLine(message: Message): void;

@@ -5,7 +5,14 @@
  */
 import { type Clock, type ClientId, guarded, type Log, type TenantId, type TenantScope } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
-import { type FanOutHost, type RetainedCount, RetainedReads, type RetainedStore, Routing } from '../fanout/fanout.js';
+import {
+  type Continuation,
+  type FanOutHost,
+  type RetainedCount,
+  RetainedReads,
+  type RetainedStore,
+  Routing,
+} from '../fanout/fanout.js';
 import type { Message } from '../message/message.js';
 import {
   handedOn,
@@ -35,9 +42,6 @@ const readAgainMs = 500;
 
 /** Filters of one SUBSCRIBE for which the table is asked whether anything retained may match. Most have fewer. */
 const looksMax = 8;
-
-/** How long fan-outs that are under way have the thread in one turn of the event loop. */
-const sliceMs = 1;
 
 /** What the operator has set for every tenant. */
 export interface Pace {
@@ -226,15 +230,8 @@ export class Tenant implements SessionHost, FanOutHost {
     this.ledger.leaveLine(message);
   }
 
-  later(step: (nowMs: number) => boolean): void {
-    this.#clock.after(0, () => {
-      const endMs = this.#clock.monotonicMs() + sliceMs;
-      guarded('fan-out', () => {
-        let isOver = step(this.#clock.nowMs());
-        while (!isOver && this.#clock.monotonicMs() < endMs) isOver = step(this.#clock.nowMs());
-        if (!isOver) this.later(step);
-      });
-    });
+  later(continuation: Continuation): void {
+    this.time.add(continuation);
   }
 
   nowMs(): number {
