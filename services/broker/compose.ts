@@ -1,11 +1,13 @@
 /** Puts the rooms of one broker together. With `main.ts` the only file that knows them all. */
 import { randomBytes } from 'node:crypto';
 import { type BrokerId, type Clock, type Log, Metrics, reportFaults } from '../kernel/kernel.js';
-import { brokerAccess, Dynamo } from '../dynamo/dynamo.js';
+import { brokerAccess, Dynamo, type TableName } from '../dynamo/dynamo.js';
+import { scopeOfPartition } from '../tenancy/tenancy.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
 import { EmfReporter, processMetrics, serveHealth } from './ops/ops.js';
 import {
+  commitCallsMax,
   ControlLog,
   DynamoAccounts,
   DynamoRetained,
@@ -23,6 +25,8 @@ import { Slab, TopicTable } from './wire/wire.js';
 const obeyedLateMs = 120_000;
 /** How long no broker ran, when nobody knows. */
 const unknownGapMs = 3_600_000;
+/** For what a client waits for at the door: accounts, claims, releases. A core makes some 2000 calls a second, of 10 to 30 ms. */
+const doorSocketsMax = 64;
 const takeOverAgainMs = 1000;
 const takeOverAgainMsMax = 60_000;
 
@@ -60,7 +64,12 @@ interface Rooms {
 function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): Rooms {
   const metrics = new Metrics();
   processMetrics(metrics);
-  const dynamo = new Dynamo({ ...config.dynamo, metrics, log });
+  const tenantOf = (table: TableName, pk: string): string | undefined =>
+    table === 'tenants' || table === 'cluster' ? undefined : scopeOfPartition(pk);
+  // What may take long, replays and restorations above all, has sockets of its own.
+  const dynamo = new Dynamo({ ...config.dynamo, metrics, log, tenantOf });
+  const commits = dynamo.apart(commitCallsMax);
+  const atTheDoor = dynamo.apart(doorSocketsMax);
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
   const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
   const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax, publishesRevokedWills } =
@@ -68,12 +77,20 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const { trustedProxies, isWebSocketAtRoot, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } =
     config;
   const { topicLevelsMax } = config;
-  const commitLog = new GroupCommit({ dynamo, clock, log, metrics, persistDelayMs, isHeld: () => lease.isHeld() });
+  const commitLog = new GroupCommit({
+    dynamo: commits,
+    reads: dynamo,
+    clock,
+    log,
+    metrics,
+    persistDelayMs,
+    isHeld: () => lease.isHeld(),
+  });
   const gone = new Map<BrokerId, number>();
   const thread = new Thread(clock);
   const admission = new Admission({
-    accounts: new DynamoAccounts(dynamo),
-    records: new DynamoSessionStore(dynamo, brokerId, clock),
+    accounts: new DynamoAccounts(atTheDoor),
+    records: new DynamoSessionStore({ records: atTheDoor, contents: dynamo }, brokerId, clock),
     shared: new DynamoSharedStore(dynamo),
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.scope, tenant.limits, clock, log),
     commitLog,
@@ -91,7 +108,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     log,
     metrics,
   });
-  const controlLog = new ControlLog(dynamo, clock, log, (entry, atMs) => admission.apply(entry, atMs));
+  const controlLog = new ControlLog(atTheDoor, clock, log, (entry, atMs) => admission.apply(entry, atMs));
   const topics = new TopicTable(topicLevelsMax);
   const world = { admission, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };

@@ -67,9 +67,16 @@ async function writeChunk(calls: Calls, chunk: readonly TableWrite[]): Promise<v
   const table = chunk[0]!.table;
   const name = calls.tableName(table);
   let left = chunk.map(toRequest);
+  const asker = { table, pk: keyOf(left[0]!).pk };
   for (let round = 1; ; round++) {
     const command = new BatchWriteItemCommand({ RequestItems: { [name]: left }, ReturnConsumedCapacity: 'TOTAL' });
-    const { UnprocessedItems } = await calls.run([table], 'BatchWriteItem', (client, o) => client.send(command, o));
+    const { UnprocessedItems } = await calls.run(
+      [table],
+      'BatchWriteItem',
+      (client, o) => client.send(command, o),
+      {},
+      asker,
+    );
     left = UnprocessedItems?.[name] ?? [];
     if (left.length === 0) return;
     await beforeNextRound(round, 'BatchWriteItem', name, left.length);
@@ -97,13 +104,14 @@ async function getChunk(
   items: Item[],
 ): Promise<void> {
   const name = calls.tableName(table);
+  const asker = { table, pk: keys[0]!.pk };
   let left: KeysAndAttributes | undefined = { Keys: keys.map(toKey), ConsistentRead: consistent };
   for (let round = 1; ; round++) {
     const command: BatchGetItemCommand = new BatchGetItemCommand({
       RequestItems: { [name]: left },
       ReturnConsumedCapacity: 'TOTAL',
     });
-    const answer = await calls.run([table], 'BatchGetItem', (client, o) => client.send(command, o));
+    const answer = await calls.run([table], 'BatchGetItem', (client, o) => client.send(command, o), {}, asker);
     for (const item of answer.Responses?.[name] ?? []) items.push(unmarshall(item));
     left = answer.UnprocessedKeys?.[name];
     if (!left?.Keys?.length) return;

@@ -1,15 +1,26 @@
 /**
- * One call of DynamoDB: a deadline for every attempt, from the wait for a socket to the last byte of the answer, and, if
- * wanted, for all of them, retries of what may succeed later, typed errors, counting. The one place that decides what is tried again; `Dynamo` makes the commands.
+ * One call of DynamoDB: a deadline for every attempt, from the moment at which it has a socket to the last byte of the answer,
+ * and, if wanted, for all of them, retries of what may succeed later, typed errors, counting. The one place that decides what is
+ * tried again; `Dynamo` makes the commands.
  *
  * Time: an attempt may take 2 s (DynamoDB answers in 10 ms, a busy laptop in 500), three attempts are made, and the
- * waits between them are up to 50 and 100 ms: a call fails within 6.2 s. Who has somebody waiting sets `deadlineMs`.
+ * waits between them are up to 50 and 100 ms: a call fails within 6.2 s, not counted what it waits for its turn
+ * (`call-queue.ts`): that is no time of DynamoDB's. Who has somebody waiting sets `deadlineMs`, which bounds it all.
  */
 import { type ConsumedCapacity, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type Log, type Metrics, silentLog } from '../kernel/kernel.js';
-import { ConditionFailed, DynamoMisconfigured, DynamoUnavailable, mayPass, typedError } from './errors.js';
+import { CallQueue, type NotSent } from './call-queue.js';
+import {
+  type CallWords,
+  ConditionFailed,
+  DynamoMisconfigured,
+  DynamoUnavailable,
+  mayPass,
+  nameOf,
+  typedError,
+} from './errors.js';
 import { Meter } from './meter.js';
 import type { TableName } from './tables.js';
 import { Troubles } from './troubles.js';
@@ -26,6 +37,8 @@ export interface DynamoOptions {
   readonly maxAttempts?: number;
   /** Where calls, request units and errors are counted. Default nowhere. */
   readonly metrics?: Metrics;
+  /** Whose a partition is, for calls that wait take turns by tenant. Default: all are one's. */
+  readonly tenantOf?: (table: TableName, pk: string) => string | undefined;
   /** Where it is told that a trouble is over. That there is one is told by who meets it. Default nowhere. */
   readonly log?: Log;
 }
@@ -37,30 +50,44 @@ export interface CallOptions {
   readonly deadlineMs?: number;
 }
 
-/** Connections to DynamoDB. Each carries one request at a time; a broker has some 30 in flight at its peak. */
-const socketsMax = 128;
+/** Connections to DynamoDB, unless they are told apart (`apart`). Each carries one request at a time. */
+const socketsMaxDefault = 64;
 const backoffBaseMs = 25;
 const backoffMsMax = 1000;
 
+/** Of one attempt, for its place in the queue. */
+export interface Asker {
+  readonly table: TableName;
+  readonly pk: string;
+}
+
+const notSentWords: Readonly<Record<NotSent, string>> = {
+  QueueFull: 'too many calls of this process wait for DynamoDB already',
+  QueuedTooLong: 'it waited too long behind other calls of this process',
+};
+
 export class Calls {
+  readonly #options: DynamoOptions;
   readonly #client: DynamoDBClient;
-  readonly #tablePrefix: string;
+  readonly #queue: CallQueue;
   readonly #maxAttempts: number;
   readonly #requestTimeoutMs: number;
   readonly #meter: Meter;
   readonly #troubles: Troubles;
+  readonly #apart: Calls[] = [];
   /** Where DynamoDB is looked for, in words. */
   readonly place: string;
 
-  constructor(options: DynamoOptions) {
+  constructor(options: DynamoOptions, socketsMax = socketsMaxDefault, like?: Calls) {
     if (options.endpoint !== undefined && !/^https?:\/\/./.test(options.endpoint))
       throw new DynamoMisconfigured(`DynamoDB endpoint ${options.endpoint} is not a URL; use http://host:port`);
     if (options.region === '') throw new DynamoMisconfigured('DynamoDB has no region; set AWS_REGION');
+    this.#options = options;
     this.place = options.endpoint === undefined ? `in region ${options.region}` : `at ${options.endpoint}`;
-    this.#tablePrefix = options.tablePrefix;
     this.#maxAttempts = options.maxAttempts ?? 3;
-    this.#meter = new Meter(options.tablePrefix, options.metrics);
-    this.#troubles = new Troubles(options.log ?? silentLog);
+    this.#meter = like ? like.#meter : new Meter(options.tablePrefix, options.metrics);
+    this.#troubles = like ? like.#troubles : new Troubles(options.log ?? silentLog);
+    this.#queue = new CallQueue(socketsMax);
     const requestTimeoutMs = (this.#requestTimeoutMs = options.requestTimeoutMs ?? 2000);
     const isEmbedded =
       options.endpoint !== undefined &&
@@ -82,9 +109,16 @@ export class Calls {
     });
   }
 
+  /** The same over sockets of its own: what waits for those of others does not hold it up. Closed with this one. */
+  apart(socketsMax: number): Calls {
+    const calls = new Calls(this.#options, socketsMax, this);
+    this.#apart.push(calls);
+    return calls;
+  }
+
   /** The full name in the account. */
   tableName(table: TableName): string {
-    return this.#tablePrefix + table;
+    return this.#options.tablePrefix + table;
   }
 
   async run<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
@@ -92,11 +126,16 @@ export class Calls {
     action: string,
     send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
     options: CallOptions = {},
+    asker?: Asker,
   ): Promise<T> {
+    const names = tables.map((table) => this.tableName(table));
+    const call = { tables: names, action, place: this.place };
+    const tenant = (asker && this.#options.tenantOf?.(asker.table, asker.pk)) ?? '';
     const endsAtMs = performance.now() + (options.deadlineMs ?? Infinity);
     const leftMs = (): number => endsAtMs - performance.now();
     const maxAttempts = options.maxAttempts ?? this.#maxAttempts;
     for (let attempt = 1; ; attempt++) {
+      await this.#turn(tables, call, tenant, leftMs());
       this.#meter.call(tables, action);
       try {
         const answer = await this.#attempt(send, Math.min(this.#requestTimeoutMs, leftMs()));
@@ -104,8 +143,6 @@ export class Calls {
         this.#troubles.succeeded(tables, action);
         return answer;
       } catch (cause) {
-        const names = tables.map((table) => this.tableName(table));
-        const call = { tables: names, action, place: this.place };
         const error = typedError(cause, call, (item) => unmarshall(item as never));
         this.#meter.failed(tables, action, error);
         if (error instanceof ConditionFailed) this.#troubles.succeeded(tables, action);
@@ -116,6 +153,17 @@ export class Calls {
         throw error;
       }
     }
+  }
+
+  /** Resolves when there is a socket for one attempt. */
+  async #turn(tables: readonly TableName[], call: CallWords, tenant: string, withinMs: number): Promise<void> {
+    const notSent = await this.#queue.enter(tenant, withinMs);
+    if (notSent === undefined) return;
+    const words = `DynamoDB ${nameOf(call)} was not sent: ${notSentWords[notSent]}`;
+    const error = new DynamoUnavailable(words, { code: notSent, call });
+    this.#meter.failed(tables, call.action, error);
+    this.#troubles.failed(tables, call.action, error);
+    throw error;
   }
 
   /** The client's own time-outs end with the head of the answer: who stops in the body would be waited for for ever. */
@@ -129,10 +177,12 @@ export class Calls {
       return await send(this.#client, { abortSignal: abort.signal });
     } finally {
       clearTimeout(timer);
+      this.#queue.leave();
     }
   }
 
   close(): void {
+    for (const calls of this.#apart) calls.close();
     this.#client.destroy();
   }
 }

@@ -73,8 +73,13 @@ const metered = { ReturnConsumedCapacity: 'TOTAL' } as const;
 export class Dynamo {
   readonly #calls: Calls;
 
-  constructor(options: DynamoOptions) {
-    this.#calls = new Calls(options);
+  constructor(options: DynamoOptions | Calls) {
+    this.#calls = options instanceof Calls ? options : new Calls(options);
+  }
+
+  /** The same tables over so many sockets of its own, of which no other call takes one. Closed with this one. */
+  apart(socketsMax: number): Dynamo {
+    return new Dynamo(this.#calls.apart(socketsMax));
   }
 
   async get(
@@ -88,7 +93,7 @@ export class Dynamo {
       Key: toKey(key),
       ConsistentRead: options.consistent ?? false,
     });
-    const { Item } = await this.#calls.run([table], 'GetItem', (client, o) => client.send(command, o), options);
+    const { Item } = await this.#send(table, 'GetItem', key.pk, (client, o) => client.send(command, o), options);
     return Item && unmarshall(Item);
   }
 
@@ -105,7 +110,7 @@ export class Dynamo {
       ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }),
       ...toCondition(options),
     });
-    const { Attributes } = await this.#calls.run([table], 'PutItem', (client, o) => client.send(command, o), options);
+    const { Attributes } = await this.#send(table, 'PutItem', item.pk, (client, o) => client.send(command, o), options);
     return Attributes && unmarshall(Attributes);
   }
 
@@ -119,9 +124,10 @@ export class Dynamo {
       ...(options.returns && { ReturnValues: returnValues[options.returns] }),
       ...toCondition(options),
     });
-    const { Attributes } = await this.#calls.run(
-      [table],
+    const { Attributes } = await this.#send(
+      table,
       'UpdateItem',
+      key.pk,
       (client, o) => client.send(command, o),
       options,
     );
@@ -140,9 +146,10 @@ export class Dynamo {
       ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }),
       ...toCondition(options),
     });
-    const { Attributes } = await this.#calls.run(
-      [table],
+    const { Attributes } = await this.#send(
+      table,
       'DeleteItem',
+      key.pk,
       (client, o) => client.send(command, o),
       options,
     );
@@ -152,9 +159,10 @@ export class Dynamo {
   /** One page, of at most 1 MB or `limit` items. A page may be empty and still have a `next`. */
   async query(table: TableName, options: QueryOptions): Promise<Page> {
     const command = new QueryCommand(this.#toQuery(table, options));
-    const { Items, LastEvaluatedKey } = await this.#calls.run(
-      [table],
+    const { Items, LastEvaluatedKey } = await this.#send(
+      table,
       'Query',
+      options.index === undefined ? options.pk : undefined,
       (client, o) => client.send(command, o),
       options,
     );
@@ -239,6 +247,17 @@ export class Dynamo {
 
   close(): void {
     this.#calls.close();
+  }
+
+  /** `pk`: of the partition that it is about. */
+  #send<T extends object>(
+    table: TableName,
+    action: string,
+    pk: string | undefined,
+    send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
+    options: CallOptions,
+  ): Promise<T> {
+    return this.#calls.run<T>([table], action, send, options, pk === undefined ? undefined : { table, pk });
   }
 
   #toQuery(table: TableName, options: QueryOptions): ConstructorParameters<typeof QueryCommand>[0] {

@@ -58,7 +58,9 @@ interface Call {
 }
 
 export interface GroupCommitOptions {
+  /** For commits, and for nothing that could hold them up. */
   readonly dynamo: Dynamo;
+  readonly reads: Dynamo;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -391,9 +393,8 @@ export class GroupCommit implements CommitLog {
   }
 
   async read(partition: string, after: string, upTo: string): Promise<StoredPage> {
-    const { dynamo } = this.#options;
     // Both ends of BETWEEN belong to it; no key is `after` plus this.
-    const page = await dynamo.query('inbox', {
+    const page = await this.#options.reads.query('inbox', {
       pk: partition,
       sk: { between: [`${after}!`, upTo] },
       consistent: true,

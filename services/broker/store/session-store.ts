@@ -42,13 +42,22 @@ const releaseTriesMax = 6;
 /** A client that waits for CONNACK gives up soon after. */
 const claimDeadlineMs = 4000;
 
+export interface SessionTables {
+  /** For the one record of a client that comes or leaves. */
+  readonly records: Dynamo;
+  /** For what may be much: all records of a tenant, and what is stored with one. */
+  readonly contents: Dynamo;
+}
+
 export class DynamoSessionStore implements SessionStore {
-  readonly #dynamo: Dynamo;
+  readonly #records: Dynamo;
+  readonly #contents: Dynamo;
   readonly #owner: BrokerId;
   readonly #clock: Clock;
 
-  constructor(dynamo: Dynamo, owner: BrokerId, clock: Clock) {
-    this.#dynamo = dynamo;
+  constructor({ records, contents }: SessionTables, owner: BrokerId, clock: Clock) {
+    this.#records = records;
+    this.#contents = contents;
     this.#owner = owner;
     this.#clock = clock;
   }
@@ -83,7 +92,7 @@ export class DynamoSessionStore implements SessionStore {
     const update =
       `SET #epoch = ${next}, #born = ${born === undefined ? next : ':born'}, ${sets.join(', ')} ` +
       `REMOVE ${gone.map((_, i) => `#r${i}`).join(', ')}`;
-    const claimed = await this.#dynamo.update(
+    const claimed = await this.#records.update(
       'sessions',
       { pk, sk },
       {
@@ -100,9 +109,9 @@ export class DynamoSessionStore implements SessionStore {
 
   /** The owner of a record that is not ours, if its broker is not alive any more. */
   async #deadOwner({ tenant, clientId }: Pick<Claim, 'tenant' | 'clientId'>): Promise<BrokerId> {
-    const item = await this.#dynamo.get('sessions', sessionKey(tenant, clientId), { consistent: true });
+    const item = await this.#records.get('sessions', sessionKey(tenant, clientId), { consistent: true });
     const owner = (item?.['owner'] as BrokerId | undefined) ?? this.#owner;
-    const lease = await this.#dynamo.get('cluster', brokerLeaseKey(owner), { consistent: true });
+    const lease = await this.#records.get('cluster', brokerLeaseKey(owner), { consistent: true });
     if (lease && brokerLeaseFromItem(lease).leaseUntilMs > this.#clock.nowMs())
       throw new DynamoUnavailable('another broker that is alive owns the session');
     return owner;
@@ -124,16 +133,16 @@ export class DynamoSessionStore implements SessionStore {
     const condition = '#owner = :owner AND #epoch = :epoch';
     const names = { '#owner': 'owner', '#epoch': 'epoch' };
     const values = { ':owner': this.#owner, ':epoch': record.epoch };
-    if (record.expirySeconds === 0) await this.#dynamo.delete('sessions', key, { condition, names, values });
+    if (record.expirySeconds === 0) await this.#records.delete('sessions', key, { condition, names, values });
     else {
       const item = sessionToItem({ ...record, owner: this.#owner });
-      await this.#dynamo.put('sessions', item, { condition, names, values });
+      await this.#records.put('sessions', item, { condition, names, values });
     }
   }
 
   async note({ tenant, clientId, epoch, queuedMessages, droppedMessages }: OwnRecord): Promise<void> {
     try {
-      await this.#dynamo.update('sessions', sessionKey(tenant, clientId), {
+      await this.#contents.update('sessions', sessionKey(tenant, clientId), {
         update: 'SET queuedMessages = :queued, droppedMessages = :dropped',
         condition: '#owner = :owner AND #epoch = :epoch',
         names: { '#owner': 'owner', '#epoch': 'epoch' },
@@ -158,14 +167,14 @@ export class DynamoSessionStore implements SessionStore {
       }
     };
     for (const pk of sessionBuckets(scope))
-      for await (const items of this.#dynamo.queryAll('sessions', { pk, consistent: true }))
+      for await (const items of this.#contents.queryAll('sessions', { pk, consistent: true }))
         yield items.flatMap(readable);
   }
 
   async adopt(record: SessionRecord, change: Partial<SessionRecord>): Promise<OwnRecord | undefined> {
     const adopted = { ...record, ...change, owner: this.#owner, epoch: record.epoch + 1 };
     try {
-      await this.#dynamo.put('sessions', sessionToItem(adopted), {
+      await this.#records.put('sessions', sessionToItem(adopted), {
         // Its own earlier attempt, whose answer was lost, counts.
         condition: '#owner = :owner AND #epoch = :epoch OR #owner = :me AND #epoch = :next',
         names: { '#owner': 'owner', '#epoch': 'epoch' },
@@ -184,7 +193,7 @@ export class DynamoSessionStore implements SessionStore {
     const pk = clientPartition(tenant, clientId);
     const [routes, received, stored] = await Promise.all([
       this.#routes(pk, born),
-      this.#dynamo.get('inbox', { pk, sk: receivedKey }, { consistent: true }),
+      this.#contents.get('inbox', { pk, sk: receivedKey }, { consistent: true }),
       this.#summary(pk, born),
     ]);
     return {
@@ -199,12 +208,12 @@ export class DynamoSessionStore implements SessionStore {
 
   async #routes(pk: string, born: number) {
     const items: Item[] = [];
-    for await (const page of this.#dynamo.queryAll('routes', { pk, consistent: true })) items.push(...page);
+    for await (const page of this.#contents.queryAll('routes', { pk, consistent: true })) items.push(...page);
     return items.map((item) => routeFromItem(item, born)).filter((route) => route !== undefined);
   }
 
   async #summary(pk: string, born: number): Promise<StoredSummary> {
-    const { count, origins } = await readSummary(this.#dynamo, pk, born);
+    const { count, origins } = await readSummary(this.#contents, pk, born);
     return { messages: count, origins: origins.map(({ origin }) => origin) };
   }
 
@@ -212,19 +221,19 @@ export class DynamoSessionStore implements SessionStore {
     const pk = clientPartition(scope, clientId);
     const older = { condition: '#epoch < :born', names: { '#epoch': 'epoch' }, values: { ':born': bornBelow } };
     const remove = async (table: 'routes' | 'inbox', sk: string): Promise<void> => {
-      await this.#dynamo.delete(table, { pk, sk }, older).catch((error: unknown) => {
+      await this.#contents.delete(table, { pk, sk }, older).catch((error: unknown) => {
         if (!(error instanceof ConditionFailed)) throw error;
       });
     };
-    for await (const page of this.#dynamo.queryAll('routes', { pk, consistent: true }))
+    for await (const page of this.#contents.queryAll('routes', { pk, consistent: true }))
       await Promise.all(page.map((item) => remove('routes', item['sk'] as string)));
     await remove('inbox', receivedKey);
-    await purgeMessages(this.#dynamo, pk, bornBelow);
+    await purgeMessages(this.#contents, pk, bornBelow);
   }
 
   async discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {
     const key = sessionKey(scope, clientId);
-    const item = await this.#dynamo.get('sessions', key, { consistent: true });
+    const item = await this.#records.get('sessions', key, { consistent: true });
     if (!item) return;
     const { owner, epoch, born: itsBorn } = item;
     if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return;
@@ -237,14 +246,14 @@ export class DynamoSessionStore implements SessionStore {
       names: { '#owner': 'owner', '#epoch': 'epoch' },
       values: { ...(owner !== undefined && { ':owner': owner }), ...(epoch !== undefined && { ':epoch': epoch }) },
     };
-    await this.#dynamo.delete('sessions', key, unchanged).catch((error: unknown) => {
+    await this.#records.delete('sessions', key, unchanged).catch((error: unknown) => {
       if (!(error instanceof ConditionFailed)) throw error; // A later owner has it.
     });
   }
 
   async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
     const scopes = new Set<TenantScope>();
-    for await (const page of this.#dynamo.queryAll('sessions', { index: 'by-owner', pk: owner }))
+    for await (const page of this.#contents.queryAll('sessions', { index: 'by-owner', pk: owner }))
       for (const item of page) scopes.add(scopeOfPartition(item['pk'] as string));
     return [...scopes];
   }

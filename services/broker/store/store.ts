@@ -5,4 +5,4 @@ export { Lease, leaseDynamoOptions } from './lease.js';
 export { DynamoRetained } from './retained.js';
 export { DynamoSessionStore } from './session-store.js';
 export { DynamoSharedStore } from './shared-store.js';
-export { GroupCommit } from './group-commit.js';
+export { commitCallsMax, GroupCommit } from './group-commit.js';

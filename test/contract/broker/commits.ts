@@ -17,7 +17,7 @@ export function groupCommitOver(dynamo: Dynamo, options: Partial<GroupCommitOpti
     persistDelayMs: 50,
     isHeld: () => true,
   };
-  return new GroupCommit({ dynamo, ...defaults, ...options });
+  return new GroupCommit({ dynamo, reads: dynamo, ...defaults, ...options });
 }
 
 export const keyAt = (n: number): string => `m0000000001${n.toString(16).padStart(10, '0')}`;

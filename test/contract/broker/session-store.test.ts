@@ -77,7 +77,11 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
         const lease = { brokerId: alive, leaseUntilMs: clock.nowMs() + 60_000, startedAtMs: 0 };
         await dynamo.put('cluster', brokerLeaseToItem(lease));
         const log = groupCommitOver(dynamo);
-        return { store: (owner: BrokerId) => new DynamoSessionStore(dynamo, owner, clock), log, clock };
+        return {
+          store: (owner: BrokerId) => new DynamoSessionStore({ records: dynamo, contents: dynamo }, owner, clock),
+          log,
+          clock,
+        };
       },
     };
   },

@@ -78,7 +78,15 @@ function commits() {
     },
   } as unknown as Dynamo;
   const isHeld = (): boolean => true;
-  const log = new GroupCommit({ dynamo, clock, log: silentLog, metrics: new Metrics(), persistDelayMs: 50, isHeld });
+  const log = new GroupCommit({
+    dynamo,
+    reads: dynamo,
+    clock,
+    log: silentLog,
+    metrics: new Metrics(),
+    persistDelayMs: 50,
+    isHeld,
+  });
   const told: string[] = [];
   const source = (lane: string, more: Partial<CommitSource> = {}): CommitSource => {
     const left: Write[] = [{ kind: 'delete', key: lane }];
