@@ -22,7 +22,7 @@ const nowMs = 1_800_000_000_000;
 /** Counts as a tenant does. */
 class CountingHost extends FakeHost {
   counted = 0;
-  override limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1_000_000 };
+  override limits = { subscriptionsPerSession: 100, subscriptions: Infinity, queuedMessagesPerSession: 1_000_000 };
   override hold(message?: Message): boolean {
     this.counted += message!.holders++ === 0 ? message!.heldBytes : deliveryBytes;
     return true;

@@ -66,6 +66,22 @@ test('subscriptionsPerSession: one more is refused, replacing is not', async () 
   await heard(async () => (await client.subscribe('d'))[0] === 2, 'the new quota');
 });
 
+test('subscriptions: one more of any session is refused, replacing is not', async () => {
+  const tenant = await stack.tenant({ subscriptions: 3 });
+  const one = await tenant.client({ clientId: 'one' });
+  const two = await tenant.client({ clientId: 'two', version: 4 });
+  expect(await one.subscribe('a', 'b')).toEqual([2, 2]);
+  expect(await two.subscribe('a', '$share/g/b')).toEqual([2, 0x80]);
+  expect(await one.subscribe('c', { filter: 'a', qos: 1 })).toEqual([quotaExceeded, 1]);
+  await one.unsubscribe('b');
+  expect(await two.subscribe('$share/g/b')).toEqual([2]);
+  await tenant.setQuotas({ subscriptions: 4 });
+  await heard(async () => (await one.subscribe('d'))[0] === 2, 'the new quota');
+  expect(await two.subscribe('d')).toEqual([0x80]);
+  await one.disconnect();
+  await heard(async () => (await two.subscribe('d'))[0] === 2, 'room again');
+});
+
 test('sessionExpirySecondsMax: told in CONNACK when it is less than was asked for', async () => {
   const tenant = await stack.tenant({ sessionExpirySecondsMax: 60 });
   const asks = async (sessionExpiryInterval: number, clientId: string): Promise<unknown> =>

@@ -55,6 +55,7 @@ export interface Meters {
   heldBack: number;
   /** Messages refused because the publisher's access rules do not allow the topic. */
   refusedPublishes: number;
+  refusedSubscriptions: number;
   /** QoS 0 messages for sessions whose client is not connected. */
   droppedOffline: number;
   /** Messages whose expiry passed before they could be delivered. */
@@ -76,6 +77,7 @@ export const newMeters = (): Meters => ({
   droppedOverQuota: 0,
   heldBack: 0,
   refusedPublishes: 0,
+  refusedSubscriptions: 0,
   droppedOffline: 0,
   expiredMessages: 0,
 });

@@ -47,6 +47,8 @@ export interface Access {
 /** The tenant's quotas as far as a session keeps them. Read at each use, so a change counts at once. */
 export interface SessionLimits {
   readonly subscriptionsPerSession: number;
+  /** Of all sessions together. */
+  readonly subscriptions: number;
   readonly queuedMessagesPerSession: number;
 }
 
@@ -75,6 +77,8 @@ export interface SessionHost {
   readonly limits: SessionLimits;
   /** Of a topic filter. */
   readonly topicLevelsMax: number;
+  /** How many all its sessions have. */
+  readonly subscriptions: number;
   readonly meters: Meters;
   readonly backlog: Backlog;
   publish(message: Message, nowMs: number): Receipt;

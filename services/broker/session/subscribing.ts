@@ -22,8 +22,9 @@ export function receiveSubscribe(
 ): void {
   const codes: number[] = [];
   const refusals: string[] = [];
-  /** A filter that is there twice counts as it was last. */
+  /** What is there twice is done once, as it is said last, and has a code each time. [MQTT-3.8.4-5] */
   const granted = new Map<string, Subscription>();
+  const refused = new Map<string, number>();
   const owing = new Map<string, Owed>();
   const answer = (reasonCode: number): void => {
     const answers = reasonCode < 0x80 ? codes : codes.map((code) => (code >= 0x80 ? code : 0x83));
@@ -37,21 +38,31 @@ export function receiveSubscribe(
   for (const { filter, noLocal } of packet.subscriptions)
     if (noLocal && typeof parseShared(filter) === 'object') throw protocolError('No Local on a shared subscription');
   const id = packet.properties.subscriptionIdentifier ?? 0;
-  for (const request of packet.subscriptions) {
-    const subscription = examine(session, host, access, channel.isBridge ? ofBridge(request) : request, id);
-    if ('code' in subscription) {
-      codes.push(channel.version === 5 ? subscription.code : failure3);
-      refusals.push(`${request.filter}: ${subscription.why}`);
+  const last = new Map(packet.subscriptions.map((request) => [request.filter, request]));
+  for (const { filter, qos, retainHandling } of packet.subscriptions) {
+    let isNew = false;
+    if (!granted.has(filter) && !refused.has(filter)) {
+      const request = last.get(filter)!;
+      const subscription = examine(session, host, access, channel.isBridge ? ofBridge(request) : request, id);
+      if ('code' in subscription) {
+        refused.set(filter, channel.version === 5 ? subscription.code : failure3);
+        refusals.push(`${filter}: ${subscription.why}`);
+      } else {
+        isNew = !session.subscriptions.has(filter);
+        session.subscriptions.set(filter, subscription); // [MQTT-3.8.4-3] Replaces, and misses nothing.
+        host.subscribe(session, subscription, isNew);
+        granted.set(filter, subscription);
+      }
+    }
+    const code = refused.get(filter);
+    codes.push(code ?? qos);
+    if (code !== undefined) {
+      host.meters.refusedSubscriptions++;
       continue;
     }
-    const { filter, retainHandling, group } = subscription;
-    const isNew = !session.subscriptions.has(filter);
-    session.subscriptions.set(filter, subscription); // [MQTT-3.8.4-3] Replaces, and misses nothing.
-    host.subscribe(session, subscription, isNew);
-    granted.set(filter, subscription);
-    codes.push(subscription.qos);
     // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]; a shared subscription gets no retained messages when it is made (section 4.8.2).
-    if (group === undefined && (retainHandling === 0 || (retainHandling === 1 && isNew)))
+    const isOwed = retainHandling === 0 || (retainHandling === 1 && isNew);
+    if (isOwed && granted.get(filter)!.group === undefined && !owing.has(filter))
       owing.set(filter, owed.request(filter));
   }
   if (!stored) return answer(0);
@@ -158,10 +169,13 @@ function examine(
   const { topicFilter, group } = parsed;
   if (!access.maySubscribe(topicFilter))
     return { code: 0x87, why: 'not allowed by the access rules of the credential' };
-  const { subscriptions } = session;
-  const { subscriptionsPerSession } = host.limits;
-  if (!subscriptions.has(request.filter) && subscriptions.size >= subscriptionsPerSession)
-    return { code: 0x97, why: `a session can have at most ${subscriptionsPerSession} subscriptions` };
+  if (!session.subscriptions.has(request.filter)) {
+    const { subscriptionsPerSession, subscriptions } = host.limits;
+    if (session.subscriptions.size >= subscriptionsPerSession)
+      return { code: 0x97, why: `a session can have at most ${subscriptionsPerSession} subscriptions` };
+    if (host.subscriptions >= subscriptions)
+      return { code: 0x97, why: `all sessions of the tenant together can have at most ${subscriptions} subscriptions` };
+  }
   return { ...request, topicFilter, group, id };
 }
 

@@ -14,6 +14,7 @@ export class TenantLimits {
   sessions = Infinity;
   packetBytesMax = packetBytesHardMax;
   subscriptionsPerSession = Infinity;
+  subscriptions = Infinity;
   sessionExpirySecondsMax = Infinity;
   queuedMessagesPerSession = Infinity;
   retainedMessages = Infinity;
@@ -50,6 +51,7 @@ export class TenantLimits {
     this.sessions = this.connections * sessionsPerConnection;
     this.packetBytesMax = Math.min(limit('messageBytesMax'), packetBytesHardMax);
     this.subscriptionsPerSession = limit('subscriptionsPerSession');
+    this.subscriptions = limit('subscriptions');
     this.sessionExpirySecondsMax = limit('sessionExpirySecondsMax');
     this.queuedMessagesPerSession = limit('queuedMessagesPerSession');
     this.retainedMessages = limit('retainedMessages');

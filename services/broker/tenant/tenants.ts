@@ -66,6 +66,7 @@ const totals: Readonly<Record<Exclude<keyof Meters, 'connects'>, readonly [name:
   droppedOverQuota: ['shoal_messages_dropped_over_quota_total', 'Messages over a queue, memory or delivery limit'],
   heldBack: ['shoal_messages_held_back_total', 'QoS 1 and 2 messages whose publishers waited for a slower subscriber'],
   refusedPublishes: ['shoal_messages_refused_total', 'Messages that access rules refused'],
+  refusedSubscriptions: ['shoal_subscriptions_refused_total', 'Topic filters of SUBSCRIBE that were refused'],
   droppedOffline: ['shoal_messages_dropped_offline_total', 'QoS 0 messages for sessions whose client is away'],
   expiredMessages: ['shoal_messages_expired_total', 'Messages that expired before delivery'],
 };

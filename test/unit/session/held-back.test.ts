@@ -17,7 +17,7 @@ const holdMs = 5000;
 const ids = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 class Between extends FakeHost {
-  override limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: queueMax };
+  override limits = { subscriptionsPerSession: 100, subscriptions: Infinity, queuedMessagesPerSession: queueMax };
   subscribers: Session[] = [];
   subscribersSaid: number | undefined;
   more: object = {};

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ISubackPacket, IUnsubackPacket, Packet } from 'mqtt-packet';
 import { reasons } from '../../../services/broker/wire/wire.js';
-import { connect, everything } from './world.js';
+import { MemoryCommitLog } from '../../support/memory/commit-log.js';
+import { connect, everything, FakeHost, nowMs } from './world.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -80,11 +81,70 @@ describe('SUBSCRIBE', () => {
 
   it('answers a filter as often as it is there, and asks for its retained messages once', async () => {
     const { send, outbox, host, session } = connect();
-    send(subscribe(1, ...Array.from({ length: 60_000 }, () => ({ topic: '#' }))));
+    send(subscribe(1, ...Array.from({ length: 1000 }, () => ({ topic: '#' }))));
     await turn();
     const [suback] = outbox.take() as ISubackPacket[];
-    expect(suback!.granted).toHaveLength(60_000);
-    expect([host.retainedFor, session.subscriptions.size]).toEqual([['#'], 1]);
+    expect(suback!.granted).toHaveLength(1000);
+    expect([host.retainedFor, host.routes, session.subscriptions.size]).toEqual([['#'], ['+#:0'], 1]);
+  });
+
+  it('does what is there twice once, in its place and as it is said last', async () => {
+    const { send, outbox, host } = connect();
+    host.limits.subscriptionsPerSession = 2;
+    const again: Wish[] = [
+      { topic: 'a', qos: 1, rh: 2 },
+      { topic: 'b', rh: 1 },
+      { topic: 'c' },
+      { topic: 'b', qos: 1, rh: 2 },
+      { topic: 'c' },
+      { topic: 'a', qos: 2, rh: 1 },
+      { topic: 'a', qos: 0, rh: 1 },
+    ];
+    send(subscribe(1, ...again));
+    await turn();
+    expect(granted(outbox.take())).toEqual([[1, 0, 0x97, 1, 0x97, 2, 0]]);
+    expect(host.routes).toEqual(['+a:0', '+b:1']);
+    expect(host.retainedFor).toEqual(['b']); // As new; "a" was not asked for when it was.
+    expect(host.meters.refusedSubscriptions).toBe(2);
+  });
+
+  it.each([3, 4, 5] as const)('has at most 1000 filters, and so has UNSUBSCRIBE (version %i)', (version) => {
+    const { send, host } = connect({ version });
+    const filters = Array.from({ length: 1001 }, (_, i) => `t${i}`);
+    for (const packet of [subscribe(1, ...filters.map((topic) => ({ topic }))), unsubscribe(2, ...filters)])
+      expect(() => send(packet)).toThrow(expect.objectContaining({ reason: reasons.tooManyFilters }) as Error);
+    expect(host.routes).toEqual([]);
+    send(unsubscribe(2, ...filters.slice(1)));
+  });
+
+  it('stops at the quota of the tenant, whose sessions come back with what they had', () => {
+    const host = new FakeHost();
+    host.limits.subscriptions = 3;
+    const first = connect({ host });
+    const second = connect({ host, clientId: 'd' });
+    first.send(subscribe(1, { topic: 'a' }, { topic: 'b' }));
+    second.send(subscribe(1, { topic: 'a' }, { topic: 'b' }));
+    expect(granted(second.outbox.take())).toEqual([[0, 0x97]]);
+    second.send(subscribe(2, { topic: 'a', qos: 1 }));
+    first.send(unsubscribe(3, 'a'));
+    second.send(subscribe(4, { topic: '$share/g/b' }, { topic: 'b' }));
+    expect(granted(second.outbox.take())).toEqual([[1], [0, 0x97]]);
+    host.limits.subscriptions = 0;
+    const route = { qos: 1 as const, noLocal: false, retainAsPublished: false, retainHandling: 0 as const, id: 0 };
+    const back = connect({
+      host,
+      keeping: { partition: 'tenant#e', log: new MemoryCommitLog({ nowMs: () => nowMs }) },
+      restored: {
+        epoch: 1,
+        born: 1,
+        routes: ['x', '$share/g/y'].map((filter) => ({ ...route, filter })),
+        received: { packetIds: [], settled: { epoch: 1, number: 0 } },
+        stored: { messages: 0, origins: [] },
+        droppedMessages: 0,
+      },
+    });
+    expect([...back.session.subscriptions.keys()]).toEqual(['x', '$share/g/y']);
+    expect(host.subscriptions).toBe(5);
   });
 
   it.each([3, 4, 5] as const)('does nothing when the client does not take its answer (version %i)', async (version) => {

@@ -36,7 +36,8 @@ export const nowMs = 1_800_000_000_000;
 const topics = new TopicTable();
 
 export class FakeHost implements SessionHost {
-  limits = { subscriptionsPerSession: 100, queuedMessagesPerSession: 1000 };
+  limits = { subscriptionsPerSession: 100, subscriptions: Infinity, queuedMessagesPerSession: 1000 };
+  subscriptions = 0;
   topicLevelsMax: number = tuning.SHOAL_TOPIC_LEVELS_MAX.fallback;
   readonly meters: Meters = newMeters();
   readonly backlog = { messages: 0 };
@@ -61,9 +62,11 @@ export class FakeHost implements SessionHost {
     return this.receipts.shift() ?? handedOn;
   }
   subscribe(_session: Session, { filter, qos }: Subscription, isNew: boolean): void {
+    if (isNew) this.subscriptions++;
     this.routes.push(`${isNew ? '+' : '='}${filter}:${qos}`);
   }
   unsubscribe(_session: Session, { filter }: Subscription): void {
+    this.subscriptions--;
     this.routes.push(`-${filter}`);
   }
   readRetained(filter: string, { take }: RetainedRead): Promise<void> {
