@@ -47,6 +47,7 @@ const deviations: [does: string, key: 'v5' | 'v3' | 'shoal', ids: string][] = [
   ['has no bound on the time or size of CONNECT', 'shoal', 'CONNECT-5 CONNECT-6'],
   ['runs here without accounts', 'shoal', 'CONNECT-7 V3-1 V31-2'],
   ['accepts topics of any length', 'shoal', 'WILL-7 V3-11 QUOTA-5'],
+  ['has no bound on properties and filters of a packet', 'shoal', 'QUOTA-6'],
   ['keeps a will waiting beyond the end of its session', 'shoal', 'WILL-1'],
   ['looks for lapsed keep alives every five seconds', 'shoal', 'WILL-6'],
   ['sends no topic aliases', 'shoal', 'ALIAS-1'],

@@ -114,7 +114,8 @@ type Loose = Record<string, unknown>;
 /** What the reader should say of a packet that `mqtt-packet` has decoded from the same bytes. */
 function expected(decoded: Packet, version: ProtocolVersion): Record<string, unknown> {
   const packet = decoded as unknown as Loose;
-  const properties = plain(packet['properties'] as object | undefined);
+  // User properties of these go nowhere, and are not kept.
+  const { userProperties: _, ...properties } = plain(packet['properties'] as object | undefined);
   switch (decoded.cmd) {
     case 'subscribe':
       return {

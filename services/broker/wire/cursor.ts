@@ -60,6 +60,13 @@ export class Cursor {
     return decodeUtf8(this.bytes, start, start + length);
   }
 
+  /** Checked as `utf8` checks it, and not made a string. */
+  skipUtf8(): void {
+    const start = this.at + 2;
+    this.skipBinary();
+    checkUtf8(this.bytes, start, this.at);
+  }
+
   skipBinary(): void {
     this.#take(this.u16());
   }

@@ -21,6 +21,12 @@ import {
 import { readProperties } from './properties.js';
 import { malformed, PeerFault, protocolError, reasons } from './reasons.js';
 
+/**
+ * Of one SUBSCRIBE or UNSUBSCRIBE. Ten times the subscriptions of a session in the free plan; with a larger quota they are made in
+ * several packets, between which the broker can turn to others.
+ */
+export const filtersMax = 1000;
+
 /** `version` is that of the connection; it does not count for CONNECT, which brings its own. */
 export function decodePacket(firstByte: number, cursor: Cursor, version: ProtocolVersion): ControlPacket {
   const type = firstByte >> 4;
@@ -160,7 +166,10 @@ function decodeSubscribe(cursor: Cursor, version: ProtocolVersion): SubscribePac
   const packetId = packetIdentifier(cursor);
   const properties = version === 5 ? readProperties(cursor, 'subscribe') : {};
   const subscriptions: SubscriptionRequest[] = [];
-  while (cursor.left > 0) subscriptions.push(decodeSubscription(cursor, version));
+  while (cursor.left > 0) {
+    checkFilters(subscriptions.length);
+    subscriptions.push(decodeSubscription(cursor, version));
+  }
   if (subscriptions.length === 0) throw protocolError('SUBSCRIBE without a topic filter'); // [MQTT-3.8.3-2]
   return { type: 'subscribe', packetId, subscriptions, properties };
 }
@@ -195,11 +204,20 @@ function decodeFilter(cursor: Cursor, version: ProtocolVersion): string {
   return filter;
 }
 
+/** Whether one more is allowed. */
+function checkFilters(count: number): void {
+  if (count >= filtersMax)
+    throw new PeerFault(reasons.tooManyFilters, `more than ${filtersMax} topic filters in one packet: send several`);
+}
+
 function decodeUnsubscribe(cursor: Cursor, version: ProtocolVersion): UnsubscribePacket {
   const packetId = packetIdentifier(cursor);
   const properties = version === 5 ? readProperties(cursor, 'unsubscribe') : {};
   const filters: string[] = [];
-  while (cursor.left > 0) filters.push(decodeFilter(cursor, version));
+  while (cursor.left > 0) {
+    checkFilters(filters.length);
+    filters.push(decodeFilter(cursor, version));
+  }
   if (filters.length === 0) throw protocolError('UNSUBSCRIBE without a topic filter'); // [MQTT-3.10.3-2]
   return { type: 'unsubscribe', packetId, filters, properties };
 }

@@ -3,7 +3,12 @@
  * into a plain object and encoding from it. User properties stay a list of pairs, because their order counts.
  */
 import { Cursor } from './cursor.js';
-import { malformed, protocolError } from './reasons.js';
+import { malformed, PeerFault, protocolError, reasons } from './reasons.js';
+
+/** Ten times what programs send; and not so many that to look at them takes time that others miss. */
+export const propertiesMax = 1000;
+/** The longest Correlation Data or user property there is, or nearly. */
+export const propertiesBytesMax = 1 << 16;
 
 type Type = 'byte' | 'u16' | 'u32' | 'varint' | 'utf8' | 'binary' | 'pair';
 export type PropertyHome =
@@ -92,19 +97,40 @@ const checks: Partial<Record<Name, (value: number) => boolean>> = {
   subscriptionIdentifier: (v) => v > 0, // section 3.8.2.1.2
 };
 
-/** Reads the property length and the properties at the cursor. */
+/** Asked before any of them is looked at. */
+export function checkPropertiesBytes(bytes: number): void {
+  if (bytes > propertiesBytesMax) throw tooMany(`${bytes} bytes of properties; the limit is ${propertiesBytesMax}`);
+}
+
+export function tooManyProperties(): PeerFault {
+  return tooMany(`more than ${propertiesMax} properties in one packet`);
+}
+
+const tooMany = (detail: string): PeerFault => new PeerFault(reasons.tooManyProperties, detail);
+
+/**
+ * Reads the property length and the properties at the cursor. User properties are kept where they travel on, which is in a
+ * will; elsewhere they are looked at and left out.
+ */
 export function readProperties(cursor: Cursor, home: PropertyHome): Properties {
   const length = cursor.variableByteInteger();
   if (length === 0) return {};
   if (length > cursor.left) throw malformed('the properties extend beyond the end of their packet');
+  checkPropertiesBytes(length);
   const found: Record<string, unknown> = {};
   const inner = new Cursor(cursor.bytes, cursor.at, cursor.at + length);
-  while (inner.left > 0) {
+  for (let count = 1; inner.left > 0; count++) {
+    if (count > propertiesMax) throw tooManyProperties();
     const id = inner.variableByteInteger();
     const property = byId.get(id);
     if (!property || !property.homes.includes(home))
       throw malformed(`property 0x${id.toString(16)} is not allowed in this packet`);
     const { name } = property;
+    if (name === 'userProperties' && home !== 'will') {
+      inner.skipUtf8();
+      inner.skipUtf8();
+      continue;
+    }
     const value = readValue(inner, property.type);
     if (name === 'userProperties') ((found[name] ??= []) as unknown[]).push(value);
     else if (found[name] !== undefined) throw protocolError(`property ${name} appears twice`);

@@ -4,8 +4,9 @@
  * connection or at this moment only.
  */
 import { emptyBytes } from '../message/message.js';
-import { checkUtf8, Cursor } from './cursor.js';
+import { Cursor } from './cursor.js';
 import { checkResponseTopic } from './decode.js';
+import { checkPropertiesBytes, propertiesMax, tooManyProperties } from './properties.js';
 import { malformed, protocolError } from './reasons.js';
 
 export interface PublishProperties {
@@ -21,13 +22,15 @@ const once = new Set<number>();
 
 /** Reads the properties between `start` and `end`, which are known to lie inside the packet, into `out`. */
 export function scanPublishProperties(bytes: Buffer, start: number, end: number, out: PublishProperties): void {
+  checkPropertiesBytes(end - start);
   const cursor = new Cursor(bytes, start, end);
   const kept: Buffer[] = [];
   let keptFrom = start;
   out.topicAlias = 0;
   out.expirySeconds = -1;
   once.clear();
-  while (cursor.left > 0) {
+  for (let count = 1; cursor.left > 0; count++) {
+    if (count > propertiesMax) throw tooManyProperties();
     const at = cursor.at;
     const id = cursor.variableByteInteger();
     if (id !== 0x26) {
@@ -60,23 +63,17 @@ function checkForwarded(id: number, cursor: Cursor): void {
       if (cursor.u8() > 1) throw protocolError('the payload format indicator must be 0 or 1');
       return;
     case 0x03: // Content Type
-      return checkString(cursor);
+      return cursor.skipUtf8();
     case 0x08: // Response Topic
       return checkResponseTopic(cursor.utf8());
     case 0x09: // Correlation Data
       return cursor.skipBinary();
     case 0x26: // User Property
-      checkString(cursor);
-      return checkString(cursor);
+      cursor.skipUtf8();
+      return cursor.skipUtf8();
     case 0x0b: // [MQTT-3.3.4-6] Subscription Identifiers go from server to client only.
       throw protocolError('a client cannot send subscription identifiers in PUBLISH');
     default:
       throw malformed(`property 0x${id.toString(16)} is not allowed in PUBLISH`);
   }
-}
-
-function checkString(cursor: Cursor): void {
-  const start = cursor.at + 2;
-  cursor.skipBinary();
-  checkUtf8(cursor.bytes, start, cursor.at);
 }

@@ -96,6 +96,20 @@ export const reasons = {
     'this topic alias is not set, or is above Topic Alias Maximum',
   ),
   packetTooLarge: row('packet-too-large', 0x95, 'client', 'the packet is larger than Maximum Packet Size'),
+  // Before the row that says what 0x97 is in general.
+  tooManyProperties: row(
+    'too-many-properties',
+    0x97,
+    'client',
+    'a packet can have at most 1000 properties, and 64 KiB of them',
+    0x03,
+  ),
+  tooManyFilters: row(
+    'too-many-filters',
+    0x97,
+    'client',
+    'SUBSCRIBE and UNSUBSCRIBE can have at most 1000 topic filters',
+  ),
   quotaExceeded: row('quota-exceeded', 0x97, 'client', 'a quota of the tenant is exhausted', 0x03),
   administrativeAction: row('administrative-action', 0x98, 'operator', 'disconnected by the tenant or the operator'),
   // Endings that no client hears of.

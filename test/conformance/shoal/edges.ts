@@ -326,4 +326,29 @@ export const quotaRows: Row[] = [
       await withWill.expectClosed(0x90);
     },
   },
+  {
+    id: 'SHOAL-QUOTA-6',
+    says: 'a packet has at most 1000 properties, and 1000 topic filters; more ends the connection (0x97)',
+    binds: 'server',
+    async test(t) {
+      const userProperties = (count: number): [string, string][] =>
+        Array.from({ length: count }, (_, i) => [`${i}`, '']);
+      const filters = (count: number): string[] => Array.from({ length: count }, (_, i) => t.topic(`${i % 10}`));
+      const client = await t.connect();
+      const { reasonCodes } = await client.subscribe(...filters(1000));
+      if (reasonCodes?.length !== 1000) throw new Error(`${reasonCodes?.length} codes`);
+      await client.unsubscribe(...filters(1000));
+      await client.publish({ topic: t.topic(), qos: 1, properties: { userProperties: userProperties(1000) } });
+      client.sendPublish({ topic: t.topic(), qos: 1, properties: { userProperties: userProperties(1001) } });
+      await client.expectClosed(0x97);
+      for (const send of [
+        (one: typeof client) => one.sendSubscribe(filters(1001)),
+        (one: typeof client) => one.sendUnsubscribe(...filters(1001)),
+      ]) {
+        const one = await t.connect();
+        send(one);
+        await one.expectClosed(0x97);
+      }
+    },
+  },
 ];

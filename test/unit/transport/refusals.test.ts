@@ -173,6 +173,18 @@ const rows: readonly Row[] = [
     words: 'wrong user name (name@tenant) or password',
   },
   {
+    at: ['mqtt', 'mqtts'],
+    what: 'CONNECT with more than 1000 properties',
+    bytes: connectBytes({
+      ...account,
+      version: 5,
+      properties: { userProperties: Array.from({ length: 1001 }, () => ['', ''] as [string, string]) },
+    }),
+    reason: 'too-many-properties',
+    counter: closed,
+    words: 'more than 1000 properties in one packet',
+  },
+  {
     at: secure,
     what: 'MQTT without TLS',
     isBare: true,

@@ -1,7 +1,13 @@
 /** Every property of MQTT 5.0 in every packet that a client sends: where table 2-4 allows it, and where it does not. */
 import { describe, expect, it } from 'vitest';
 import { Cursor } from '../../../services/broker/wire/cursor.js';
-import { encodeProperties, type PropertyHome, readProperties } from '../../../services/broker/wire/properties.js';
+import {
+  encodeProperties,
+  encodeVariableByteInteger,
+  lengthPrefixed,
+  type PropertyHome,
+  readProperties,
+} from '../../../services/broker/wire/properties.js';
 import { scanPublishProperties } from '../../../services/broker/wire/publish-properties.js';
 import { PeerFault } from '../../../services/broker/wire/reasons.js';
 
@@ -54,7 +60,7 @@ function read(home: PropertyHome, encoded: Buffer): void {
   if (home === 'publish')
     scanPublishProperties(encoded, 0, encoded.length, { topicAlias: 0, expirySeconds: -1, forwarded: encoded });
   else {
-    const bytes = Buffer.concat([Buffer.of(encoded.length), encoded]);
+    const bytes = Buffer.concat([encodeVariableByteInteger(encoded.length), encoded]);
     readProperties(new Cursor(bytes, 0, bytes.length), home);
   }
 }
@@ -115,6 +121,36 @@ describe('user properties', () => {
     const bytes = Buffer.concat([Buffer.of(encoded.length), encoded]);
     expect(readProperties(new Cursor(bytes, 0, bytes.length), 'will')).toEqual({ contentType: 'text', userProperties });
   });
+});
+
+describe.each(homes)('the user properties of %s', (home) => {
+  const property = (name: Buffer | string, value = ''): Buffer =>
+    Buffer.concat([Buffer.of(0x26), lengthPrefixed(name), lengthPrefixed(value)]);
+  const of = (count: number): Buffer => Buffer.concat(Array.from({ length: count }, () => property('')));
+
+  it('are at most 1000', () => {
+    expect(codeOf(() => read(home, of(1000)))).toBeUndefined();
+    expect(codeOf(() => read(home, of(1001)))).toBe(0x97);
+    expect(codeOf(() => read(home, of(40_000)))).toBe(0x97);
+  });
+
+  it('have at most 64 KiB', () => {
+    const most = property('', 'x'.repeat((1 << 16) - 5));
+    expect(codeOf(() => read(home, most))).toBeUndefined();
+    expect(codeOf(() => read(home, Buffer.concat([most, property('')])))).toBe(0x97);
+  });
+
+  it('are strings, whether or not anybody wants them', () => {
+    expect(codeOf(() => read(home, property(Buffer.from([0xc3, 0x28]))))).toBe(0x81);
+    expect(codeOf(() => read(home, property('a', '\0')))).toBe(0x81);
+    expect(codeOf(() => read(home, property('a', 'b').subarray(0, -1)))).toBe(0x81);
+  });
+});
+
+it('user properties that go nowhere are no objects', () => {
+  const encoded = encodeProperties({ reasonString: 'why', userProperties: [['a', '1']] });
+  const bytes = Buffer.concat([Buffer.of(encoded.length), encoded]);
+  expect(readProperties(new Cursor(bytes, 0, bytes.length), 'ack')).toEqual({ reasonString: 'why' });
 });
 
 describe('what a PUBLISH hands on', () => {
