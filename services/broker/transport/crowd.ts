@@ -2,8 +2,6 @@
  * Members in groups, and at once: which group has the most, and who in it came first. Called by `doorstep.ts`, whose
  * members are sockets and whose groups are addresses. Each step costs the same, however many there are.
  */
-import { isIPv6 } from 'node:net';
-
 export interface Member {
   /** Must not change while it is in. */
   readonly group: string;
@@ -67,16 +65,4 @@ export class Crowd<T extends Member> {
 
 function first<T>(set: Set<T> | undefined): T | undefined {
   return set?.values().next().value;
-}
-
-/** One who has an address: of IPv6 the network of 64 bits, which is what a single machine is given. */
-export function addressGroup(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = address.replace(/%.*$/, '').split('::');
-  const groups = head === '' ? [] : head.split(':');
-  const last = tail === undefined || tail === '' ? [] : tail.split(':');
-  while (groups.length + last.length < 8) groups.push('0');
-  return `${[...groups, ...last].slice(0, 4).join(':')}::/64`;
 }

@@ -17,9 +17,9 @@
  * another newcomer (decision "newcomers" in docs/decisions says whose, and why). Whoever is in is never displaced.
  */
 import type { Socket } from 'node:net';
-import type { Clock, Counter, Log, Metrics } from '../../kernel/kernel.js';
+import { addressGroup, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import { Attention } from './attention.js';
-import { addressGroup, Crowd } from './crowd.js';
+import { Crowd } from './crowd.js';
 import type { Occupant, Place, Stage } from './ports.js';
 import type { Origin } from './proxy-header.js';
 import type { DeadlineWheel, Guarded } from './wheel.js';

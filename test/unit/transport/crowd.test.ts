@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { addressGroup, Crowd } from '../../../services/broker/transport/crowd.js';
+import { Crowd } from '../../../services/broker/transport/crowd.js';
+import { addressGroup } from '../../../services/kernel/kernel.js';
 import { Chance } from '../../support/chance.js';
 
 interface Someone {
