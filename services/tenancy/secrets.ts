@@ -34,6 +34,9 @@ export async function hashSecret(secret: string, kind: 'generated' | 'chosen'): 
   return ['scrypt', log2n, r, p, salt.toString('base64url'), hash.toString('base64url')].join('$') as SecretHash;
 }
 
+/** Whether to check it costs a thread many milliseconds. */
+export const isStretched = (hash: SecretHash): boolean => hash.startsWith('scrypt$');
+
 /**
  * Whether the secret is the one that was hashed, in a time that does not depend on where they differ. Without a hash
  * (nobody has that name) the answer is no, after the work of a generated secret.

@@ -64,6 +64,7 @@ export {
   chosenPasswordCharactersMin,
   generateSecret,
   hashSecret,
+  isStretched,
   type SecretHash,
   verifySecret,
 } from './secrets.js';

@@ -2,7 +2,8 @@
  * Fills what can grow in a broker with thousands of items, and prints for each what its limit counts and what the process
  * holds. Run by `held.long.test.ts` with --expose-gc.
  */
-import { CachedAccounts, VerifiedPasswords } from '../../services/broker/admission/accounts.js';
+import { CachedAccounts } from '../../services/broker/admission/accounts.js';
+import { RememberedPasswords } from '../../services/broker/admission/remembered-passwords.js';
 import type { StoredMessage } from '../../services/broker/inbox/inbox.js';
 import { deliveryBytes, Message, type QoS, topicName } from '../../services/broker/message/message.js';
 import { itemOf, messagesFromItem } from '../../services/broker/store/inbox-item.js';
@@ -158,13 +159,13 @@ async function credentials(count: number, grants: number) {
 }
 
 async function passwords(count: number) {
-  const verified = new VerifiedPasswords(systemClock);
+  const remembered = new RememberedPasswords(systemClock);
   for (let i = 0; i < count; i++) {
     const secretHash = await hashSecret(`password ${i}`, 'generated');
-    const credential = { scope: 'acme' as TenantScope, name: 'c', secretHash, createdAtMs: 0, revision: 1 };
-    if (!(await verified.verify(Buffer.from(`password ${i}`), credential))) throw new Error('it is right');
+    remembered.remember(remembered.markOf(Buffer.from(`password ${i}`), secretHash), true);
   }
-  return { counted: count * 110, kept: verified };
+  if (remembered.size !== count) throw new Error('they are all kept');
+  return { counted: count * 110, kept: remembered };
 }
 
 /** One message of each stored item, the others of which have been acknowledged. */

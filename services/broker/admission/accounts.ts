@@ -1,5 +1,5 @@
 /**
- * Tenants, credentials and verified passwords, remembered so that a reconnect storm does not become a storm on the
+ * Tenants and credentials, remembered so that a reconnect storm does not become a storm on the
  * database. The control log says what has changed; `forget` then makes sure that nothing older is used:
  *
  *  - a record that was being read while it was forgotten is not kept (its generation is over);
@@ -9,9 +9,8 @@
  *  - a name that has been taken by somebody else: credentials are found by the scope of their tenant, and who has the name
  *    is not believed for as long as a deleted tenant keeps it back, whatever the control log told.
  */
-import { createHmac, randomBytes } from 'node:crypto';
 import type { Clock, TenantId, TenantScope } from '../../kernel/kernel.js';
-import { type Credential, type Tenant, tenantOf, verifySecret } from '../../tenancy/tenancy.js';
+import { type Credential, type Tenant, tenantOf } from '../../tenancy/tenancy.js';
 import type { Accounts } from './ports.js';
 
 const credentialsKeptMs = 60_000;
@@ -23,9 +22,6 @@ const recordBytesMax = 32 << 20;
 /** A record with its promises and its place in the cache: measured, see `test/memory`. */
 const recordBytes = 600;
 const grantBytes = 100;
-/** More than a broker has connections, so that a fleet that comes back pays for its passwords once. 7 MB. */
-const passwordsMax = 1 << 16;
-const passwordKeptMs = 86_400_000;
 
 interface Kept<T> {
   readonly value: Promise<T | undefined>;
@@ -180,45 +176,4 @@ function credentialBytes({ grants = [] }: Credential): number {
     (sum, { topic }) => sum + grantBytes + Math.max(topic.length, Buffer.byteLength(topic)),
     recordBytes,
   );
-}
-
-/**
- * Passwords that were found right, by a keyed hash that dies with the process: checking a chosen password costs
- * 27 ms of CPU, and a fleet that reconnects would pay it for every device. The one that was not used for longest goes
- * first, and after a day without use.
- */
-export class VerifiedPasswords {
-  readonly #key = randomBytes(32);
-  readonly #clock: Clock;
-  readonly #max: number;
-  /** When each was used last; the one that was used last stands last. */
-  readonly #verified = new Map<string, number>();
-
-  constructor(clock: Clock, max = passwordsMax) {
-    this.#clock = clock;
-    this.#max = max;
-  }
-
-  async verify(password: Buffer, credential: Credential | undefined): Promise<boolean> {
-    const text = password.toString('utf8');
-    if (credential === undefined) return verifySecret(text, undefined);
-    const mark = createHmac('sha256', this.#key).update(`${credential.secretHash}\0`).update(password).digest('base64');
-    if (!this.#verified.has(mark) && !(await verifySecret(text, credential.secretHash))) return false;
-    this.#verified.delete(mark);
-    this.#verified.set(mark, this.#clock.monotonicMs());
-    if (this.#verified.size > this.#max) this.#verified.delete(this.#verified.keys().next().value!);
-    return true;
-  }
-
-  get size(): number {
-    return this.#verified.size;
-  }
-
-  sweep(): void {
-    const nowMs = this.#clock.monotonicMs();
-    for (const [mark, usedAtMs] of this.#verified) {
-      if (usedAtMs + passwordKeptMs > nowMs) return;
-      this.#verified.delete(mark);
-    }
-  }
 }

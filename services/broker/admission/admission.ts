@@ -12,7 +12,7 @@ import {
   type Log,
   type Metrics,
 } from '../../kernel/kernel.js';
-import { type ControlEntry, scopeOf, tenantOf } from '../../tenancy/tenancy.js';
+import { type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -26,14 +26,17 @@ import {
   type Tenant,
   Tenants,
   type Thread,
+  TurnedAway,
 } from '../tenant/tenant.js';
 import { CachedAccounts } from './accounts.js';
 import { Arrival } from './arrival.js';
-import { Authentication } from './authentication.js';
+import { Authentication, groupOf } from './authentication.js';
 import { Control } from './control.js';
 import { Departure } from './departure.js';
+import { ofStranger, Places } from './places.js';
 import type { Accounts, Ending, SessionStore } from './ports.js';
 import { QueueNotes, sweepQueuesEveryMs } from './queue-notes.js';
+import { faultOf, strangersBusy } from './refusals.js';
 import { Restoration } from './restoration.js';
 import { Unreadable } from './unreadable.js';
 
@@ -68,8 +71,8 @@ export interface AdmissionOptions {
   readonly publishesRevokedWills: boolean;
 }
 
-/** CONNECTs under way at once; each holds a packet and perhaps a thread that stretches a password. */
-const admittingMax = 4096;
+/** CONNECTs under way at once; each holds a packet, with a password and perhaps a will. */
+const placesMax = 4096;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
@@ -85,7 +88,7 @@ export class Admission {
   readonly #admitted: Counter;
   readonly #accounts: CachedAccounts;
   readonly #records: SessionStore;
-  #admitting = 0;
+  readonly #places = new Places(placesMax);
   #isDraining = false;
   #stopping = false;
 
@@ -105,7 +108,7 @@ export class Admission {
     });
     this.#queueNotes = new QueueNotes(options.records, this.#tenants, clock);
     this.#accounts = accounts;
-    const authentication = new Authentication(accounts, clock);
+    const authentication = new Authentication(accounts, clock, metrics);
     this.#records = options.records;
     this.#arrival = new Arrival({
       ...options,
@@ -117,6 +120,7 @@ export class Admission {
     this.#control = new Control({ ...options, accounts, tenants: this.#tenants, departure: this.#departure });
     this.#refusals = ({ name }) =>
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
+    metrics.gauge('shoal_connects_under_way', 'CONNECTs that are not answered yet', () => this.#places.taken);
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');
     this.#every(sweepEveryMs, 'sweep', () => this.#tenants.sweep());
     this.#every(sweepEveryMs, 'sweep', () => authentication.sweep());
@@ -131,22 +135,24 @@ export class Admission {
    * `PeerFault` with the reason of a refusal (nothing has been sent then).
    */
   async connect(packet: ConnectPacket, connection: Connection): Promise<void> {
-    if (this.#isDraining) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
-    if (this.#admitting >= admittingMax) throw new PeerFault(reasons.serverBusy, reasons.serverBusy.words);
-    this.#admitting++;
+    const tenant = packet.userName === undefined ? undefined : splitUserName(packet.userName)?.tenant;
+    const place = this.#places.take(ofStranger(groupOf(connection), tenant ?? ''));
     try {
-      await this.#arrival.admit(packet, connection);
+      if (this.#isDraining) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
+      if (!place) throw strangersBusy();
+      await this.#arrival.admit(packet, connection, place);
       this.#admitted.add();
     } catch (error) {
-      const fault = error instanceof PeerFault ? error : this.#unavailable(error);
+      const fault = error instanceof PeerFault ? error : this.#faultOf(error);
       this.#refusals(fault.reason).add();
       throw fault;
     } finally {
-      this.#admitting--;
+      place?.leave();
     }
   }
 
-  #unavailable(error: unknown): PeerFault {
+  #faultOf(error: unknown): PeerFault {
+    if (error instanceof TurnedAway) return faultOf(error);
     this.#log.error({ error }, 'a client could not be admitted');
     return new PeerFault(reasons.serverUnavailable, reasons.serverUnavailable.words);
   }

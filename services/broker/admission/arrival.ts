@@ -1,14 +1,25 @@
 /**
  * How a client comes in.
  *
- *      CONNECT -> authenticate -> in turn per client id: take over, claim the record -> CONNACK and restore, at once
+ *      CONNECT -> a place -> password -> tenant's place -> quota, rate -> turn of the client id: take over, claim -> CONNACK
  *
  * Between the last await and the session being attached nothing else can run, so a client is either fully in or not
- * at all. Interleavings that are looked after:
- *  - two CONNECTs of one client id: turns; the later one takes over;
- *  - the socket closes while its CONNECT waits: seen before CONNACK, the claim is released again;
- *  - a credential or tenant changes while a CONNECT waits: both are asked for again before CONNACK;
- *  - a record is released after somebody else has claimed it: the release names its epoch and then does nothing.
+ * at all. What becomes of a CONNECT, by where it is when something happens:
+ *
+ *  |                    | reads, password         | waits for rate or turn       | in its turn, waits      | claim is under way     |
+ *  | ------------------ | ----------------------- | ---------------------------- | ----------------------- | ---------------------- |
+ *  | the socket closes  | dropped before its hash | dropped: kicks, claims none  | seen after the claim    | claim is given back    |
+ *  | same client id     | nothing                 | this one ends, that waits    | that one waits          | that one waits         |
+ *  | quota is reached   | seen next, 0x97         | it is counted already        | it is counted already   | it is counted already  |
+ *  | tenant or password | seen next, 0x86, 0x87   | deleted: 0x88 without claim; | as before               | claim is given back,   |
+ *  |   has gone         |                         | else as one under way        |                         | 0x88                   |
+ *  | the broker drains  | seen in its turn        | 0x88 without claim           | claim is given back     | claim is given back    |
+ *  | DynamoDB is slow   | 6 s a read at most      | 2 s, then 0x9F; 4 s, 0x88    | 4 s for a will, 0x88    | 6 s at most, 0x88      |
+ *  | DynamoDB is away   | 0x88                    | the same                     | the same                | 0x88                   |
+ *
+ * A place is held from the first column to the last, so each of these waits has an end. Only what a client leaves (its will,
+ * its record) is written however long it takes, in a turn of its own; a CONNECT waits for that as for any turn.
+ *  - A record is released after somebody else has claimed it: the release names its epoch and then does nothing.
  */
 import type { ClientId, Clock } from '../../kernel/kernel.js';
 import {
@@ -18,14 +29,23 @@ import {
   type Credential,
   neverExpiresSeconds,
   plainUserName,
+  scopeOf,
   sdkOf,
+  type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
-import { handedOn } from '../message/message.js';
+import { handedOn, type Receipt } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
-import type { Tenants } from '../tenant/tenant.js';
-import { type Connection, depthOf, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
+import {
+  type Connection,
+  depthOf,
+  type OwnRecord,
+  type Residence,
+  type Tenant,
+  type Tenants,
+  TurnedAway,
+} from '../tenant/tenant.js';
 import type { Authentication } from './authentication.js';
 import {
   checkedWill,
@@ -33,9 +53,12 @@ import {
   keepAliveSeconds,
   protocolNames,
   sessionExpirySeconds,
+  willBytes,
 } from './connect-request.js';
 import { type Departure, storedWill, willEpochOf } from './departure.js';
+import { ofTenant, type Place } from './places.js';
 import type { Claim, SessionStore } from './ports.js';
+import { tenantBusy } from './refusals.js';
 
 /** A client that waits for CONNACK gives up soon after. */
 const willSafeWithinMs = 4000;
@@ -62,45 +85,60 @@ export class Arrival {
   }
 
   /** Calls `connection.admitted` with CONNACK in the outbox, or throws and has sent nothing. */
-  async admit(packet: ConnectPacket, connection: Connection): Promise<void> {
-    const { authentication, records, departure, clock, isStopping } = this.#options;
-    const { record, credential } = await authentication.authenticate(packet);
+  async admit(packet: ConnectPacket, connection: Connection, place: Place): Promise<void> {
+    const { record: account, credential } = await this.#options.authentication.authenticate(packet, connection);
     const { clientId, assigned } = chooseClientId(packet);
-    const tenant = await this.#options.tenants.open(record);
-    return tenant.turns.take(clientId, async () => {
-      const residence = tenant.residences.get(clientId);
-      checkRoom(tenant, residence);
-      tenant.entering++;
-      try {
-        const access = compileAccess(credential.grants, { clientId, username: credential.name });
-        const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#options.topicLevelsMax);
-        residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
-        const discarded = packet.cleanStart ? tenant.residences.get(clientId) : undefined;
-        // Its messages go to other members, and nobody would find them any more under a record that begins anew.
-        if (discarded?.session.isDurable && (discarded.session.isShared || discarded.session.will))
-          await departure.endInTurn(tenant, discarded, clock.nowMs());
-        if (residence) await this.#willSafe(residence);
-        const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
-        const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
-        const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
-        // It has expired while the claim was under way; the next one begins a new session.
-        const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
-        if (
-          isOver ||
-          !(await authentication.isStillValid(record, credential)) ||
-          tenant.isGone ||
-          connection.closed ||
-          isStopping()
-        ) {
-          await this.#giveBack(tenant, claimed);
-          throw new PeerFault(reasons.serverUnavailable, 'the connection or its credential has ended in the meantime');
-        }
-        // From here on nothing waits.
-        this.#enter({ packet, connection, tenant, credential, access, will, assigned, record: claimed });
-      } finally {
-        tenant.entering--;
-      }
+    if (!place.becomes(ofTenant(scopeOf(account)))) throw tenantBusy();
+    const tenant = await this.#options.tenants.open(account);
+    const access = compileAccess(credential.grants, { clientId, username: credential.name });
+    const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#options.topicLevelsMax);
+    const visit: Visit = { packet, connection, tenant, account, credential, clientId, access, will, assigned };
+    const entrant = { clientId, connection, willBytes: will ? willBytes(will) : 0 };
+    return tenant.entrance.through(entrant, async () => {
+      for (let next = await this.#turn(visit); next;) next = await next.turn;
     });
+  }
+
+  /** `cleared`: of the earlier session, which this CONNECT has ended. */
+  #turn(visit: Visit, cleared?: Receipt): Promise<Again | undefined> {
+    return visit.tenant.turns.enter(visit.clientId, () => this.#inTurn(visit, cleared));
+  }
+
+  async #inTurn(visit: Visit, cleared?: Receipt): Promise<Again | undefined> {
+    const { packet, connection, tenant, account, credential, clientId, will } = visit;
+    const { authentication, records, departure, clock, isStopping } = this.#options;
+    // First of all: for a client that has left nobody else has to go, and nothing is written.
+    if (connection.closed) throw new TurnedAway('gone');
+    if (tenant.isGone || isStopping() || (cleared && cleared.reasonCode !== 0)) throw endedMeanwhile();
+    const residence = tenant.residences.get(clientId);
+    residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
+    const discarded = packet.cleanStart ? tenant.residences.get(clientId) : undefined;
+    // Its messages go to other members, and nobody would find them any more under a record that begins anew.
+    // That may take long, and this CONNECT waits for its next turn as any other does.
+    if (discarded?.session.isDurable && (discarded.session.isShared || discarded.session.will)) {
+      const ended = departure.endSession(tenant, discarded, clock.nowMs());
+      if (tenant.turns.isAwaited(clientId)) throw new TurnedAway('displaced');
+      return { turn: this.#turn(visit, ended) };
+    }
+    if (residence) await this.#willSafe(residence);
+    const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
+    const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
+    const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
+    // It has expired while the claim was under way; the next one begins a new session.
+    const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
+    if (
+      isOver ||
+      !(await authentication.isStillValid(account, credential)) ||
+      tenant.isGone ||
+      connection.closed ||
+      isStopping()
+    ) {
+      await this.#giveBack(tenant, claimed);
+      throw connection.closed ? new TurnedAway('gone') : endedMeanwhile();
+    }
+    // From here on nothing waits.
+    this.#enter(visit, claimed);
+    return undefined;
   }
 
   /** The claim writes the next will over the last one, which may have been published just now: that must be safe (G8). */
@@ -127,13 +165,14 @@ export class Arrival {
       const willEpoch = willEpochOf(residence.record);
       residence.record = { ...record, born, disconnectedAtMs, ...(willAtMs !== undefined && { willAtMs, willEpoch }) };
       residence.session.renew(claimed.epoch);
-      await this.#options.departure.release(tenant, residence);
+      // A will that has come due meanwhile, and is not safe yet, is waited for in a turn of the record's own.
+      if (residence.willSafe.reasonCode === undefined) this.#options.departure.write(tenant, residence);
+      else await this.#options.departure.release(tenant, residence);
     } else await records.release({ ...record, connected: false, disconnectedAtMs: clock.nowMs(), expirySeconds: 0 });
   }
 
-  #enter(entry: Entry): void {
-    const { packet, connection, tenant, credential, access, will, record } = entry;
-    const { clientId } = record;
+  #enter(visit: Visit, record: OwnRecord): void {
+    const { packet, connection, tenant, credential, clientId, access, will } = visit;
     const nowMs = this.#options.clock.nowMs();
     let old = tenant.residences.get(clientId);
     if (old && packet.cleanStart) {
@@ -183,7 +222,7 @@ export class Arrival {
         packet.version,
         old !== undefined,
         0,
-        packet.version === 5 ? welcome(entry, session, keepAlive) : {},
+        packet.version === 5 ? welcome(visit, session, keepAlive) : {},
       ),
     );
     const admitted = { tenant, session, channel, keepAliveSeconds: keepAlive.seconds };
@@ -194,24 +233,27 @@ export class Arrival {
   }
 }
 
-interface Entry {
+/** It has its next turn behind what it has asked for; in an object, because a promise of a promise cannot be kept. */
+interface Again {
+  readonly turn: Promise<Again | undefined>;
+}
+
+/** A CONNECT whose client is known. */
+interface Visit {
   readonly packet: ConnectPacket;
   readonly connection: Connection;
   readonly tenant: Tenant;
+  readonly account: TenantRecord;
   readonly credential: Credential;
+  readonly clientId: ClientId;
   readonly access: Access;
   readonly will: Session['will'];
+  /** The client identifier is one of ours. */
   readonly assigned: boolean;
-  readonly record: OwnRecord;
 }
 
-/** One more connection, and perhaps one more session, for a client that may have some already. */
-function checkRoom({ connections, entering, residences, limits }: Tenant, residence: Residence | undefined): void {
-  if (residence?.connection === undefined && connections + entering >= limits.connections)
-    throw new PeerFault(reasons.quotaExceeded, 'the tenant has reached its quota of connections');
-  if (residence === undefined && residences.size + entering >= limits.sessions)
-    throw new PeerFault(reasons.quotaExceeded, 'the tenant has reached its limit of sessions');
-}
+const endedMeanwhile = (): PeerFault =>
+  new PeerFault(reasons.serverUnavailable, 'the connection or its credential has ended in the meantime');
 
 function claimOf(
   packet: ConnectPacket,
@@ -243,7 +285,7 @@ function claimOf(
 
 /** What CONNACK tells an MQTT 5.0 client; what is not in it has the specification's default. */
 function welcome(
-  { packet, tenant, assigned, record }: Entry,
+  { packet, tenant, assigned, clientId }: Visit,
   session: Session,
   keepAlive: { seconds: number; imposed: boolean },
 ): Properties {
@@ -253,7 +295,7 @@ function welcome(
     receiveMaximum,
     maximumPacketSize: tenant.limits.packetBytesMax,
     topicAliasMaximum: topicAliasMax,
-    ...(assigned && { assignedClientIdentifier: record.clientId }),
+    ...(assigned && { assignedClientIdentifier: clientId }),
     ...(keepAlive.imposed && { serverKeepAlive: keepAlive.seconds }),
   };
 }

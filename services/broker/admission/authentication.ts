@@ -1,50 +1,113 @@
 /** Who is it: user name and password of a CONNECT, against records that are remembered (see `accounts.ts`). */
-import type { Clock } from '../../kernel/kernel.js';
-import { type Credential, scopeOf, splitUserName, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import { addressGroup, type Clock, type Metrics } from '../../kernel/kernel.js';
+import {
+  type Credential,
+  isStretched,
+  scopeOf,
+  type SecretHash,
+  splitUserName,
+  type Tenant as TenantRecord,
+  verifySecret,
+} from '../../tenancy/tenancy.js';
 import { type ConnectPacket, PeerFault, reasons } from '../wire/wire.js';
-import { type CachedAccounts, VerifiedPasswords } from './accounts.js';
+import { type Connection, TurnedAway } from '../tenant/tenant.js';
+import type { CachedAccounts } from './accounts.js';
+import { type Guess, Guesses } from './guesses.js';
+import { type Asker, PasswordQueue } from './password-queue.js';
+import { faultOf, passwordsBusy } from './refusals.js';
+import { RememberedPasswords } from './remembered-passwords.js';
 
 export interface Identity {
   readonly record: TenantRecord;
   readonly credential: Credential;
 }
 
+/** Who connects, before it is known who that is. */
+export type Stranger = Pick<Connection, 'remoteAddress' | 'closed'>;
+
+/** For the limits of one address; see `addressGroup`. */
+export const groupOf = ({ remoteAddress }: Stranger): string =>
+  addressGroup(remoteAddress.slice(0, remoteAddress.lastIndexOf(':')));
+
 export class Authentication {
   readonly #accounts: CachedAccounts;
-  readonly #passwords: VerifiedPasswords;
+  readonly #remembered: RememberedPasswords;
+  readonly #queue = new PasswordQueue();
+  readonly #guesses: Guesses;
 
-  constructor(accounts: CachedAccounts, clock: Clock) {
+  constructor(accounts: CachedAccounts, clock: Clock, metrics: Metrics) {
     this.#accounts = accounts;
-    this.#passwords = new VerifiedPasswords(clock);
+    this.#remembered = new RememberedPasswords(clock);
+    this.#guesses = new Guesses(clock);
+    metrics.gauge('shoal_passwords_waiting', 'Chosen passwords that wait to be checked', () => this.#queue.waiting);
   }
 
   /** Lets go what is too old to be used. */
   sweep(): void {
     this.#accounts.sweep();
-    this.#passwords.sweep();
+    this.#remembered.sweep();
   }
 
   /** Tells nobody whether it was the name or the password. */
-  async authenticate(packet: ConnectPacket): Promise<Identity> {
+  async authenticate(packet: ConnectPacket, connection: Stranger): Promise<Identity> {
     // [MQTT-4.12.0-1] No method is offered yet.
     if (packet.properties.authenticationMethod !== undefined)
       throw new PeerFault(reasons.badAuthenticationMethod, reasons.badAuthenticationMethod.words);
     if (packet.userName === undefined) throw missing('user name');
     const who = splitUserName(packet.userName);
     if (who === undefined) throw wrong();
-    if (packet.password === undefined) throw missing('password');
-    const record = await this.#accounts.tenant(who.tenant);
-    // Of a tenant that does not exist a credential is looked up, too: it takes as long.
-    const scope = scopeOf(record ?? { id: who.tenant });
-    const credential = await this.#accounts.credential(scope, who.name);
-    if (!(await this.#passwords.verify(packet.password, credential))) {
-      // Rotated or made anew a moment ago, perhaps, and the control log has not told yet.
-      if (this.#accounts.doubt(scope, who.name)) return this.authenticate(packet);
-      throw wrong();
+    const { password } = packet;
+    if (password === undefined) throw missing('password');
+    for (let isFirst = true; ; isFirst = false) {
+      const record = await this.#accounts.tenant(who.tenant);
+      // Of a tenant that does not exist a credential is looked up, too: it takes as long.
+      const scope = scopeOf(record ?? { id: who.tenant });
+      const credential = await this.#accounts.credential(scope, who.name);
+      const asker = { tenant: who.tenant, addressGroup: groupOf(connection), connection };
+      const guess = { addressGroup: asker.addressGroup, name: `${scope}/${who.name}` };
+      if (!(await this.#isRight(password, credential?.secretHash, asker, guess, isFirst))) {
+        // Rotated or made anew a moment ago, perhaps, and the control log has not told yet.
+        if (this.#accounts.doubt(scope, who.name)) continue;
+        throw wrong();
+      }
+      if (record === undefined || credential === undefined || record.status === 'deleting') throw wrong();
+      if (record.status === 'suspended') throw new PeerFault(reasons.notAuthorized, 'the tenant is suspended');
+      return { record, credential };
     }
-    if (record === undefined || credential === undefined || record.status === 'deleting') throw wrong();
-    if (record.status === 'suspended') throw new PeerFault(reasons.notAuthorized, 'the tenant is suspended');
-    return { record, credential };
+  }
+
+  /** `counts`: a wrong one is a guess. What is cheap to find out is found out first, so that it holds nobody up. */
+  async #isRight(
+    password: Buffer,
+    hash: SecretHash | undefined,
+    asker: Asker,
+    guess: Guess,
+    counts: boolean,
+  ): Promise<boolean> {
+    if (hash === undefined || !isStretched(hash)) {
+      const isRight = await verifySecret(password.toString('utf8'), hash);
+      if (!isRight && counts) this.#count(guess);
+      return isRight;
+    }
+    const mark = this.#remembered.markOf(password, hash);
+    const known = this.#remembered.recall(mark);
+    if (known === true) return true;
+    // Who waits for the answer to the same question costs nothing.
+    const isCounted = counts && (known === false || !this.#queue.has(mark));
+    if (isCounted) this.#count(guess);
+    if (known === false) return false;
+    const answer = this.#queue.ask(mark, password, hash, asker);
+    if (answer === 'full') throw passwordsBusy();
+    const isRight = await answer;
+    if (isRight === undefined) throw faultOf(new TurnedAway('gone'));
+    this.#remembered.remember(mark, isRight);
+    if (isRight && isCounted) this.#guesses.wasNone(guess);
+    return isRight;
+  }
+
+  #count(guess: Guess): void {
+    if (this.#guesses.count(guess)) return;
+    throw new PeerFault(reasons.tooManyWrongPasswords, reasons.tooManyWrongPasswords.words);
   }
 
   /** Asked again at the last moment: has the credential, or the tenant, changed since? */

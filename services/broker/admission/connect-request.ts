@@ -73,3 +73,8 @@ export function checkedWill(packet: WillPacket, access: Access, limits: TenantLi
     expirySeconds: messageExpiryInterval,
   };
 }
+
+/** What it counts for where bytes of messages are limited. */
+export function willBytes({ topic, payload, properties }: Pick<Will, 'topic' | 'payload' | 'properties'>): number {
+  return Buffer.byteLength(topic) + payload.length + properties.length;
+}

@@ -18,7 +18,7 @@ import {
 } from '../message/message.js';
 import type { Session, Will } from '../session/session.js';
 import { type Admitted, depthOf, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
-import { cappedExpirySeconds } from './connect-request.js';
+import { cappedExpirySeconds, willBytes } from './connect-request.js';
 import type { Ending, SessionStore } from './ports.js';
 
 /** After the broker has stopped clients have this long to come back somewhere before their wills are published. */
@@ -161,11 +161,6 @@ export class Departure {
     return this.#told(removed, tenant, 'what was stored of a session could not be removed');
   }
 
-  /** The same for whoever has the client's turn: resolves when nothing is left, rejects when DynamoDB is out of reach. */
-  endInTurn(tenant: Tenant, residence: Residence, nowMs: number): Promise<void> {
-    return this.#end(tenant, residence, nowMs, false)();
-  }
-
   /**
    * Returns what is to be done in the client's turn. The record goes last, so that a crash leaves something to be found.
    * Messages of shared subscriptions go to other members; before that the record says that the session is over, or a
@@ -255,5 +250,6 @@ function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
     publisher: session.clientId,
   });
   message.origin = tenant.wills.originOf(session.clientId);
+  tenant.rates.spendPublish(willBytes(will), nowMs); // It waits for nobody; whoever publishes next does.
   return tenant.publish(message, nowMs);
 }

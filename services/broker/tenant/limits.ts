@@ -19,6 +19,7 @@ export class TenantLimits {
   queuedMessagesPerSession = Infinity;
   retainedMessages = Infinity;
   retainedBytes = Infinity;
+  connectsPerSecond = Infinity;
   readonly publish: TokenBucket;
   readonly deliver: TokenBucket;
   readonly bytesIn: TokenBucket;
@@ -26,6 +27,9 @@ export class TenantLimits {
   /** Deliveries into the store, for clients that are away or behind; they leave it by `deliver`. */
   readonly store: TokenBucket;
   readonly bytesStored: TokenBucket;
+  readonly connects: TokenBucket;
+  /** Of the wills that CONNECTs bring; when they are published they count as messages. */
+  readonly willBytes: TokenBucket;
   /** False: no rate is limited, and the buckets need not be asked. */
   inLimited = false;
   outLimited = false;
@@ -41,6 +45,8 @@ export class TenantLimits {
     this.bytesOut = new TokenBucket(Infinity, nowMs);
     this.store = new TokenBucket(Infinity, nowMs);
     this.bytesStored = new TokenBucket(Infinity, nowMs);
+    this.connects = new TokenBucket(Infinity, nowMs);
+    this.willBytes = new TokenBucket(Infinity, nowMs);
     this.set(record, nowMs);
   }
 
@@ -63,6 +69,9 @@ export class TenantLimits {
     this.bytesOut.setRate(limit('bytesPerSecond'), nowMs);
     this.store.setRate(limit('deliverPerSecond'), nowMs);
     this.bytesStored.setRate(limit('bytesPerSecond'), nowMs);
+    this.willBytes.setRate(limit('bytesPerSecond'), nowMs);
+    this.connectsPerSecond = limit('connectsPerSecond');
+    this.connects.setRate(this.connectsPerSecond, nowMs);
     const bytesLimited = limit('bytesPerSecond') !== Infinity;
     this.outLimited = bytesLimited || limit('deliverPerSecond') !== Infinity;
     this.inLimited = this.outLimited || limit('publishPerSecond') !== Infinity;

@@ -25,6 +25,7 @@ import {
 import type { RetainedRead, Session, SessionHost, Subscription } from '../session/session.js';
 import { scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { Backlog, StoredOrigin } from '../inbox/inbox.js';
+import { Entrance } from './entrance.js';
 import { isWill, KeptWills } from './kept-wills.js';
 import { TenantLimits } from './limits.js';
 import { HeldAcknowledgements } from './held-acknowledgements.js';
@@ -61,9 +62,10 @@ export class Tenant implements SessionHost, FanOutHost {
   readonly meters: Meters = newMeters();
   readonly ledger: SafetyLedger;
   readonly rates: TenantRates;
-  readonly turns = new Turns();
   /** Its share of the broker's thread. */
   readonly time: TimeAccount;
+  readonly turns: Turns;
+  readonly entrance: Entrance;
   readonly routing: Routing;
   readonly queues: SharedQueues;
   readonly wills = new KeptWills();
@@ -71,8 +73,6 @@ export class Tenant implements SessionHost, FanOutHost {
   connections = 0;
   /** The most there have been at once. */
   connectionsMax = 0;
-  /** CONNECTs that passed the quota and are not connections yet. */
-  entering = 0;
   subscriptions = 0;
   sharedSubscriptions = 0;
   readonly backlog: Backlog = { messages: 0 };
@@ -113,6 +113,8 @@ export class Tenant implements SessionHost, FanOutHost {
     this.load = new LoadAverages(this.#sinceMs);
     this.time = thread.account();
     this.limits = new TenantLimits(record, this.time, clock.nowMs());
+    this.turns = new Turns(clock);
+    this.entrance = new Entrance(this, clock);
     this.ledger = new SafetyLedger(pace.unsafeBytesMax);
     this.rates = new TenantRates(this.limits, this.ledger, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
@@ -122,7 +124,7 @@ export class Tenant implements SessionHost, FanOutHost {
   }
 
   get isEmpty(): boolean {
-    return this.residences.size === 0 && this.turns.size === 0;
+    return this.residences.size === 0 && this.turns.size === 0 && this.entrance.size === 0;
   }
 
   publish(message: Message, nowMs: number): Receipt {

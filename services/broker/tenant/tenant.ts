@@ -7,3 +7,4 @@ export { depthOf, type Residence } from './residence.js';
 export { systemTopicsEveryMs } from './system-topics.js';
 export { type Job, Thread, type TimeAccount } from './thread.js';
 export { TenantGone, Tenants } from './tenants.js';
+export { TurnedAway, type TurnedAwayBy } from './turned-away.js';

@@ -111,6 +111,20 @@ export const reasons = {
     'SUBSCRIBE and UNSUBSCRIBE can have at most 1000 topic filters',
   ),
   quotaExceeded: row('quota-exceeded', 0x97, 'client', 'a quota of the tenant is exhausted', 0x03),
+  tooManyWrongPasswords: row(
+    'too-many-wrong-passwords',
+    0x9f,
+    'client',
+    'too many wrong passwords for this user name or from this address; try again in a minute',
+    0x03,
+  ),
+  connectionRateExceeded: row(
+    'connection-rate-exceeded',
+    0x9f,
+    'client',
+    'the clients of the tenant connect faster than its quota allows; try again later',
+    0x03,
+  ),
   administrativeAction: row('administrative-action', 0x98, 'operator', 'disconnected by the tenant or the operator'),
   // Endings that no client hears of.
   connectTimeout: row('connect-timeout', undefined, 'client', 'no CONNECT received in time'),

@@ -1,8 +1,9 @@
 /** What is remembered of accounts and passwords: bounded in bytes, the oldest goes first, and age ends it. */
 import { describe, expect, it } from 'vitest';
-import { CachedAccounts, VerifiedPasswords } from '../../../services/broker/admission/accounts.js';
+import { CachedAccounts } from '../../../services/broker/admission/accounts.js';
+import { RememberedPasswords } from '../../../services/broker/admission/remembered-passwords.js';
 import type { TenantId, TenantScope } from '../../../services/kernel/kernel.js';
-import { type Credential, type Grant, hashSecret } from '../../../services/tenancy/tenancy.js';
+import { type Credential, type Grant, hashSecret, type SecretHash } from '../../../services/tenancy/tenancy.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 const acme = 'acme' as TenantScope;
@@ -82,30 +83,41 @@ describe('remembered credentials', () => {
   });
 });
 
-describe('passwords that were found right', () => {
-  const credential = async (i: number): Promise<Credential> => ({
-    scope: acme,
-    name: `c${i}`,
-    secretHash: await hashSecret(`secret ${i}`, 'generated'),
-    createdAtMs: 0,
-    revision: 1,
-  });
+describe('passwords that were checked', () => {
+  const hash = 'scrypt$14$8$1$salt$hash' as SecretHash;
 
-  it('go one by one when there are too many, the one that was not used for longest first', async () => {
+  it('go one by one when there are too many, the one that was not used for longest first', () => {
     const clock = new ManualClock();
-    const passwords = new VerifiedPasswords(clock, 500);
-    const verify = async (i: number, text = `secret ${i}`) => passwords.verify(Buffer.from(text), await credential(i));
-    for (let i = 0; i < 500; i++) expect(await verify(i)).toBe(true);
+    const passwords = new RememberedPasswords(clock, { right: 500, wrong: 100 });
+    const markOf = (i: number) => passwords.markOf(Buffer.from(`secret ${i}`), hash);
+    const remember = (from: number, to: number, isRight = true): void => {
+      for (let i = from; i < to; i++) passwords.remember(markOf(i), isRight);
+    };
+    const recall = (...numbers: number[]) => numbers.map((i) => passwords.recall(markOf(i)));
+    remember(0, 500);
     expect(passwords.size).toBe(500);
     clock.advance(50_000_000);
-    for (let i = 0; i < 100; i++) expect(await verify(i)).toBe(true); // Used again.
-    for (let i = 0; i < 50; i++) expect(await verify(70_000 + i)).toBe(true);
-    expect([await verify(3, 'wrong'), passwords.size]).toEqual([false, 500]);
+    for (let i = 0; i < 100; i++) expect(recall(i)).toEqual([true]); // Used again.
+    remember(70_000, 70_050);
+    expect([recall(0, 99, 100, 149, 150, 70_049), passwords.size]).toEqual([
+      [true, true, undefined, undefined, true, true],
+      500,
+    ]);
+    remember(90_000, 91_000, false); // However many are wrong.
+    expect([recall(0, 90_000, 90_900, 90_999), passwords.size]).toEqual([[true, undefined, false, false], 600]);
     clock.advance(50_000_000);
     passwords.sweep();
-    expect(passwords.size).toBe(150); // A day old were all but those.
+    expect(passwords.size).toBe(151); // A day old were all but those, and ten minutes all that were wrong.
     clock.advance(40_000_000);
     passwords.sweep();
     expect(passwords.size).toBe(0);
+  });
+
+  it('are another when the credential has another hash', () => {
+    const passwords = new RememberedPasswords(new ManualClock());
+    passwords.remember(passwords.markOf(Buffer.from('secret'), hash), true);
+    expect(passwords.recall(passwords.markOf(Buffer.from('secret'), 'scrypt$14$8$1$salt$new' as SecretHash))).toBe(
+      undefined,
+    );
   });
 });

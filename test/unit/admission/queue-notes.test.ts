@@ -89,7 +89,7 @@ describe('the depth of a queue', () => {
   });
 
   it('is noted for 500 sessions in a sweep, then for those that waited longer', async () => {
-    const world = new World({ connections: null, queuedMessagesPerSession: 10 });
+    const world = new World({ connections: null, connectsPerSecond: null, queuedMessagesPerSession: 10 });
     const clients: FakeConnection[] = [];
     for (let n = 0; n < 600; n++) clients.push(await subscribed(world, `c${n}`));
     for (const client of clients) client.end('lost', { publishWill: true });

@@ -1,0 +1,38 @@
+/** What a client is told that is turned away although its name and password are right, or before anybody has looked at them. */
+import { PeerFault, type Reason, reasons } from '../wire/wire.js';
+import type { TurnedAway, TurnedAwayBy } from '../tenant/tenant.js';
+
+const refusals: Readonly<Record<TurnedAwayBy, readonly [reason: Reason, words: string]>> = {
+  connections: [reasons.quotaExceeded, 'the tenant has reached its quota of connections'],
+  sessions: [reasons.quotaExceeded, 'the tenant has reached its limit of sessions'],
+  rate: [reasons.connectionRateExceeded, 'the tenant has reached its quota of CONNECTs per second; try again later'],
+  will: [
+    reasons.connectionRateExceeded,
+    'CONNECTs bring more bytes of wills than the tenant may send in a second; try again later',
+  ],
+  displaced: [
+    reasons.sessionTakenOver,
+    'another CONNECT of this client identifier has come before this one was let in',
+  ],
+  turn: [
+    reasons.serverUnavailable,
+    'what the client has left behind, its will perhaps, could not be stored yet; try again later',
+  ],
+  gone: [reasons.connectionLost, 'the client left before it was let in'],
+};
+
+export function faultOf({ by }: TurnedAway): PeerFault {
+  return new PeerFault(...refusals[by]);
+}
+
+export const strangersBusy = (): PeerFault =>
+  new PeerFault(
+    reasons.serverBusy,
+    'too many clients of this address, or of the tenant that was named, are connecting at once; try again later',
+  );
+
+export const tenantBusy = (): PeerFault =>
+  new PeerFault(reasons.serverBusy, 'too many clients of the tenant are connecting at once; try again later');
+
+export const passwordsBusy = (): PeerFault =>
+  new PeerFault(reasons.serverBusy, 'too many passwords are waiting to be checked; try again later');

@@ -1,0 +1,26 @@
+/** Why a CONNECT does not come in although its client may: admission has the words (`refusals.ts`). */
+export type TurnedAwayBy =
+  /** The quota of connections is reached. */
+  | 'connections'
+  /** So many sessions are here already. */
+  | 'sessions'
+  /** More CONNECTs than the tenant may make in a second. */
+  | 'rate'
+  /** The rate of messages or of their bytes has no room for its will. */
+  | 'will'
+  /** Another CONNECT of the same client id has come. */
+  | 'displaced'
+  /** What else goes on for its client id takes too long. */
+  | 'turn'
+  /** The client has left. */
+  | 'gone';
+
+export class TurnedAway extends Error {
+  override readonly name = 'TurnedAway';
+  readonly by: TurnedAwayBy;
+
+  constructor(by: TurnedAwayBy) {
+    super(`a CONNECT was turned away: ${by}`);
+    this.by = by;
+  }
+}
