@@ -1,11 +1,15 @@
 /** The command line of `npm run bench`. */
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { ShoalOptions } from './brokers/broker.js';
 import { brokers } from './brokers/brokers.js';
+import { attacks, type AttackName } from '../test/neighbours/attacks/attacks.js';
 import { groups, scenarios } from './scenarios.js';
 
 export interface Options {
   readonly scenarios: readonly string[];
+  /** Instead of scenarios, or after them. */
+  readonly neighbours?: NeighbourOptions;
   readonly brokers: readonly string[];
   readonly rounds: number;
   readonly seconds: number;
@@ -16,16 +20,29 @@ export interface Options {
   readonly json?: string;
 }
 
+export interface NeighbourOptions {
+  readonly attacks: readonly AttackName[];
+  /** A checkout whose broker is attacked; the own one unless given. */
+  readonly brokerRoot?: string;
+  readonly seconds: number;
+}
+
+/** Not a scenario: other things are measured, of Shoal alone. */
+const neighbours = 'neighbours';
+const neighbourSeconds = '8';
+
 export const usage = `npm run bench -- [options]
-  --only <scenario,...>   ${Object.keys({ ...scenarios, ...groups }).join(', ')}
+  --only <scenario,...>   ${[...Object.keys({ ...scenarios, ...groups }), neighbours].join(', ')}
   --brokers <name,...>    ${Object.keys(brokers).join(', ')} (default shoal,mosquitto,aedes)
   --rounds <n>            rounds, brokers in turn in each (default 3)
-  --seconds <n>           measured time (default 4)
+  --seconds <n>           measured time (default 4; neighbours: 8)
   --warm-up <n>           seconds before it (default 2)
   --mqtt <4|5>            protocol version (default 4, which is MQTT 3.1.1)
   --quotas <high|none>    of Shoal's tenant: every meter in use, or no limit at all (default high)
   --profile               CPU profile of Shoal's broker process: prints where its time went
-  --json <file>           every single measurement`;
+  --json <file>           every single measurement
+  --attacks <name,...>    of neighbours: ${Object.keys(attacks).join(', ')}
+  --broker-root <dir>     of neighbours: another checkout, with its packages, whose broker is attacked`;
 
 /** Undefined when help is asked for. Throws an Error with one clear line. */
 export function readOptions(args: readonly string[]): Options | undefined {
@@ -35,21 +52,31 @@ export function readOptions(args: readonly string[]): Options | undefined {
       only: { type: 'string', default: Object.keys(scenarios).join(',') },
       brokers: { type: 'string', default: 'shoal,mosquitto,aedes' },
       rounds: { type: 'string', default: '3' },
-      seconds: { type: 'string', default: '4' },
+      seconds: { type: 'string' },
       'warm-up': { type: 'string', default: '2' },
       mqtt: { type: 'string', default: '4' },
       quotas: { type: 'string', default: 'high' },
       profile: { type: 'boolean', default: false },
       json: { type: 'string' },
+      attacks: { type: 'string', default: Object.keys(attacks).join(',') },
+      'broker-root': { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return undefined;
+  const only = names('--only', values.only, { ...scenarios, ...groups, [neighbours]: neighbours });
   return {
-    scenarios: names('--only', values.only, { ...scenarios, ...groups }).flatMap((name) => groups[name] ?? [name]),
+    scenarios: only.filter((name) => name !== neighbours).flatMap((name) => groups[name] ?? [name]),
+    ...(only.includes(neighbours) && {
+      neighbours: {
+        attacks: names('--attacks', values.attacks, attacks) as AttackName[],
+        seconds: positive('--seconds', values.seconds ?? neighbourSeconds),
+        ...(values['broker-root'] !== undefined && { brokerRoot: resolve(values['broker-root']) }),
+      },
+    }),
     brokers: names('--brokers', values.brokers, brokers),
     rounds: positive('--rounds', values.rounds),
-    seconds: positive('--seconds', values.seconds),
+    seconds: positive('--seconds', values.seconds ?? '4'),
     warmUpSeconds: positive('--warm-up', values['warm-up']),
     version: oneOf('--mqtt', values.mqtt, ['4', '5']) === '5' ? 5 : 4,
     quotas: oneOf('--quotas', values.quotas, ['high', 'none']),

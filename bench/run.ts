@@ -9,6 +9,7 @@ import { brokers } from './brokers/brokers.js';
 import { Fleet } from './fleet.js';
 import type { Outcome } from './load/job.js';
 import { cores, measure } from './measure.js';
+import { measureNeighbours } from './neighbours/neighbours.js';
 import { readOptions, usage, type Options } from './options.js';
 import { topFunctions } from './profile.js';
 import { report, type Outcomes } from './report.js';
@@ -34,7 +35,9 @@ for (const scenario of options.scenarios) {
   if (profileFolder !== undefined) printProfiles(profileFolder);
   raw[scenario] = Object.fromEntries(outcomes);
 }
-if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ options, outcomes: raw }, null, 2)}\n`);
+const neighbours = options.neighbours && (await measureNeighbours(options.neighbours, options.profile));
+if (options.json !== undefined)
+  writeFileSync(options.json, `${JSON.stringify({ options, outcomes: raw, neighbours }, null, 2)}\n`);
 
 async function runScenario(scenarioName: string, profileFolder: string | undefined): Promise<Outcomes> {
   const scenario = scenarios[scenarioName]!;

@@ -1,0 +1,266 @@
+/** A neighbour and an attacker at one broker: how the neighbour is served while it is quiet, and under attack. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Credential } from '../support/broker.js';
+import type { AttackerJob } from './attacker-main.js';
+import { rowOf, type AttackName } from './attacks/attacks.js';
+import type { NeighbourJob, Served } from './neighbour.js';
+import { Site, sumOf, type SiteOptions, type Tenant } from './site.js';
+
+const hostile = 'hostile';
+/** One CONNECT a second with a password that the broker does not know yet. */
+const chosenPasswords = 40;
+const preparesMsMax = 120_000;
+/** What a change of quotas may take to reach a broker. */
+const heardMs = 2000;
+
+/** Rates that only make a patient attacker wait. */
+const patience: Readonly<Record<string, number | null>> = {
+  publishPerSecond: null,
+  deliverPerSecond: null,
+  bytesPerSecond: null,
+  connectsPerSecond: null,
+  packetsPerSecond: null,
+  subscribesPerSecond: null,
+  databaseUnitsPerSecond: null,
+  cpuShare: 100,
+};
+
+export interface Measured {
+  readonly seconds: number;
+  readonly served: Served;
+  /** Undefined: it has died, or did not answer within half a minute. */
+  readonly broker: BrokerUse | undefined;
+}
+
+interface BrokerUse {
+  readonly rssBytesMax: number;
+  readonly heapBytesMax: number;
+  /** Time of the thread with the event loop. */
+  readonly loopShare: number;
+  readonly writeUnits: number;
+  readonly readUnits: number;
+}
+
+export interface DuelOptions extends SiteOptions {
+  /** Called with each process that takes part, for who wants to bind it to a core. */
+  readonly onProcess?: (pid: number, part: 'broker' | 'database' | 'neighbour' | 'attacker') => void;
+}
+
+interface AttackOptions {
+  /** How much of the attack. */
+  readonly scale?: number;
+  /** Called when the attack begins, and when the attacker has gone. */
+  readonly onBegin?: () => void;
+  readonly onEnd?: () => void;
+}
+
+export class Duel {
+  readonly site: Site;
+  readonly #name: AttackName;
+  readonly #options: DuelOptions;
+  readonly #neighbour: ChildProcess;
+  readonly #tenant: Tenant;
+  #attacker: ChildProcess | undefined;
+
+  private constructor(site: Site, name: AttackName, options: DuelOptions, neighbour: ChildProcess, tenant: Tenant) {
+    this.site = site;
+    this.#name = name;
+    this.#options = options;
+    this.#neighbour = neighbour;
+    this.#tenant = tenant;
+  }
+
+  static async start(name: AttackName, options: DuelOptions = {}): Promise<Duel> {
+    const site = await Site.start({ ...options, ...(rowOf(name).isThrottled && { throttled: hostile }) });
+    try {
+      const { broker, dynamodb } = site.endpoints.pids;
+      options.onProcess?.(broker, 'broker');
+      options.onProcess?.(dynamodb, 'database');
+      const neighbour = program('neighbour-main.ts');
+      options.onProcess?.(neighbour.pid!, 'neighbour');
+      const tenant = await site.tenant('neighbour');
+      const job: NeighbourJob = {
+        port: site.endpoints.mqtt.port,
+        credential: await credentialOf(site, tenant, 'own'),
+        chosen: rowOf(name).chosenPasswords ? await chosenCredentials(site, tenant) : [],
+      };
+      const living = once(neighbour, 'message');
+      neighbour.send(job);
+      await living;
+      return new Duel(site, name, options, neighbour, await site.tenant(hostile));
+    } catch (error) {
+      await site.close();
+      throw error;
+    }
+  }
+
+  /** The neighbour alone. */
+  async quiet(seconds: number): Promise<Measured> {
+    await this.#served();
+    return this.#measure(seconds);
+  }
+
+  /** The attacker is gone afterwards. */
+  async attack(seconds: number, { scale = 1, onBegin, onEnd }: AttackOptions = {}): Promise<Measured> {
+    const attacker = program('attacker-main.ts');
+    this.#attacker = attacker;
+    this.#options.onProcess?.(attacker.pid!, 'attacker');
+    const { api, mqtt } = this.site.endpoints;
+    const { id: tenant, apiKey } = this.#tenant;
+    const credential = await credentialOf(this.site, this.#tenant, 'own');
+    const job: AttackerJob = { name: this.#name, scale, port: mqtt.port, credential, apiUrl: api.url, tenant, apiKey };
+    const restore = rowOf(this.#name).isPatient ? await this.#liftRates() : undefined;
+    const prepared = once(attacker, 'message', { signal: AbortSignal.timeout(preparesMsMax) });
+    attacker.send(job);
+    await prepared;
+    await restore?.();
+    await this.#served();
+    const begin = (): void => {
+      onBegin?.();
+      attacker.send('begin');
+    };
+    const end = (): void => {
+      attacker.kill('SIGKILL');
+      onEnd?.();
+    };
+    return this.#measure(seconds, begin, end);
+  }
+
+  async #liftRates(): Promise<() => Promise<void>> {
+    const path = `/${this.#tenant.id}/quotas`;
+    const key = this.site.endpoints.operatorKey;
+    const { body } = await this.site.call(path, { key });
+    const before = (body['quotas'] ?? body) as Record<string, number | null>;
+    // An older broker knows fewer kinds.
+    const known = Object.keys(patience).filter((kind) => kind in before);
+    const set = async (quotas: Readonly<Record<string, number | null | undefined>>): Promise<void> => {
+      const body = Object.fromEntries(known.map((kind) => [kind, quotas[kind]]));
+      await this.site.call(path, { key, method: 'PUT', body });
+      await new Promise((resolve) => setTimeout(resolve, heardMs));
+    };
+    await set(patience);
+    return () => set(before);
+  }
+
+  async #measure(seconds: number, begin?: () => void, end?: () => void): Promise<Measured> {
+    const gauge = new Gauge(this.site);
+    await gauge.begin();
+    begin?.();
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    end?.();
+    const served = await this.#served();
+    return { seconds, served, broker: await gauge.end() };
+  }
+
+  /** What has been since the last time. */
+  async #served(): Promise<Served> {
+    const answer = once(this.#neighbour, 'message');
+    this.#neighbour.send('take');
+    return ((await answer) as [Served])[0];
+  }
+
+  async close(): Promise<void> {
+    this.#attacker?.kill('SIGKILL');
+    this.#neighbour.kill('SIGKILL');
+    await this.site.close();
+  }
+}
+
+function program(name: string): ChildProcess {
+  return fork(join(import.meta.dirname, name), {
+    execArgv: ['--import', 'tsx'],
+    // Keeps NaN, which is the percentile of nothing.
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+}
+
+async function credentialOf(site: Site, { id, apiKey }: Tenant, name: string, password?: string): Promise<Credential> {
+  const body = { name, ...(password !== undefined && { password }) };
+  const answer = await site.call(`/${id}/credentials`, { key: apiKey, body });
+  return { username: String(answer.body['username']), password: password ?? String(answer.body['password']) };
+}
+
+async function chosenCredentials(site: Site, tenant: Tenant): Promise<Credential[]> {
+  const chosen: Credential[] = [];
+  for (let n = 0; n < chosenPasswords; n++)
+    chosen.push(await credentialOf(site, tenant, `chosen${n}`, `a password that a person chose ${n}`));
+  return chosen;
+}
+
+const looksEveryMs = 50;
+const asksEveryMs = 500;
+const ticksPerSecond = 100;
+
+/** The broker's process, looked at from outside: it may have no time to answer. */
+class Gauge {
+  readonly #site: Site;
+  readonly #pid: number;
+  #rssBytesMax = 0;
+  #heapBytesMax = 0;
+  #loopSeconds = 0;
+  #begunMs = 0;
+  #before: string | undefined;
+  #timers: NodeJS.Timeout[] = [];
+
+  constructor(site: Site) {
+    this.#site = site;
+    this.#pid = site.endpoints.pids.broker;
+  }
+
+  async begin(): Promise<void> {
+    this.#before = await this.#site.metrics(10_000);
+    this.#begunMs = performance.now();
+    this.#loopSeconds = loopSeconds(this.#pid) ?? 0;
+    const look = (): void => void (this.#rssBytesMax = Math.max(this.#rssBytesMax, rssBytes(this.#pid) ?? 0));
+    this.#timers = [setInterval(look, looksEveryMs), setInterval(() => void this.#ask(), asksEveryMs)];
+  }
+
+  async #ask(): Promise<void> {
+    const used = sumOf(await this.#site.metrics(), 'nodejs_heap_size_used_bytes');
+    this.#heapBytesMax = Math.max(this.#heapBytesMax, used);
+  }
+
+  async end(): Promise<BrokerUse | undefined> {
+    for (const timer of this.#timers) clearInterval(timer);
+    const seconds = loopSeconds(this.#pid);
+    const loopShare = ((seconds ?? NaN) - this.#loopSeconds) / ((performance.now() - this.#begunMs) / 1000);
+    await this.#ask();
+    const after = await this.#site.metrics(30_000);
+    if (seconds === undefined || after === undefined) return undefined;
+    const units = (kind: string): number =>
+      sumOf(after, 'shoal_dynamodb_units_total', `kind="${kind}"`) -
+      sumOf(this.#before, 'shoal_dynamodb_units_total', `kind="${kind}"`);
+    return {
+      rssBytesMax: this.#rssBytesMax,
+      heapBytesMax: this.#heapBytesMax,
+      loopShare,
+      writeUnits: units('write'),
+      readUnits: units('read'),
+    };
+  }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function rssBytes(pid: number): number | undefined {
+  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1];
+  return kib === undefined ? undefined : Number(kib) * 1024;
+}
+
+/** User and system time of the main thread. */
+function loopSeconds(pid: number): number | undefined {
+  const stat = read(`/proc/${pid}/task/${pid}/stat`);
+  // The second field is the command in parentheses and may hold anything; utime and stime are fields 14 and 15.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields && (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
