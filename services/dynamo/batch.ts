@@ -2,18 +2,33 @@
  * BatchWriteItem and BatchGetItem: DynamoDB may do a part of a batch and leave the rest. `Dynamo` calls these; they
  * never state conditions, because batches have none.
  */
-import {
-  BatchGetItemCommand,
-  BatchWriteItemCommand,
-  type KeysAndAttributes,
-  type WriteRequest,
-} from '@aws-sdk/client-dynamodb';
-import { unmarshall } from '@aws-sdk/util-dynamodb';
+import type { ConsumedCapacity } from '@aws-sdk/client-dynamodb';
 import { atOnce } from '../kernel/kernel.js';
-import { toAttributes, toKey } from './attributes.js';
+import { type Attributes, fromAttributes, toAttributes, toKey } from './attributes.js';
 import { backOff, type CallOptions, type Calls } from './calls.js';
 import { DynamoUnavailable } from './errors.js';
 import type { Item, TableKey, TableName } from './tables.js';
+
+interface WriteRequest {
+  readonly PutRequest?: { readonly Item: Attributes };
+  readonly DeleteRequest?: { readonly Key: Attributes };
+}
+
+interface WriteAnswer {
+  readonly UnprocessedItems?: Readonly<Record<string, WriteRequest[]>>;
+  readonly ConsumedCapacity?: ConsumedCapacity[];
+}
+
+interface KeysAndAttributes {
+  readonly Keys: readonly Attributes[];
+  readonly ConsistentRead?: boolean;
+}
+
+interface GetAnswer {
+  readonly Responses?: Readonly<Record<string, readonly Attributes[]>>;
+  readonly UnprocessedKeys?: Readonly<Record<string, KeysAndAttributes>>;
+  readonly ConsumedCapacity?: ConsumedCapacity[];
+}
 
 /** One write of a batch that may span tables. */
 export type TableWrite =
@@ -40,9 +55,9 @@ export async function writeOnce(
     throw new RangeError(`a batch of ${writes.length} writes; at most ${batchItemsMax}`);
   const requests: Record<string, WriteRequest[]> = {};
   for (const write of writes) (requests[calls.tableName(write.table)] ??= []).push(toRequest(write));
-  const command = new BatchWriteItemCommand({ RequestItems: requests, ReturnConsumedCapacity: 'TOTAL' });
+  const input = { RequestItems: requests, ReturnConsumedCapacity: 'TOTAL' };
   const tables = [...new Set(writes.map(({ table }) => table))];
-  const { UnprocessedItems = {} } = await calls.run(tables, 'BatchWriteItem', (client, o) => client.send(command, o), {
+  const { UnprocessedItems = {} } = await calls.call<WriteAnswer>(tables, 'BatchWriteItem', input, {
     ...options,
     maxAttempts: 1,
   });
@@ -69,14 +84,8 @@ async function writeChunk(calls: Calls, chunk: readonly TableWrite[]): Promise<v
   let left = chunk.map(toRequest);
   const asker = { table, pk: keyOf(left[0]!).pk };
   for (let round = 1; ; round++) {
-    const command = new BatchWriteItemCommand({ RequestItems: { [name]: left }, ReturnConsumedCapacity: 'TOTAL' });
-    const { UnprocessedItems } = await calls.run(
-      [table],
-      'BatchWriteItem',
-      (client, o) => client.send(command, o),
-      {},
-      asker,
-    );
+    const input = { RequestItems: { [name]: left }, ReturnConsumedCapacity: 'TOTAL' };
+    const { UnprocessedItems } = await calls.call<WriteAnswer>([table], 'BatchWriteItem', input, {}, asker);
     left = UnprocessedItems?.[name] ?? [];
     if (left.length === 0) return;
     await beforeNextRound(round, 'BatchWriteItem', name, left.length);
@@ -107,12 +116,9 @@ async function getChunk(
   const asker = { table, pk: keys[0]!.pk };
   let left: KeysAndAttributes | undefined = { Keys: keys.map(toKey), ConsistentRead: consistent };
   for (let round = 1; ; round++) {
-    const command: BatchGetItemCommand = new BatchGetItemCommand({
-      RequestItems: { [name]: left },
-      ReturnConsumedCapacity: 'TOTAL',
-    });
-    const answer = await calls.run([table], 'BatchGetItem', (client, o) => client.send(command, o), {}, asker);
-    for (const item of answer.Responses?.[name] ?? []) items.push(unmarshall(item));
+    const input = { RequestItems: { [name]: left }, ReturnConsumedCapacity: 'TOTAL' };
+    const answer: GetAnswer = await calls.call<GetAnswer>([table], 'BatchGetItem', input, {}, asker);
+    for (const item of answer.Responses?.[name] ?? []) items.push(fromAttributes(item));
     left = answer.UnprocessedKeys?.[name];
     if (!left?.Keys?.length) return;
     await beforeNextRound(round, 'BatchGetItem', name, left.Keys.length);
@@ -133,7 +139,7 @@ function toRequest(write: TableWrite): WriteRequest {
 
 function keyOf(request: WriteRequest): TableKey {
   const attributes = request.PutRequest?.Item ?? request.DeleteRequest?.Key ?? {};
-  return { pk: attributes['pk']?.S ?? '', sk: attributes['sk']?.S ?? '' };
+  return { pk: String(attributes['pk']?.['S']), sk: String(attributes['sk']?.['S']) };
 }
 
 /** JSON keeps apart what a separator could not: keys hold any character. */

@@ -8,10 +8,11 @@
  * (`call-queue.ts`): that is no time of DynamoDB's. Who has somebody waiting sets `deadlineMs`, which bounds it all.
  */
 import { type ConsumedCapacity, DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { unmarshall } from '@aws-sdk/util-dynamodb';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type Log, type Metrics, silentLog } from '../kernel/kernel.js';
+import { fromAttributes } from './attributes.js';
 import { CallQueue, type NotSent } from './call-queue.js';
+import { endpointOf } from './endpoint.js';
 import {
   type CallWords,
   ConditionFailed,
@@ -21,6 +22,7 @@ import {
   nameOf,
   typedError,
 } from './errors.js';
+import { Http } from './http.js';
 import { Meter } from './meter.js';
 import type { TableName } from './tables.js';
 import { Troubles } from './troubles.js';
@@ -68,7 +70,9 @@ const notSentWords: Readonly<Record<NotSent, string>> = {
 
 export class Calls {
   readonly #options: DynamoOptions;
+  /** For what is called seldom, and to find endpoint and credentials. */
   readonly #client: DynamoDBClient;
+  readonly #http: Http;
   readonly #queue: CallQueue;
   readonly #maxAttempts: number;
   readonly #requestTimeoutMs: number;
@@ -89,24 +93,27 @@ export class Calls {
     this.#troubles = like ? like.#troubles : new Troubles(options.log ?? silentLog);
     this.#queue = new CallQueue(socketsMax);
     const requestTimeoutMs = (this.#requestTimeoutMs = options.requestTimeoutMs ?? 2000);
-    const isEmbedded =
-      options.endpoint !== undefined &&
-      !/\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)(:\d+)?\/?$/.test(options.endpoint) && // A VPC's own endpoint.
-      process.env['AWS_ACCESS_KEY_ID'] === undefined;
-    this.#client = new DynamoDBClient({
+    this.#client = like ? like.#client : sdkClient(options, requestTimeoutMs);
+    this.#http = new Http({
       region: options.region,
-      ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
-      // An embedded server checks the form of a signature, not who signed.
-      ...(isEmbedded && { credentials: { accessKeyId: 'embedded', secretAccessKey: 'embedded' } }),
-      maxAttempts: 1, // `run` retries: one place decides what may be tried again.
-      requestHandler: new NodeHttpHandler({
-        connectionTimeout: requestTimeoutMs,
-        requestTimeout: requestTimeoutMs,
-        throwOnRequestTimeout: true,
-        httpAgent: { keepAlive: true, maxSockets: socketsMax },
-        httpsAgent: { keepAlive: true, maxSockets: socketsMax },
-      }),
+      endpoint: () => endpointOf(this.#client),
+      credentials: () => this.#client.config.credentials(),
+      connectionsMax: socketsMax,
+      connectTimeoutMs: requestTimeoutMs,
     });
+  }
+
+  /** One call of an action that a broker makes all the time; `input` and the answer are as the API has them. */
+  call<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
+    tables: readonly TableName[],
+    action: string,
+    input: object,
+    options: CallOptions = {},
+    asker?: Asker,
+  ): Promise<T> {
+    const send = (_: unknown, { abortSignal }: { abortSignal: AbortSignal }): Promise<T> =>
+      this.#http.send<T>(action, input, abortSignal);
+    return this.run(tables, action, send, options, asker);
   }
 
   /** The same over sockets of its own: what waits for those of others does not hold it up. Closed with this one. */
@@ -124,7 +131,7 @@ export class Calls {
   async run<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
     tables: readonly TableName[],
     action: string,
-    send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
+    send: (client: DynamoDBClient, options: { abortSignal: AbortSignal }) => Promise<T>,
     options: CallOptions = {},
     asker?: Asker,
   ): Promise<T> {
@@ -143,7 +150,7 @@ export class Calls {
         this.#troubles.succeeded(tables, action);
         return answer;
       } catch (cause) {
-        const error = typedError(cause, call, (item) => unmarshall(item as never));
+        const error = typedError(cause, call, (item) => fromAttributes(item as never));
         this.#meter.failed(tables, action, error);
         if (error instanceof ConditionFailed) this.#troubles.succeeded(tables, action);
         const isLast = !(error instanceof DynamoUnavailable) || attempt >= maxAttempts || leftMs() <= 0;
@@ -183,8 +190,30 @@ export class Calls {
 
   close(): void {
     for (const calls of this.#apart) calls.close();
+    this.#http.close();
     this.#client.destroy();
   }
+}
+
+function sdkClient(options: DynamoOptions, requestTimeoutMs: number): DynamoDBClient {
+  const isEmbedded =
+    options.endpoint !== undefined &&
+    !/\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)(:\d+)?\/?$/.test(options.endpoint) && // A VPC's own endpoint.
+    process.env['AWS_ACCESS_KEY_ID'] === undefined;
+  return new DynamoDBClient({
+    region: options.region,
+    ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
+    // An embedded server checks the form of a signature, not who signed.
+    ...(isEmbedded && { credentials: { accessKeyId: 'embedded', secretAccessKey: 'embedded' } }),
+    maxAttempts: 1, // `run` retries: one place decides what may be tried again.
+    requestHandler: new NodeHttpHandler({
+      connectionTimeout: requestTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      throwOnRequestTimeout: true,
+      httpAgent: { keepAlive: true, maxSockets: socketsMaxDefault },
+      httpsAgent: { keepAlive: true, maxSockets: socketsMaxDefault },
+    }),
+  });
 }
 
 /** Full jitter: clients that failed together do not come back together. */

@@ -5,17 +5,8 @@
  * A write whose answer is lost is retried: a condition such as "must not exist yet" may then fail on our own first
  * attempt. Who needs to know compares the stored item with what it wrote.
  */
-import {
-  DeleteItemCommand,
-  type DynamoDBClient,
-  GetItemCommand,
-  PutItemCommand,
-  QueryCommand,
-  type ReturnValue,
-  UpdateItemCommand,
-} from '@aws-sdk/client-dynamodb';
-import { unmarshall } from '@aws-sdk/util-dynamodb';
-import { toAttributes, toKey } from './attributes.js';
+import type { ConsumedCapacity, DynamoDBClient, ReturnValue } from '@aws-sdk/client-dynamodb';
+import { type Attributes, fromAttributes, toAttributes, toKey } from './attributes.js';
 import { getAll, type TableWrite, writeAll, writeOnce } from './batch.js';
 import { type CallOptions, Calls, type DynamoOptions } from './calls.js';
 import { type Access, checkTables } from './check.js';
@@ -67,6 +58,18 @@ export interface Page {
   readonly next: Item | undefined;
 }
 
+interface Answer {
+  readonly Item?: Attributes;
+  readonly Attributes?: Attributes;
+  readonly ConsumedCapacity?: ConsumedCapacity;
+}
+
+interface QueryAnswer {
+  readonly Items?: readonly Attributes[];
+  readonly LastEvaluatedKey?: Attributes;
+  readonly ConsumedCapacity?: ConsumedCapacity;
+}
+
 /** Tells what a call consumed, for the meter. */
 const metered = { ReturnConsumedCapacity: 'TOTAL' } as const;
 
@@ -87,14 +90,14 @@ export class Dynamo {
     key: TableKey,
     options: CallOptions & { consistent?: boolean } = {},
   ): Promise<Item | undefined> {
-    const command = new GetItemCommand({
+    const input = {
       ...metered,
       TableName: this.tableName(table),
       Key: toKey(key),
       ConsistentRead: options.consistent ?? false,
-    });
-    const { Item } = await this.#send(table, 'GetItem', key.pk, (client, o) => client.send(command, o), options);
-    return Item && unmarshall(Item);
+    };
+    const { Item } = await this.#calls.call<Answer>([table], 'GetItem', input, options, { table, pk: key.pk });
+    return Item && fromAttributes(Item);
   }
 
   /** Writes the whole item. Returns the item it replaced when `returnOld` is set and there was one. */
@@ -103,35 +106,29 @@ export class Dynamo {
     item: Item & TableKey,
     options: WriteCondition & CallOptions & { returnOld?: boolean } = {},
   ): Promise<Item | undefined> {
-    const command = new PutItemCommand({
+    const input = {
       ...metered,
       TableName: this.tableName(table),
       Item: toAttributes(item),
       ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }),
       ...toCondition(options),
-    });
-    const { Attributes } = await this.#send(table, 'PutItem', item.pk, (client, o) => client.send(command, o), options);
-    return Attributes && unmarshall(Attributes);
+    };
+    const { Attributes } = await this.#calls.call<Answer>([table], 'PutItem', input, options, { table, pk: item.pk });
+    return Attributes && fromAttributes(Attributes);
   }
 
   async update(table: TableName, key: TableKey, options: UpdateOptions): Promise<Item | undefined> {
     const returnValues: Record<'old' | 'new', ReturnValue> = { old: 'ALL_OLD', new: 'ALL_NEW' };
-    const command = new UpdateItemCommand({
+    const input = {
       ...metered,
       TableName: this.tableName(table),
       Key: toKey(key),
       UpdateExpression: options.update,
       ...(options.returns && { ReturnValues: returnValues[options.returns] }),
       ...toCondition(options),
-    });
-    const { Attributes } = await this.#send(
-      table,
-      'UpdateItem',
-      key.pk,
-      (client, o) => client.send(command, o),
-      options,
-    );
-    return Attributes && unmarshall(Attributes);
+    };
+    const { Attributes } = await this.#calls.call<Answer>([table], 'UpdateItem', input, options, { table, pk: key.pk });
+    return Attributes && fromAttributes(Attributes);
   }
 
   async delete(
@@ -139,36 +136,30 @@ export class Dynamo {
     key: TableKey,
     options: WriteCondition & CallOptions & { returnOld?: boolean } = {},
   ): Promise<Item | undefined> {
-    const command = new DeleteItemCommand({
+    const input = {
       ...metered,
       TableName: this.tableName(table),
       Key: toKey(key),
       ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }),
       ...toCondition(options),
-    });
-    const { Attributes } = await this.#send(
-      table,
-      'DeleteItem',
-      key.pk,
-      (client, o) => client.send(command, o),
-      options,
-    );
-    return Attributes && unmarshall(Attributes);
+    };
+    const { Attributes } = await this.#calls.call<Answer>([table], 'DeleteItem', input, options, { table, pk: key.pk });
+    return Attributes && fromAttributes(Attributes);
   }
 
   /** One page, of at most 1 MB or `limit` items. A page may be empty and still have a `next`. */
   async query(table: TableName, options: QueryOptions): Promise<Page> {
-    const command = new QueryCommand(this.#toQuery(table, options));
-    const { Items, LastEvaluatedKey } = await this.#send(
-      table,
+    const asker = options.index === undefined ? { table, pk: options.pk } : undefined;
+    const { Items, LastEvaluatedKey } = await this.#calls.call<QueryAnswer>(
+      [table],
       'Query',
-      options.index === undefined ? options.pk : undefined,
-      (client, o) => client.send(command, o),
+      this.#toQuery(table, options),
       options,
+      asker,
     );
     return {
-      items: (Items ?? []).map((item) => unmarshall(item)),
-      next: LastEvaluatedKey && unmarshall(LastEvaluatedKey),
+      items: (Items ?? []).map(fromAttributes),
+      next: LastEvaluatedKey && fromAttributes(LastEvaluatedKey),
     };
   }
 
@@ -239,7 +230,7 @@ export class Dynamo {
   async run<T extends object>(
     table: TableName,
     action: string,
-    send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
+    send: (client: DynamoDBClient, options: { abortSignal: AbortSignal }) => Promise<T>,
     options?: CallOptions,
   ): Promise<T> {
     return await this.#calls.run<T>([table], action, send, options);
@@ -249,18 +240,7 @@ export class Dynamo {
     this.#calls.close();
   }
 
-  /** `pk`: of the partition that it is about. */
-  #send<T extends object>(
-    table: TableName,
-    action: string,
-    pk: string | undefined,
-    send: (client: DynamoDBClient, options: { abortSignal?: AbortSignal }) => Promise<T>,
-    options: CallOptions,
-  ): Promise<T> {
-    return this.#calls.run<T>([table], action, send, options, pk === undefined ? undefined : { table, pk });
-  }
-
-  #toQuery(table: TableName, options: QueryOptions): ConstructorParameters<typeof QueryCommand>[0] {
+  #toQuery(table: TableName, options: QueryOptions): object {
     const definition = tableDefinition(table);
     const index = definition.indexes.find(({ name }) => name === options.index);
     const names: Record<string, string> = { '#pk': (index ?? definition).partitionKey.name, ...options.names };

@@ -3,7 +3,6 @@
  * broom; `services/local` calls this where there is one. Readers never rely on it: they look at the time themselves.
  */
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
-import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { Dynamo } from './client.js';
 import { ConditionFailed } from './errors.js';
 import { type TableDefinition, tableDefinitions, type TableKey } from './tables.js';
@@ -45,7 +44,7 @@ async function* expiredKeys(
       ...(from && { ExclusiveStartKey: from }),
     });
     const { Items = [], LastEvaluatedKey } = await dynamo.run(name, 'Scan', (client) => client.send(command));
-    yield Items.map((item) => unmarshall(item) as TableKey);
+    yield Items.map(({ pk, sk }) => ({ pk: pk!.S!, sk: sk!.S! }));
     from = LastEvaluatedKey;
   } while (from !== undefined);
 }

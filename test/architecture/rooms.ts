@@ -110,9 +110,10 @@ export const outside: readonly string[] = ['test', 'bench', 'smoke'];
 /** npm packages that belong to some rooms alone; what is not listed here may be used by any room. */
 export const packageRooms: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/client-dynamodb': ['dynamo'],
-  '@aws-sdk/util-dynamodb': ['dynamo'],
+  '@aws-sdk/util-dynamodb': [],
   '@aws-sdk/client-secrets-manager': ['tenants-api'],
   '@smithy/': ['dynamo'],
+  undici: ['dynamo'],
   ws: ['transport'],
   hono: ['tenants-api'],
   '@hono/': ['tenants-api'],

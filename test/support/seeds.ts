@@ -10,6 +10,7 @@ export const suites = {
   properties: {
     files: [
       'test/unit/kernel',
+      'test/unit/dynamo',
       'test/unit/fanout',
       'test/unit/topic',
       'test/unit/tenancy/access',

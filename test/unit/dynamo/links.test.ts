@@ -10,10 +10,12 @@ import { until } from '../../support/until.js';
 let server: Server;
 let dynamo: Dynamo;
 const sockets: Socket[] = [];
+let requests = 0;
 afterEach(() => {
   dynamo.close();
   server.close();
   for (const socket of sockets.splice(0)) socket.destroy();
+  requests = 0;
 });
 
 const requestTimeoutMs = 200;
@@ -42,7 +44,12 @@ const behaviours: [string, (socket: Socket) => void][] = [
 test.each(behaviours)('a server that %s', async (_what, behave) => {
   server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.push(socket);
-    socket.on('error', () => undefined).once('data', () => behave(socket));
+    socket
+      .on('error', () => undefined)
+      .once('data', () => {
+        requests++;
+        behave(socket);
+      });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -52,7 +59,7 @@ test.each(behaviours)('a server that %s', async (_what, behave) => {
   expect(error).toBeInstanceOf(DynamoUnavailable);
   // Two attempts, the wait between them, and what a busy machine takes.
   expect(performance.now() - startedMs).toBeLessThan(2 * requestTimeoutMs + 10_000);
-  expect(sockets).toHaveLength(2);
+  expect(requests).toBe(2);
   // Each writes until it is told that nobody is there any more.
   await until(() => {
     for (const socket of sockets) if (socket.writable) socket.write(' ');
