@@ -46,6 +46,17 @@ export function topicFilterError(filter: string): string | undefined {
   return undefined;
 }
 
+/**
+ * At which levels the filter has its wildcards; empty without. Of all filters with the same pattern at most one matches a
+ * topic, so that patterns, and not filters, are what a topic can cost.
+ */
+export function wildcardPattern(filter: string): string {
+  if (!filter.includes('+') && !filter.endsWith('#')) return '';
+  const places: string[] = [];
+  for (const [i, level] of filter.split('/').entries()) if (level === '+' || level === '#') places.push(level + i);
+  return places.join();
+}
+
 export interface SharedFilter {
   readonly group: string;
   readonly filter: string;

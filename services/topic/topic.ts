@@ -11,5 +11,6 @@ export {
   topicFilterError,
   topicLevelsMax,
   topicNameError,
+  wildcardPattern,
 } from './filter.js';
 export { TopicTree } from './tree.js';

@@ -3,7 +3,8 @@
  * that no other filter shares lie together in one node, so a filter is a node or two however many levels it has. `+` and
  * `#` are levels like any other. `version` changes with the set of filters, so that a caller may keep what `match` said.
  *
- * `match` looks at each node at most once: at no more nodes than there are filters, and mostly at as many as match.
+ * `match` looks at each node at most once, and of each level at no more nodes than the filters have patterns of wildcards
+ * (`wildcardPattern`): mostly at as many as match.
  */
 interface Node<T> {
   /** The levels between its parent and this, as they stand in the filter. */
@@ -88,57 +89,65 @@ export class TopicTree<T> {
     return true;
   }
 
-  /** Calls `visit` with the value of every filter that matches the topic name, in no particular order. */
-  match(topicName: string, visit: (value: T) => void): void {
-    matchBelow(this.#root, topicName, 0, visit);
+  /**
+   * Calls `visit` with the value of every filter that matches the topic name, in an order that only the filters decide. Returns
+   * how many nodes it has looked at.
+   */
+  match(topicName: string, visit: (value: T) => void): number {
+    return matchBelow(this.#root, topicName, 0, visit);
   }
 }
 
 /** Of the filters that begin with what is above the node, those that match the name from the level at `at` on. */
-function matchBelow<T>(node: Node<T>, name: string, at: number, visit: (value: T) => void): void {
+function matchBelow<T>(node: Node<T>, name: string, at: number, visit: (value: T) => void): number {
   const { children } = node;
-  if (children === undefined) return;
+  if (children === undefined) return 0;
   // [MQTT-4.7.2-1] Wildcards in the first level do not match names that start with "$".
   const mayBeWild = at > 0 || name.charCodeAt(0) !== dollar;
   if (!(children instanceof Map)) {
-    if (mayBeWild || !startsWild(children)) matchFrom(children, name, at, visit);
-    return;
+    return mayBeWild || !startsWild(children) ? matchFrom(children, name, at, visit) : 0;
   }
+  let looked = 0;
   if (mayBeWild) {
     const rest = children.get('#');
-    if (rest) matchFrom(rest, name, at, visit);
+    if (rest) looked += matchFrom(rest, name, at, visit);
     const any = children.get('+');
-    if (any) matchFrom(any, name, at, visit);
+    if (any) looked += matchFrom(any, name, at, visit);
   }
   const literal = children.get(levelAt(name, at));
-  if (literal) matchFrom(literal, name, at, visit);
+  if (literal) looked += matchFrom(literal, name, at, visit);
+  return looked;
 }
 
 /** The same with the levels of the node, and what is below it. `at` may be one behind the end: no level is left. */
-function matchFrom<T>(node: Node<T>, name: string, at: number, visit: (value: T) => void): void {
+function matchFrom<T>(node: Node<T>, name: string, at: number, visit: (value: T) => void): number {
   const { path } = node;
   if (!node.isWild) {
-    if (!name.startsWith(path, at)) return;
+    if (!name.startsWith(path, at)) return 1;
     at += path.length;
-    if (at < name.length && name.charCodeAt(at) !== slash) return;
+    if (at < name.length && name.charCodeAt(at) !== slash) return 1;
     at++;
   } else
     for (let from = 0; from <= path.length;) {
       const code = path.charCodeAt(from);
       // "#" stands alone in its level, and is the last: "sport/#" matches "sport", too.
-      if (code === hash) return void (node.value !== undefined && visit(node.value));
-      if (at > name.length) return;
+      if (code === hash) {
+        if (node.value !== undefined) visit(node.value);
+        return 1;
+      }
+      if (at > name.length) return 1;
       const nameEnd = endOfLevel(name, at);
       const pathEnd = endOfLevel(path, from);
-      if (code !== plus && (nameEnd - at !== pathEnd - from || !isSame(name, at, path, from, pathEnd))) return;
+      if (code !== plus && (nameEnd - at !== pathEnd - from || !isSame(name, at, path, from, pathEnd))) return 1;
       at = nameEnd + 1;
       from = pathEnd + 1;
-      if (at > name.length && from <= path.length && path.charCodeAt(from) !== hash) return;
+      if (at > name.length && from <= path.length && path.charCodeAt(from) !== hash) return 1;
     }
-  if (at <= name.length) return matchBelow(node, name, at, visit);
+  if (at <= name.length) return 1 + matchBelow(node, name, at, visit);
   if (node.value !== undefined) visit(node.value);
   const rest = node.children && childOf(node, '#');
   if (rest?.value !== undefined) visit(rest.value);
+  return rest ? 2 : 1;
 }
 
 const dollar = 0x24;

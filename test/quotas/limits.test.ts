@@ -82,6 +82,21 @@ test('subscriptions: one more of any session is refused, replacing is not', asyn
   await heard(async () => (await two.subscribe('d'))[0] === 2, 'room again');
 });
 
+test('wildcards: at 500 different sets of levels, and any number of filters for each', async () => {
+  const tenant = await stack.tenant({ subscriptionsPerSession: 600 });
+  const client = await tenant.client();
+  const shape = (n: number, word: string): string =>
+    [...n.toString(2).padStart(10, '0')].map((bit) => (bit === '1' ? '+' : word)).join('/');
+  const shapes = (count: number, word: string): string[] => Array.from({ length: count }, (_, n) => shape(n + 1, word));
+  expect(await client.subscribe(...shapes(500, 'a'))).toEqual(Array(500).fill(2));
+  expect(await client.subscribe(...shapes(501, 'b').slice(450))).toEqual([...Array(50).fill(2), quotaExceeded]);
+  const other = await tenant.client({ clientId: 'other', version: 4 });
+  expect(await other.subscribe(shape(500, 'c'), shape(501, 'c'), 'no/wildcards')).toEqual([2, 0x80, 2]);
+  await client.unsubscribe(shape(1, 'a'));
+  expect(await other.subscribe(shape(501, 'c'), shape(502, 'c'))).toEqual([2, 0x80]);
+  expect(await (await stack.tenant()).client().then((one) => one.subscribe(shape(502, 'c')))).toEqual([2]);
+});
+
 test('sessionExpirySecondsMax: told in CONNACK when it is less than was asked for', async () => {
   const tenant = await stack.tenant({ sessionExpirySecondsMax: 60 });
   const asks = async (sessionExpiryInterval: number, clientId: string): Promise<unknown> =>

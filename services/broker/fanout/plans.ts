@@ -33,8 +33,10 @@ const topicsMax = 10_000;
 const placesMax = 500_000;
 /** A target of its own is an object with its terms. */
 const placesOfTarget = 16;
-/** Plans of more filters than this are made for one topic: to find them again would cost more than to make them. */
-const sharedPartsMax = 32;
+/** A filter of a plan stands in its parts, and knows the plan: an entry of a set. */
+const placesOfPart = 8;
+/** The plan itself, and where it is found. */
+const placesOfPlan = 32;
 
 interface Remembered {
   plan: Plan;
@@ -47,8 +49,8 @@ export class Plans {
   readonly #byTopic = new Map<string, Remembered>();
   /** In the order in which they were made. */
   readonly #combined = new Set<CombinedPlan>();
-  /** By the filters that they combine. */
-  readonly #byParts = new Map<string, CombinedPlan>();
+  /** By the hash of the filters that they combine; of two with the same, one is not found again. */
+  readonly #byParts = new Map<number, CombinedPlan>();
   /** By each of these filters. */
   readonly #byPart = new Map<FilterRoutes, Set<CombinedPlan>>();
   #places = 0;
@@ -91,16 +93,16 @@ export class Plans {
     this.#tree.match(topic, (routes) => parts.push(routes));
     if (parts.length === 0) return nobody;
     if (parts.length === 1) return parts[0]!;
-    const key = parts.length <= sharedPartsMax ? parts.map(({ id }) => id).join() : undefined;
-    const known = key === undefined ? undefined : this.#byParts.get(key);
-    return known ?? this.#combine(parts, key);
+    const key = hashOf(parts);
+    const known = this.#byParts.get(key);
+    return known && isOf(known, parts) ? known : this.#combine(parts, key);
   }
 
-  #combine(parts: readonly FilterRoutes[], key: string | undefined): Plan {
+  #combine(parts: readonly FilterRoutes[], key: number): Plan {
     const plan = new CombinedPlan(parts, key);
     this.#combined.add(plan);
     this.#places += plan.places;
-    if (key !== undefined) this.#byParts.set(key, plan);
+    this.#byParts.set(key, plan);
     for (const part of parts) {
       const others = this.#byPart.get(part);
       if (others) others.add(plan);
@@ -117,7 +119,7 @@ export class Plans {
   #end(plan: CombinedPlan): void {
     this.#combined.delete(plan);
     this.#places -= plan.places;
-    if (plan.key !== undefined) this.#byParts.delete(plan.key);
+    if (this.#byParts.get(plan.key) === plan) this.#byParts.delete(plan.key);
     for (const part of plan.parts) {
       const plans = this.#byPart.get(part)!;
       plans.delete(plan);
@@ -129,9 +131,26 @@ export class Plans {
 
 export const nobody: Plan = { targets: [], groups: [], hasNoLocal: false, isStale: false, readers: 0 };
 
+/** Of 52 bits: the ids in the order in which the tree says them, which is always the same for the same filters. */
+function hashOf(parts: readonly FilterRoutes[]): number {
+  let low = 0x811c9dc5;
+  let high = 0x9e3779b9;
+  for (const { id } of parts) {
+    low = Math.imul(low ^ id, 0x01000193);
+    high = Math.imul(high ^ (id + (low >>> 15)), 0x85ebca6b);
+  }
+  return (high >>> 6) * 2 ** 26 + (low >>> 6);
+}
+
+function isOf({ parts }: CombinedPlan, wanted: readonly FilterRoutes[]): boolean {
+  if (parts.length !== wanted.length) return false;
+  for (let i = 0; i < parts.length; i++) if (parts[i] !== wanted[i]) return false;
+  return true;
+}
+
 class CombinedPlan implements Plan {
   parts: readonly FilterRoutes[];
-  readonly key: string | undefined;
+  readonly key: number;
   readonly hasNoLocal: boolean;
   readonly places: number;
   targets: readonly Target[];
@@ -139,7 +158,7 @@ class CombinedPlan implements Plan {
   isStale = false;
   readers = 0;
 
-  constructor(parts: readonly FilterRoutes[], key: string | undefined) {
+  constructor(parts: readonly FilterRoutes[], key: number) {
     this.parts = parts;
     this.key = key;
     this.hasNoLocal = parts.some(({ hasNoLocal }) => hasNoLocal);
@@ -147,10 +166,23 @@ class CombinedPlan implements Plan {
     /** Of those that more than one filter has. */
     const options = new Map<Subscriber, RouteOptions[]>();
     for (const { targets } of parts) for (const route of targets) add(route, bySubscriber, options);
-    for (const [subscriber, all] of options) bySubscriber.set(subscriber, combined(subscriber, all));
+    let ids = 0;
+    for (const [subscriber, all] of options) {
+      const target = combined(subscriber, all);
+      const { terms, ownTerms } = target;
+      ids += terms.subscriptionIds.length;
+      if (ownTerms && ownTerms !== terms) ids += ownTerms.subscriptionIds.length;
+      bySubscriber.set(subscriber, target);
+    }
     this.targets = [...bySubscriber.values()];
     this.groups = parts.flatMap(({ groups }) => groups);
-    this.places = this.targets.length + this.groups.length + parts.length + options.size * placesOfTarget;
+    this.places =
+      placesOfPlan +
+      this.targets.length +
+      this.groups.length +
+      parts.length * placesOfPart +
+      options.size * placesOfTarget +
+      ids;
   }
 
   /** Whoever remembers it holds nothing by that. */

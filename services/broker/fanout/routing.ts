@@ -2,7 +2,7 @@
  * The routing of one tenant: filters to subscribers, and the way of one message to all of them, in one go or, if they are
  * many, in slices (`fan-out-line.ts`). Nothing in here is shared between tenants (G6).
  */
-import { TopicTree } from '../../topic/topic.js';
+import { TopicTree, wildcardPattern } from '../../topic/topic.js';
 import { bothReceipts, handedOn, type Message, noSubscribers, type Receipt } from '../message/message.js';
 import { FanOutLine, sliceMax } from './fan-out-line.js';
 import { FilterRoutes, type RouteOptions, type Target } from './filter-routes.js';
@@ -10,12 +10,21 @@ import { type Plan, Plans } from './plans.js';
 import type { FanOutHost, GroupQueues, RetainedStore, Subscriber } from './ports.js';
 import type { SharedGroup } from './shared-group.js';
 
+/**
+ * At how many different sets of levels the filters of a tenant may have wildcards. A topic matches at most one filter of each,
+ * so this bounds what a publication costs, whatever the number of filters is: to find them, and to make one plan of them. Programs
+ * have a handful of such patterns, and the largest fleets some dozens.
+ */
+export const patternsMax = 500;
+
 export class Routing {
   readonly retained: RetainedStore;
   readonly #queues: GroupQueues | undefined;
   readonly #tree = new TopicTree<FilterRoutes>();
   readonly #plans = new Plans(this.#tree);
   readonly #line: FanOutLine | undefined;
+  /** How many filters have this pattern of wildcards. */
+  readonly #patterns = new Map<string, number>();
   #filters = 0;
 
   /**
@@ -33,10 +42,21 @@ export class Routing {
     this.#line = host && new FanOutLine(lined, host);
   }
 
+  /** What speaks against a subscription to this filter; undefined: nothing. What is restored is not asked for. */
+  filterError(filter: string): string | undefined {
+    if (this.#patterns.size < patternsMax || this.#tree.get(filter)) return undefined;
+    const pattern = wildcardPattern(filter);
+    if (pattern === '' || this.#patterns.has(pattern)) return undefined;
+    return `the topic filters of a tenant can have wildcards at ${patternsMax} different sets of levels: use one of these`;
+  }
+
   /** Adds or replaces. `filter` is valid and without `$share/group/`. */
   subscribe(filter: string, group: string | undefined, subscriber: Subscriber, options: RouteOptions): void {
     let routes = this.#tree.get(filter);
-    if (!routes) this.#tree.set(filter, (routes = new FilterRoutes(filter, ++this.#filters)));
+    if (!routes) {
+      this.#tree.set(filter, (routes = new FilterRoutes(filter, ++this.#filters)));
+      this.#countPattern(filter, 1);
+    }
     if (group === undefined) routes.set(subscriber, options);
     else routes.setShared(group, subscriber, options, this.#queues);
     this.#plans.forget(routes);
@@ -49,8 +69,19 @@ export class Routing {
       routes.delete(subscriber);
       this.#line?.left(subscriber);
     } else routes.deleteShared(group, subscriber);
-    if (routes.isEmpty) this.#tree.delete(filter);
+    if (routes.isEmpty) {
+      this.#tree.delete(filter);
+      this.#countPattern(filter, -1);
+    }
     this.#plans.forget(routes);
+  }
+
+  #countPattern(filter: string, change: 1 | -1): void {
+    const pattern = wildcardPattern(filter);
+    if (pattern === '') return;
+    const count = (this.#patterns.get(pattern) ?? 0) + change;
+    if (count > 0) this.#patterns.set(pattern, count);
+    else this.#patterns.delete(pattern);
   }
 
   /** The shared subscription of that name (`$share/group/filter`), as long as it has members. */

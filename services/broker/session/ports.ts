@@ -82,6 +82,8 @@ export interface SessionHost {
   readonly meters: Meters;
   readonly backlog: Backlog;
   publish(message: Message, nowMs: number): Receipt;
+  /** What speaks against a subscription to this filter (without `$share/group/`); undefined: nothing. */
+  filterError(topicFilter: string): string | undefined;
   /** Adds the route of one subscription, or replaces it when it is not new. */
   subscribe(session: Session, subscription: Subscription, isNew: boolean): void;
   unsubscribe(session: Session, subscription: Subscription): void;

@@ -175,6 +175,8 @@ function examine(
       return { code: 0x97, why: `a session can have at most ${subscriptionsPerSession} subscriptions` };
     if (host.subscriptions >= subscriptions)
       return { code: 0x97, why: `all sessions of the tenant together can have at most ${subscriptions} subscriptions` };
+    const error = host.filterError(topicFilter);
+    if (error !== undefined) return { code: 0x97, why: error };
   }
   return { ...request, topicFilter, group, id };
 }

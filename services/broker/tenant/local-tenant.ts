@@ -145,6 +145,10 @@ export class Tenant implements SessionHost, FanOutHost {
     return withheld;
   }
 
+  filterError(topicFilter: string): string | undefined {
+    return this.routing.filterError(topicFilter);
+  }
+
   subscribe(session: Session, subscription: Subscription, isNew: boolean): void {
     const { topicFilter, group } = subscription;
     this.routing.subscribe(topicFilter, group, session, subscription);

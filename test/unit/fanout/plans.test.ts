@@ -90,6 +90,23 @@ describe('the plan of several filters', () => {
     expect(world.plans.of('t/1').targets).toHaveLength(101);
   });
 
+  it('is shared however many filters there are, and counts what it holds of each', () => {
+    const places = (id: number, count: number): number => {
+      const world = new World();
+      const [one, other] = crowd(2) as [Subscriber, Subscriber];
+      for (let i = 0; i < count; i++) world.subscribe(`${'+/'.repeat(i)}#`, i % 2 ? one : other, { ...plain, id });
+      const topic = 'a/'.repeat(count);
+      const plan = world.plans.of(topic);
+      expect(plan.targets).toHaveLength(2);
+      const held = world.plans.places;
+      for (let i = 0; i < 1000; i++) expect(world.plans.of(topic + i)).toBe(plan);
+      expect(world.plans.places).toBe(held);
+      return held;
+    };
+    expect(places(0, 100) - places(0, 50)).toBeGreaterThanOrEqual(50);
+    expect(places(7, 100) - places(0, 100)).toBe(100);
+  });
+
   it('holds nothing when it has ended, whoever remembers it', () => {
     const world = new World();
     const [one, other] = crowd(2) as [Subscriber, Subscriber];

@@ -117,6 +117,18 @@ describe('SUBSCRIBE', () => {
     send(unsubscribe(2, ...filters.slice(1)));
   });
 
+  it('is refused what the tenant cannot have, and told why', () => {
+    const { send, outbox, host, session } = connect({ problemInformation: true });
+    host.filterError = (filter) => (filter.includes('+') ? 'no wildcards there' : undefined);
+    send(subscribe(1, { topic: '$share/g/a/+' }, { topic: 'a' }));
+    const [suback] = outbox.take() as ISubackPacket[];
+    expect(suback).toMatchObject({
+      granted: [0x97, 0],
+      properties: { reasonString: '$share/g/a/+: no wildcards there' },
+    });
+    expect([...session.subscriptions.keys()]).toEqual(['a']);
+  });
+
   it('stops at the quota of the tenant, whose sessions come back with what they had', () => {
     const host = new FakeHost();
     host.limits.subscriptions = 3;

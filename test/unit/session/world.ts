@@ -61,6 +61,7 @@ export class FakeHost implements SessionHost {
     this.published.push({ topic: topic.text, payload: payload.toString(), qos, publisher });
     return this.receipts.shift() ?? handedOn;
   }
+  filterError: SessionHost['filterError'] = () => undefined;
   subscribe(_session: Session, { filter, qos }: Subscription, isNew: boolean): void {
     if (isNew) this.subscriptions++;
     this.routes.push(`${isNew ? '+' : '='}${filter}:${qos}`);

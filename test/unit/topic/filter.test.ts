@@ -8,6 +8,7 @@ import {
   topicFilterError,
   topicNameError,
   TopicTree,
+  wildcardPattern,
 } from '../../../services/topic/topic.js';
 import { random, seed } from '../../support/seeds.js';
 
@@ -102,6 +103,59 @@ describe(`filters against every name of ${depthMax} levels (seed ${seed})`, () =
       }),
       random(1500),
     );
+  });
+});
+
+describe('the pattern of wildcards', () => {
+  it.each([
+    ['a/b', ''],
+    ['a+b', ''],
+    ['#', '#0'],
+    ['a/#', '#1'],
+    ['+', '+0'],
+    ['a/+/b/+/#', '+1,+3,#4'],
+    ['x/+/y/+/#', '+1,+3,#4'],
+  ])('of %s is %j', (text, pattern) => expect(wildcardPattern(text)).toBe(pattern));
+
+  it('tells apart all filters that match one name', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(filter, { maxLength: 60 }), fc.constantFrom(...names), (filters, name) => {
+        const patterns = filters.filter((text) => oracle(text, name)).map((text) => wildcardPattern(text));
+        expect(new Set(patterns).size).toBe(patterns.length);
+      }),
+      random(500),
+    );
+  });
+});
+
+/** All filters of so many levels that are each one of the words, up to `max` of them, with the same tail. */
+function combinations(levels: number, words: readonly string[], tail: string, max: number): string[] {
+  return Array.from({ length: Math.min(max, words.length ** levels) }, (_, n) =>
+    Array.from({ length: levels }, (_each, i) => words[Math.floor(n / words.length ** i) % words.length]!).join('/'),
+  ).map((head, n) => head + tail.replace('N', `${n}`));
+}
+
+describe('what a match costs', () => {
+  const same = (levels: number, last = ''): string => Array<string>(levels).fill('a').join('/') + last;
+  // filters | names
+  it.each([
+    ['all of 13 levels', combinations(13, ['+', 'a'], '', Infinity), [same(13), same(12, '/x'), same(14), 'x']],
+    ['all of 13 levels and what is below', combinations(13, ['+', 'a'], '/#', Infinity), [same(13), same(128)]],
+    ['many of 20 levels', combinations(20, ['+', 'a'], '/#', 10_000), [same(20), same(25)]],
+    ['deep ones that end apart', combinations(13, ['+', 'a'], `/${'+/a/'.repeat(57)}N`, Infinity), [same(127, '/7')]],
+    ['# at each level', Array.from({ length: 127 }, (_, i) => `${'+/'.repeat(i)}#`), [same(127), 'a']],
+    ['a million topics below one', combinations(6, [...'0123456789'], '/+', 100_000), ['1/2/3/4/5/6/7', '1/2/3']],
+  ])('is less than the patterns of wildcards at each level, and twice the filters: %s', (_what, filters, asked) => {
+    const tree = new TopicTree<string>();
+    const patterns = new Set(filters.map((text) => wildcardPattern(text)));
+    for (const text of filters) tree.set(text, text);
+    for (const name of asked) {
+      let found = 0;
+      const looked = tree.match(name, () => found++);
+      expect(found).toBeLessThanOrEqual(patterns.size);
+      expect(looked).toBeLessThanOrEqual(Math.min(2 * filters.length, patterns.size * name.split('/').length));
+      expect(looked).toBeGreaterThanOrEqual(found);
+    }
   });
 });
 
