@@ -14,7 +14,7 @@ import { type Connection, TurnedAway } from '../tenant/tenant.js';
 import type { CachedAccounts } from './accounts.js';
 import { type Guess, Guesses } from './guesses.js';
 import { type Asker, PasswordQueue } from './password-queue.js';
-import { faultOf, passwordsBusy } from './refusals.js';
+import { passwordsBusy } from './refusals.js';
 import { RememberedPasswords } from './remembered-passwords.js';
 
 export interface Identity {
@@ -96,10 +96,9 @@ export class Authentication {
     const isCounted = counts && (known === false || !this.#queue.has(mark));
     if (isCounted) this.#count(guess);
     if (known === false) return false;
-    const answer = this.#queue.ask(mark, password, hash, asker);
-    if (answer === 'full') throw passwordsBusy();
-    const isRight = await answer;
-    if (isRight === undefined) throw faultOf(new TurnedAway('gone'));
+    const isRight = await this.#queue.ask(mark, password, hash, asker);
+    if (isRight === 'full') throw passwordsBusy();
+    if (isRight === 'left') throw new TurnedAway('gone');
     this.#remembered.remember(mark, isRight);
     if (isRight && isCounted) this.#guesses.wasNone(guess);
     return isRight;

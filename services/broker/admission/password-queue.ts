@@ -19,6 +19,9 @@ export interface Asker {
   readonly connection: { readonly closed: boolean };
 }
 
+/** Whether the password is right, unless all who asked have left, or there was no room to wait. */
+export type Answer = boolean | 'left' | 'full';
+
 interface Job {
   readonly mark: string;
   readonly password: string;
@@ -26,16 +29,21 @@ interface Job {
   readonly tenant: string;
   readonly addressGroup: string;
   readonly askers: Asker['connection'][];
-  readonly answer: Promise<boolean | undefined>;
-  readonly settle: (answer: Promise<boolean> | undefined) => void;
+  readonly answer: Promise<Answer>;
+  readonly settle: (answer: Promise<boolean> | 'left') => void;
 }
 
 export class PasswordQueue {
   readonly #jobs = new Map<string, Job>();
   /** Those that wait, by tenant and address; whose turn is next stands first. */
   readonly #waiting = new Map<string, Map<string, Job[]>>();
+  readonly #check: typeof verifySecret;
   #waitingCount = 0;
   #running = 0;
+
+  constructor(check = verifySecret) {
+    this.#check = check;
+  }
 
   get waiting(): number {
     return this.#waitingCount;
@@ -46,18 +54,17 @@ export class PasswordQueue {
     return this.#jobs.has(mark);
   }
 
-  /** Whether the password is right; undefined when all who asked have left. 'full': there is no room to wait. */
-  ask(mark: string, password: Buffer, hash: SecretHash, asker: Asker): Promise<boolean | undefined> | 'full' {
+  ask(mark: string, password: Buffer, hash: SecretHash, asker: Asker): Promise<Answer> {
     const known = this.#jobs.get(mark);
     if (known) {
       known.askers.push(asker.connection);
       return known.answer;
     }
     if (!this.#hasRoom(asker)) this.#dropUnwanted();
-    if (!this.#hasRoom(asker)) return 'full';
+    if (!this.#hasRoom(asker)) return Promise.resolve('full');
     const { tenant, addressGroup, connection } = asker;
     let settle: Job['settle'] = () => {};
-    const answer = new Promise<boolean | undefined>((resolve) => (settle = resolve));
+    const answer = new Promise<Answer>((resolve) => (settle = resolve));
     const job = { mark, password: password.toString('utf8'), hash, tenant, addressGroup, answer, settle };
     this.#add({ ...job, askers: [connection] });
     this.#next();
@@ -107,7 +114,7 @@ export class PasswordQueue {
 
   #drop(job: Job): void {
     this.#jobs.delete(job.mark);
-    job.settle(undefined);
+    job.settle('left');
   }
 
   #next(): void {
@@ -119,7 +126,7 @@ export class PasswordQueue {
         continue;
       }
       this.#running++;
-      const checked = verifySecret(job.password, job.hash).finally(() => {
+      const checked = this.#check(job.password, job.hash).finally(() => {
         this.#running--;
         this.#jobs.delete(job.mark);
         this.#next();

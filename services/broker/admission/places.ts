@@ -1,8 +1,8 @@
 /**
  * Places of CONNECTs that are under way. Each holds a packet with its password and will, so there are only so many; and so
- * that nobody can take them all, a group never gets more than its part of those that are free. That leaves places
- * however many groups there are: with a part of a quarter one group alone gets a fifth of all, and eight together
- * leave a third.
+ * that nobody can take them all, a group never gets more than its part of those that are free: one that has a part of a
+ * quarter gets 614 of 4096, the next one fewer. A quarter of all is kept for groups that have few, so that it takes
+ * more than a hundred groups at once to shut the door.
  *
  * Until its password has been checked, a CONNECT counts for the address that it comes from and for the tenant that it
  * names; then for the tenant that it is of.
@@ -15,6 +15,8 @@ export interface Share {
   readonly part: number;
 }
 
+/** A group has few with less than this. */
+const fewMax = 8;
 const addressPart = 8;
 const tenantPart = 4;
 
@@ -41,8 +43,10 @@ export class Places {
 
   /** Undefined when one of the groups has its share. */
   take(shares: readonly Share[]): Place | undefined {
-    const free = this.#max - this.#taken;
-    if (!shares.every(({ group, part }) => (this.#byGroup.get(group) ?? 0) < free / part)) return undefined;
+    if (this.#taken >= this.#max) return undefined;
+    const forMany = (this.#max * 3) / 4 - this.#taken;
+    for (const { group, part } of shares)
+      if ((this.#byGroup.get(group) ?? 0) >= Math.max(fewMax, forMany / part)) return undefined;
     this.#taken++;
     for (const { group } of shares) this.#count(group, 1);
     return new Place(this, shares);

@@ -93,7 +93,7 @@ export class HeldRecords extends MemorySessionStore {
 }
 
 export class FakeConnection implements Connection {
-  readonly remoteAddress = '192.0.2.1:5000';
+  readonly remoteAddress: string;
   waitingBytes = 0;
   closed = false;
   closedBy: string | undefined;
@@ -103,8 +103,9 @@ export class FakeConnection implements Connection {
   #isMute = false;
   #bytes: Buffer[] = [];
 
-  constructor(admission: Admission, version: ProtocolVersion) {
+  constructor(admission: Admission, version: ProtocolVersion, address = '192.0.2.1') {
     this.admission = admission;
+    this.remoteAddress = `${address}:5000`;
     this.#version = version;
   }
   push(source: Buffer, start: number, end: number): void {
@@ -162,6 +163,7 @@ export interface ConnectWish {
   will?: { topic: string; payload: string; delay?: number };
   user?: string;
   secret?: string;
+  address?: string | undefined;
   more?: object;
 }
 
@@ -241,7 +243,7 @@ export class World {
   /** Starts a CONNECT; `done` settles as admission says. */
   connect(wish: ConnectWish): { connection: FakeConnection; done: Promise<void> } {
     const version = wish.version ?? 5;
-    const connection = new FakeConnection(this.admission, version);
+    const connection = new FakeConnection(this.admission, version, wish.address);
     const done = this.admission.connect(connectPacket(wish, version), connection);
     done.catch(() => undefined);
     return { connection, done };

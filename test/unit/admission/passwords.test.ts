@@ -1,0 +1,90 @@
+/** Chosen passwords at the door: guessing costs the one who guesses, and nobody else. Real ones, which take 27 ms each. */
+import { expect, it } from 'vitest';
+import { hashSecret } from '../../../services/tenancy/tenancy.js';
+import { type ConnectWish, World } from './world.js';
+
+const secret = 'chosen by a person';
+const secretHash = await hashSecret(secret, 'chosen');
+const guesser = '203.0.113.66';
+
+function open(): World {
+  const world = new World({ connectsPerSecond: null });
+  world.credential = { ...world.credential!, secretHash };
+  return world;
+}
+
+async function outcome(world: World, wish: Partial<ConnectWish> = {}): Promise<string> {
+  try {
+    await world.admit({ clientId: `c${clients++}`, secret, ...wish });
+    return 'in';
+  } catch (error) {
+    return (error as { reason: { name: string } }).reason.name;
+  }
+}
+let clients = 0;
+const guess = (world: World, i: number, address = guesser): Promise<string> =>
+  outcome(world, { secret: `guess ${i}`, address });
+
+it('slows who guesses, wherever the right device is remembered or comes from', async () => {
+  const world = open();
+  expect(await outcome(world, { address: guesser })).toBe('in'); // A device behind the same address.
+  const guesses = [];
+  for (let i = 0; i < 20; i++) guesses.push(await guess(world, i));
+  expect(guesses).toEqual([
+    ...Array<string>(10).fill('bad-user-name-or-password'),
+    ...Array<string>(10).fill('too-many-wrong-passwords'),
+  ]);
+  expect(await outcome(world, { address: guesser })).toBe('in');
+  world.credential = { ...world.credential!, name: 'other' }; // One that nobody remembers.
+  expect(await outcome(world, { user: 'other@acme', address: '192.0.2.1' })).toBe('in');
+  world.clock.advance(1000);
+  expect([await guess(world, 20), await guess(world, 21)]).toEqual([
+    'bad-user-name-or-password',
+    'too-many-wrong-passwords',
+  ]);
+  expect(world.gauge('shoal_connects_refused_total')).toBe(22);
+});
+
+it('slows it in the same way for names without a chosen password, and for those that do not exist', async () => {
+  for (const user of ['nobody@acme', 'device@nowhere']) {
+    const world = open();
+    const guesses = [];
+    for (let i = 0; i < 12; i++) guesses.push(await outcome(world, { user, secret: `guess ${i}`, address: guesser }));
+    expect(new Set(guesses.slice(0, 10))).toEqual(new Set(['bad-user-name-or-password']));
+    expect(new Set(guesses.slice(10))).toEqual(new Set(['too-many-wrong-passwords']));
+  }
+});
+
+it('lets a device with a generated password in, whoever guesses its name from its own address', async () => {
+  const world = new World();
+  for (let i = 0; i < 20; i++) await guess(world, i);
+  expect(await outcome(world, { secret: 'correct horse', address: guesser })).toBe('in');
+});
+
+it('slows who guesses many names from one address', async () => {
+  const world = open();
+  const guesses = [];
+  for (let i = 0; i < 102; i++)
+    guesses.push(await outcome(world, { user: `name-${i}@acme`, secret: 'guess', address: guesser }));
+  expect([guesses[99], guesses[100], guesses[101]]).toEqual([
+    'bad-user-name-or-password',
+    ...['too-many-wrong-passwords', 'too-many-wrong-passwords'],
+  ]);
+});
+
+it('keeps nothing waiting for clients that have left', async () => {
+  const world = open();
+  await world.admit({ clientId: 'first', secret });
+  const attempts = Array.from({ length: 9 }, (_, i) => world.connect({ clientId: 'c', secret: `guess ${i}` }));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(world.gauge('shoal_passwords_waiting')).toBe(7);
+  for (const { connection } of attempts) connection.end('lost', { publishWill: true });
+  const outcomes = await Promise.allSettled(attempts.map(({ done }) => done));
+  const names = outcomes.map((each) => (each as { reason: { reason: { name: string } } }).reason.reason.name);
+  // Two were being checked.
+  expect(names).toEqual([
+    ...Array<string>(2).fill('bad-user-name-or-password'),
+    ...Array<string>(7).fill('connection-lost'),
+  ]);
+  expect([world.gauge('shoal_passwords_waiting'), world.gauge('shoal_connects_under_way')]).toEqual([0, 0]);
+});
