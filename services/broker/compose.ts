@@ -1,6 +1,6 @@
 /** Puts the rooms of one broker together. With `main.ts` the only file that knows them all. */
 import { randomBytes } from 'node:crypto';
-import { type BrokerId, type Clock, type Log, Metrics, reportFaults } from '../kernel/kernel.js';
+import { type BrokerId, type Clock, type Log, Metrics, reportFaults, type TenantScope } from '../kernel/kernel.js';
 import { brokerAccess, Dynamo, type TableName } from '../dynamo/dynamo.js';
 import { scopeOfPartition } from '../tenancy/tenancy.js';
 import { Admission } from './admission/admission.js';
@@ -13,12 +13,13 @@ import {
   DynamoRetained,
   DynamoSessionStore,
   DynamoSharedStore,
+  DynamoUsage,
   GroupCommit,
   Lease,
   leaseDynamoOptions,
 } from './store/store.js';
 import { stripOptionalHeader, Transport } from './transport/transport.js';
-import { Thread } from './tenant/tenant.js';
+import { Thread, UnitLedger } from './tenant/tenant.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
 /** Before its lease ended a broker may have been this late in obeying the control log: it has to stop within two minutes. */
@@ -54,6 +55,7 @@ interface Rooms {
   readonly leaseDynamo: Dynamo;
   readonly lease: Lease;
   readonly commitLog: GroupCommit;
+  readonly units: UnitLedger;
   readonly admission: Admission;
   readonly controlLog: ControlLog;
   readonly transport: Transport;
@@ -66,8 +68,10 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   processMetrics(metrics);
   const tenantOf = (table: TableName, pk: string): string | undefined =>
     table === 'tenants' || table === 'cluster' ? undefined : scopeOfPartition(pk);
+  const charge = (tenant: string, amount: number): void => units.charge(tenant as TenantScope, amount);
   // What may take long, replays and restorations above all, has sockets of its own.
-  const dynamo = new Dynamo({ ...config.dynamo, metrics, log, tenantOf });
+  const dynamo = new Dynamo({ ...config.dynamo, metrics, log, tenantOf, charge });
+  const units = new UnitLedger({ store: new DynamoUsage(dynamo), clock, log, metrics });
   const commits = dynamo.apart(commitCallsMax);
   const atTheDoor = dynamo.apart(doorSocketsMax);
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
@@ -84,6 +88,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     log,
     metrics,
     persistDelayMs,
+    waitMs: (tenant) => units.waitMs(tenant),
     isHeld: () => lease.isHeld(),
   });
   const gone = new Map<BrokerId, number>();
@@ -92,7 +97,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     accounts: new DynamoAccounts(atTheDoor),
     records: new DynamoSessionStore({ records: atTheDoor, contents: dynamo }, brokerId, clock),
     shared: new DynamoSharedStore(dynamo),
-    makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.scope, tenant.limits, clock, log),
+    makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.scope, tenant.limits, tenant.units, clock, log),
     commitLog,
     unsafeBytesMax,
     holdBackMs,
@@ -101,6 +106,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     keepAliveSecondsMax,
     publishesRevokedWills,
     lease,
+    units,
     thread,
     leaseEndedAtMs: (owner) => gone.get(owner),
     slab: new Slab(),
@@ -113,7 +119,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const world = { admission, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
   const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate: lease });
-  return { metrics, dynamo, leaseDynamo, lease, commitLog, admission, controlLog, transport, gone };
+  return { metrics, dynamo, leaseDynamo, lease, commitLog, units, admission, controlLog, transport, gone };
 }
 
 /** Rejects with an error whose message is fit to be shown when the broker cannot start. */
@@ -198,7 +204,7 @@ function emfReporter(
 
 /** Clients first, then what they have left to be written, and at the very end the lease under which that is written. */
 async function stopServing(
-  { transport, admission, controlLog, commitLog, lease }: Rooms,
+  { transport, admission, controlLog, commitLog, units, lease }: Rooms,
   clock: Clock,
   drainMsMax: number,
 ): Promise<void> {
@@ -209,6 +215,7 @@ async function stopServing(
   await admission.stop();
   await commitLog.settled();
   await admission.noteQueues();
+  await units.save();
   transport.stop();
   await lease.stop();
 }

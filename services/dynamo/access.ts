@@ -11,6 +11,7 @@ export const brokerAccess: Access = {
   inbox: ['GetItem', 'Query', 'DeleteItem', 'BatchWriteItem'],
   retained: ['GetItem', 'Query', 'PutItem', 'DeleteItem'],
   cluster: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
+  usage: ['Query', 'UpdateItem'],
 };
 
 export const tenantsApiAccess: Access = {

@@ -57,17 +57,28 @@ export async function writeOnce(
   for (const write of writes) (requests[calls.tableName(write.table)] ??= []).push(toRequest(write));
   const input = { RequestItems: requests, ReturnConsumedCapacity: 'TOTAL' };
   const tables = [...new Set(writes.map(({ table }) => table))];
-  const { UnprocessedItems = {} } = await calls.call<WriteAnswer>(tables, 'BatchWriteItem', input, {
-    ...options,
-    maxAttempts: 1,
-  });
+  const { UnprocessedItems = {}, ConsumedCapacity = [] } = await calls.call<WriteAnswer>(
+    tables,
+    'BatchWriteItem',
+    input,
+    {
+      ...options,
+      maxAttempts: 1,
+    },
+  );
   const left = new Set<string>();
   for (const [name, leftOfTable] of Object.entries(UnprocessedItems))
     for (const request of leftOfTable) left.add(identityOf(name, keyOf(request)));
-  if (left.size === 0) return [];
-  return writes.filter((write) =>
-    left.has(identityOf(calls.tableName(write.table), 'put' in write ? write.put : write.delete)),
-  );
+  const isLeft = (write: TableWrite): boolean =>
+    left.size > 0 && left.has(identityOf(calls.tableName(write.table), 'put' in write ? write.put : write.delete));
+  for (const table of tables) {
+    const consumed = ConsumedCapacity.find(({ TableName }) => TableName === calls.tableName(table))?.CapacityUnits ?? 0;
+    calls.charges.batch(
+      writes.filter((write) => write.table === table && !isLeft(write)),
+      consumed,
+    );
+  }
+  return writes.filter(isLeft);
 }
 
 /** Any number of writes; what is left is sent again. Throws DynamoUnavailable when that does not end. */

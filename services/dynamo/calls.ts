@@ -12,6 +12,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type Log, type Metrics, silentLog } from '../kernel/kernel.js';
 import { fromAttributes } from './attributes.js';
 import { CallQueue, type NotSent } from './call-queue.js';
+import { type ChargeOptions, Charges } from './charges.js';
 import { endpointOf } from './endpoint.js';
 import {
   type CallWords,
@@ -27,7 +28,7 @@ import { Meter } from './meter.js';
 import type { TableName } from './tables.js';
 import { Troubles } from './troubles.js';
 
-export interface DynamoOptions {
+export interface DynamoOptions extends ChargeOptions {
   /** Of an embedded server; without it the region's. */
   readonly endpoint?: string;
   readonly region: string;
@@ -39,8 +40,6 @@ export interface DynamoOptions {
   readonly maxAttempts?: number;
   /** Where calls, request units and errors are counted. Default nowhere. */
   readonly metrics?: Metrics;
-  /** Whose a partition is, for calls that wait take turns by tenant. Default: all are one's. */
-  readonly tenantOf?: (table: TableName, pk: string) => string | undefined;
   /** Where it is told that a trouble is over. That there is one is told by who meets it. Default nowhere. */
   readonly log?: Log;
 }
@@ -57,7 +56,7 @@ const socketsMaxDefault = 64;
 const backoffBaseMs = 25;
 const backoffMsMax = 1000;
 
-/** Of one attempt, for its place in the queue. */
+/** What a call is about, for its place in the queue and for who pays. */
 export interface Asker {
   readonly table: TableName;
   readonly pk: string;
@@ -78,6 +77,7 @@ export class Calls {
   readonly #requestTimeoutMs: number;
   readonly #meter: Meter;
   readonly #troubles: Troubles;
+  readonly charges: Charges;
   readonly #apart: Calls[] = [];
   /** Where DynamoDB is looked for, in words. */
   readonly place: string;
@@ -91,6 +91,7 @@ export class Calls {
     this.#maxAttempts = options.maxAttempts ?? 3;
     this.#meter = like ? like.#meter : new Meter(options.tablePrefix, options.metrics);
     this.#troubles = like ? like.#troubles : new Troubles(options.log ?? silentLog);
+    this.charges = like ? like.charges : new Charges(options);
     this.#queue = new CallQueue(socketsMax);
     const requestTimeoutMs = (this.#requestTimeoutMs = options.requestTimeoutMs ?? 2000);
     this.#client = like ? like.#client : sdkClient(options, requestTimeoutMs);
@@ -137,22 +138,26 @@ export class Calls {
   ): Promise<T> {
     const names = tables.map((table) => this.tableName(table));
     const call = { tables: names, action, place: this.place };
-    const tenant = (asker && this.#options.tenantOf?.(asker.table, asker.pk)) ?? '';
+    const tenant = asker && this.charges.tenantOf(asker.table, asker.pk);
     const endsAtMs = performance.now() + (options.deadlineMs ?? Infinity);
     const leftMs = (): number => endsAtMs - performance.now();
     const maxAttempts = options.maxAttempts ?? this.#maxAttempts;
     for (let attempt = 1; ; attempt++) {
-      await this.#turn(tables, call, tenant, leftMs());
+      await this.#turn(tables, call, tenant ?? '', leftMs());
       this.#meter.call(tables, action);
       try {
         const answer = await this.#attempt(send, Math.min(this.#requestTimeoutMs, leftMs()));
         this.#meter.consumed(action, answer.ConsumedCapacity);
+        this.charges.call(tenant, action, answer.ConsumedCapacity);
         this.#troubles.succeeded(tables, action);
         return answer;
       } catch (cause) {
         const error = typedError(cause, call, (item) => fromAttributes(item as never));
         this.#meter.failed(tables, action, error);
-        if (error instanceof ConditionFailed) this.#troubles.succeeded(tables, action);
+        if (error instanceof ConditionFailed) {
+          this.#troubles.succeeded(tables, action);
+          this.charges.conditionFailed(tenant);
+        }
         const isLast = !(error instanceof DynamoUnavailable) || attempt >= maxAttempts || leftMs() <= 0;
         if (!isLast) await backOff(attempt);
         if (!isLast && leftMs() > 0) continue;

@@ -25,6 +25,8 @@ import {
   systemTopicsEveryMs,
   type Tenant,
   Tenants,
+  type UnitLedger,
+  saveUnitsEveryMs,
   type Thread,
   TurnedAway,
 } from '../tenant/tenant.js';
@@ -56,6 +58,7 @@ export interface AdmissionOptions {
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
   readonly lease: LeaseGate;
+  readonly units: UnitLedger;
   /** Shared by all tenants. */
   readonly thread: Thread;
   /** When the lease of a broker that has gone ended; undefined when it is not known. */
@@ -124,6 +127,7 @@ export class Admission {
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');
     this.#every(sweepEveryMs, 'sweep', () => this.#tenants.sweep());
     this.#every(sweepEveryMs, 'sweep', () => authentication.sweep());
+    this.#every(saveUnitsEveryMs, 'sweep', () => void options.units.save());
     this.#every(sweepQueuesEveryMs, 'queue-notes', () => this.#queueNotes.sweep());
     this.#every(systemTopicsEveryMs, 'system-topics', () =>
       eachGuarded('system-topics', this.#tenants, (tenant) => tenant.publishSystemTopics()),

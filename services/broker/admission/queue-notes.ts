@@ -47,13 +47,15 @@ export class QueueNotes {
 
   #changed(isDue: (residence: Residence) => boolean): Due[] {
     const due: Due[] = [];
-    for (const tenant of this.#tenants)
+    for (const tenant of this.#tenants) {
+      if (tenant.units.waitMs() > 0) continue; // It has better things to pay for.
       eachGuarded('queue-notes', tenant.residences.values(), (residence) => {
         const { session, noted, isNoting } = residence;
         const { queuedMessages, droppedMessages } = session;
         const isSame = noted.queuedMessages === queuedMessages && noted.droppedMessages === droppedMessages;
         if (session.isDurable && !isNoting && !isSame && isDue(residence)) due.push({ tenant, residence });
       });
+    }
     return due;
   }
 

@@ -5,6 +5,7 @@ import type { TurnedAway, TurnedAwayBy } from '../tenant/tenant.js';
 const refusals: Readonly<Record<TurnedAwayBy, readonly [reason: Reason, words: string]>> = {
   connections: [reasons.quotaExceeded, 'the tenant has reached its quota of connections'],
   sessions: [reasons.quotaExceeded, 'the tenant has reached its limit of sessions'],
+  units: [reasons.quotaExceeded, 'the tenant has used up its database units; try again later'],
   rate: [reasons.connectionRateExceeded, 'the tenant has reached its quota of CONNECTs per second; try again later'],
   will: [
     reasons.connectionRateExceeded,

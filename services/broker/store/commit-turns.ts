@@ -9,7 +9,7 @@
  * Measured, with messages of 64 bytes: the whole of the group commit takes 5 to 7 us a source, 1 to 2 of them for the turns and the
  * sizes; what the SDK does with an item is 22 us. It does not depend on the number of tenants (1, 100 and 5000 were tried).
  */
-import { BoundedFifo } from '../../kernel/kernel.js';
+import { BoundedFifo, type TenantScope } from '../../kernel/kernel.js';
 import type { CommitSource, Write } from '../inbox/inbox.js';
 
 /** In KB, each write with a price of its own beside its size. */
@@ -40,7 +40,7 @@ export interface Part {
 
 /** What one tenant has to be written. */
 export class TenantWork {
-  readonly name: string;
+  readonly name: TenantScope;
   /** Have asked, and have not been asked yet. */
   readonly dirty = new Set<CommitSource>();
   /** Left undone; their time has come again. */
@@ -51,7 +51,7 @@ export class TenantWork {
   calls = 0;
   credit = 0;
 
-  constructor(name: string) {
+  constructor(name: TenantScope) {
     this.name = name;
   }
 
@@ -70,11 +70,11 @@ export class TenantWork {
 }
 
 export class CommitTurns {
-  readonly #tenants = new Map<string, TenantWork>();
+  readonly #tenants = new Map<TenantScope, TenantWork>();
   /** Those that have something waiting; the first is next. */
   readonly #ring = new Set<TenantWork>();
 
-  of(name: string): TenantWork {
+  of(name: TenantScope): TenantWork {
     let tenant = this.#tenants.get(name);
     if (!tenant) this.#tenants.set(name, (tenant = new TenantWork(name)));
     return tenant;

@@ -27,7 +27,7 @@
  *      committed throws          what was made is made; the lane goes on, the others are told
  *      a write is over twice     the second time is nothing: the source would take what it has under way now for made
  */
-import { caught, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
+import { caught, type Clock, type Counter, type Log, type Metrics, type TenantScope } from '../../kernel/kernel.js';
 import { type Dynamo, DynamoRejected, DynamoUnavailable, itemBytes, type TableWrite } from '../../dynamo/dynamo.js';
 import { scopeOfPartition } from '../../tenancy/tenancy.js';
 import type { CommitLog, CommitSource, StoredPage, Write } from '../inbox/inbox.js';
@@ -43,6 +43,8 @@ export const commitCallsMax = 16;
 /** One attempt; DynamoDB answers in 10 ms. */
 const deadlineMs = 3000;
 const retryMsMax = 1000;
+/** Others may be held back for less long than the first. */
+const heldBackMsMax = 250;
 /** At most 1 MB in any case: DynamoDB's own limit for a page. */
 const readItemsMax = 16;
 /** Throttling comes and goes with every call. */
@@ -65,6 +67,8 @@ export interface GroupCommitOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly persistDelayMs: number;
+  /** How long a tenant's commits have to wait, because it has used more of the database than it may. */
+  readonly waitMs: (tenant: TenantScope) => number;
   /** Nothing is written by a broker whose lease is over. */
   readonly isHeld: () => boolean;
 }
@@ -88,6 +92,8 @@ export class GroupCommit implements CommitLog {
   #failed = 0;
   #round = 0;
   #isPaused = false;
+  /** There are tenants that are held back, and a timer. */
+  #isLookedAtAgain = false;
   readonly #calls: Counter;
   readonly #writes: Counter;
   readonly #failures: Counter;
@@ -157,7 +163,10 @@ export class GroupCommit implements CommitLog {
   settled(): Promise<void> {
     for (const source of this.#later) this.request(source);
     if (this.#waiting === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    return new Promise((resolve) => {
+      this.#idle.push(resolve);
+      this.#send();
+    });
   }
 
   /** Nothing more is written. */
@@ -188,10 +197,24 @@ export class GroupCommit implements CommitLog {
     const free = commitCallsMax - this.#callsInFlight;
     const nowMs = this.#options.clock.nowMs();
     while (this.#hasRoom(call)) {
-      const tenant = this.#turns.next(({ calls }) => calls < free);
+      const tenant = this.#turns.next((one) => one.calls < free && !this.#isHeldBack(one));
       if (!tenant || !this.#take(tenant, call, nowMs)) break;
     }
     return call;
+  }
+
+  /** Not by a stop, which waits for all that is left. */
+  #isHeldBack({ name }: TenantWork): boolean {
+    const { waitMs, clock } = this.#options;
+    const ms = this.#idle.length > 0 ? 0 : waitMs(name);
+    if (ms > 0 && !this.#isLookedAtAgain) {
+      this.#isLookedAtAgain = true;
+      clock.after(Math.min(ms, heldBackMsMax), () => {
+        this.#isLookedAtAgain = false;
+        this.#send();
+      });
+    }
+    return ms > 0;
   }
 
   #hasRoom({ writes, bytes }: Call): boolean {

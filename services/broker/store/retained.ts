@@ -9,7 +9,7 @@
  * latest message, until it succeeds; a write that another broker's newer one has overtaken does nothing, and neither
  * does one that was given up for lost and is carried out late: a removal is written as well, and kept for a while.
  */
-import { type Clock, type Log, type TenantScope, unattended } from '../../kernel/kernel.js';
+import { type Clock, guarded, type Log, type TenantScope, unattended } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo, type Item, mayPass, type TableKey } from '../../dynamo/dynamo.js';
 import { filterMatches } from '../../topic/topic.js';
 import type { RetainedCount, RetainedRead, RetainedStore } from '../fanout/fanout.js';
@@ -24,8 +24,15 @@ const writesInFlightMax = 16;
 /** What may wait while DynamoDB is slow; above it messages are delivered and not retained. */
 const waitingBytesMax = 16 << 20;
 const retryMs = 250;
+/** The tenant is looked at again that soon. */
+const heldBackMsMax = 1000;
 const quotaExceeded = 0x97;
 const implementationSpecificError = 0x83;
+
+/** How long the tenant has to wait, because it has used more of the database than it may. */
+export interface RetainedPace {
+  waitMs(): number;
+}
 
 /** The quotas it keeps; read at each use. */
 export interface RetainedLimits {
@@ -44,6 +51,7 @@ export class DynamoRetained implements RetainedStore {
   readonly #dynamo: Dynamo;
   readonly #scope: TenantScope;
   readonly #limits: RetainedLimits;
+  readonly #pace: RetainedPace;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #totals: RetainedTotals;
@@ -58,12 +66,14 @@ export class DynamoRetained implements RetainedStore {
   readonly #reads = new Set<Set<string>>();
   readonly #settledListeners: (() => void)[] = [];
   #lastPublishedAtMs = 0;
+  #isHeldBack = false;
   #closed = false;
 
-  constructor(dynamo: Dynamo, scope: TenantScope, limits: RetainedLimits, clock: Clock, log: Log) {
+  constructor(dynamo: Dynamo, scope: TenantScope, limits: RetainedLimits, pace: RetainedPace, clock: Clock, log: Log) {
     this.#dynamo = dynamo;
     this.#scope = scope;
     this.#limits = limits;
+    this.#pace = pace;
     this.#clock = clock;
     this.#log = log;
     this.#totals = new RetainedTotals(dynamo, scope, clock);
@@ -107,6 +117,7 @@ export class DynamoRetained implements RetainedStore {
   }
 
   #writeSome(): void {
+    if (this.#waiting.size > 0 && this.#mustWait()) return;
     for (const [topic, waiting] of this.#waiting) {
       if (this.#writing.size >= writesInFlightMax) return;
       if (this.#writing.has(topic)) continue;
@@ -115,6 +126,19 @@ export class DynamoRetained implements RetainedStore {
       this.#writing.set(topic, waiting);
       unattended('retained', this.#write(topic, waiting));
     }
+  }
+
+  /** Not when the broker stops: then all that waits is written. */
+  #mustWait(): boolean {
+    const waitMs = this.#settledListeners.length > 0 ? 0 : this.#pace.waitMs();
+    if (waitMs > 0 && !this.#isHeldBack) {
+      this.#isHeldBack = true;
+      this.#clock.after(Math.min(waitMs, heldBackMsMax), () => {
+        this.#isHeldBack = false;
+        guarded('retained', () => this.#writeSome());
+      });
+    }
+    return waitMs > 0;
   }
 
   async #write(topic: string, write: Waiting): Promise<void> {
@@ -140,8 +164,11 @@ export class DynamoRetained implements RetainedStore {
   }
 
   settled(): Promise<void> {
-    if (this.#writing.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#settledListeners.push(resolve));
+    if (this.#writing.size + this.#waiting.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#settledListeners.push(resolve);
+      this.#writeSome();
+    });
   }
 
   /** What came while DynamoDB was away replaces what could not be written. */
@@ -201,6 +228,8 @@ export class DynamoRetained implements RetainedStore {
   }
 
   async read(filter: string, read: RetainedRead): Promise<void> {
+    for (let ms = this.#pace.waitMs(); ms > 0 && read.isWanted() && !this.#closed; ms = this.#pace.waitMs())
+      await new Promise<void>((resolve) => this.#clock.after(Math.min(ms, heldBackMsMax), resolve));
     const overwritten = new Set<string>();
     this.#reads.add(overwritten);
     try {
@@ -226,6 +255,7 @@ export class DynamoRetained implements RetainedStore {
   async mayMatch(filter: string): Promise<boolean> {
     const nowMs = this.#clock.nowMs();
     for (const { payloadBytes } of this.#unwritten(filter, emptyBytes).values()) if (payloadBytes > 0) return true;
+    if (this.#pace.waitMs() > 0) return true;
     return await this.#reader.mayMatch(filter, (item) => ((item['expiresAtMs'] as number) ?? Infinity) > nowMs);
   }
 

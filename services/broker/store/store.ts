@@ -5,4 +5,5 @@ export { Lease, leaseDynamoOptions } from './lease.js';
 export { DynamoRetained } from './retained.js';
 export { DynamoSessionStore } from './session-store.js';
 export { DynamoSharedStore } from './shared-store.js';
+export { DynamoUsage } from './usage.js';
 export { commitCallsMax, GroupCommit } from './group-commit.js';

@@ -79,7 +79,8 @@ export class Entrance {
   /** One more connection, and perhaps one more session, for a client that may have some already. */
   #checkRoom(clientId: ClientId): void {
     if (this.#entering.has(clientId)) return; // It has been counted.
-    const { connections, residences, limits } = this.#tenant;
+    const { connections, residences, limits, units } = this.#tenant;
+    if (units.isOverdrawn) throw new TurnedAway('units');
     const residence = residences.get(clientId);
     const isConnected = (id: ClientId): boolean => residences.get(id)?.connection !== undefined;
     if (!residence?.connection && this.#isFull(limits.connections - connections, isConnected))

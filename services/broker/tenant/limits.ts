@@ -20,6 +20,8 @@ export class TenantLimits {
   retainedMessages = Infinity;
   retainedBytes = Infinity;
   connectsPerSecond = Infinity;
+  databaseUnitsPerSecond = Infinity;
+  databaseUnitsPerMonth = Infinity;
   readonly publish: TokenBucket;
   readonly deliver: TokenBucket;
   readonly bytesIn: TokenBucket;
@@ -62,6 +64,8 @@ export class TenantLimits {
     this.queuedMessagesPerSession = limit('queuedMessagesPerSession');
     this.retainedMessages = limit('retainedMessages');
     this.retainedBytes = limit('retainedBytes');
+    this.databaseUnitsPerSecond = limit('databaseUnitsPerSecond');
+    this.databaseUnitsPerMonth = limit('databaseUnitsPerMonth');
     this.#time.setShare(limit('cpuShare'));
     this.publish.setRate(limit('publishPerSecond'), nowMs);
     this.deliver.setRate(limit('deliverPerSecond'), nowMs);

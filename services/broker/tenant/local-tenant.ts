@@ -38,6 +38,7 @@ import type { Residence } from './residence.js';
 import type { Thread, TimeAccount } from './thread.js';
 import { changedSystemMessages, isSystemFilter, readSystemTopics } from './system-topics.js';
 import { Turns } from './turns.js';
+import { TenantUnits } from './units.js';
 
 const readAgainMs = 500;
 
@@ -61,6 +62,7 @@ export class Tenant implements SessionHost, FanOutHost {
   readonly limits: TenantLimits;
   readonly meters: Meters = newMeters();
   readonly ledger: SafetyLedger;
+  readonly units: TenantUnits;
   readonly rates: TenantRates;
   /** Its share of the broker's thread. */
   readonly time: TimeAccount;
@@ -116,7 +118,8 @@ export class Tenant implements SessionHost, FanOutHost {
     this.turns = new Turns(clock);
     this.entrance = new Entrance(this, clock);
     this.ledger = new SafetyLedger(pace.unsafeBytesMax);
-    this.rates = new TenantRates(this.limits, this.ledger, clock);
+    this.units = new TenantUnits(this.scope, this.limits, clock);
+    this.rates = new TenantRates(this.limits, this.ledger, this.units, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
     this.queues = new SharedQueues(this.scope, this, queues);
     this.routing = new Routing(makeRetained(this), this.queues, this);

@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/kernel.js';
 import type { Session } from '../session/session.js';
 import type { TenantLimits } from './limits.js';
 import type { SafetyLedger } from './safety-ledger.js';
+import type { TenantUnits } from './units.js';
 
 /** How soon a session that the tenant's delivery rate holds back is looked at again. */
 const pumpLaterMs = 50;
@@ -12,12 +13,14 @@ const unsafeWaitMs = 20;
 export class TenantRates {
   readonly #limits: TenantLimits;
   readonly #ledger: SafetyLedger;
+  readonly #units: TenantUnits;
   readonly #clock: Clock;
   #waitingToPump = new Set<Session>();
 
-  constructor(limits: TenantLimits, ledger: SafetyLedger, clock: Clock) {
+  constructor(limits: TenantLimits, ledger: SafetyLedger, units: TenantUnits, clock: Clock) {
     this.#limits = limits;
     this.#ledger = ledger;
+    this.#units = units;
     this.#clock = clock;
   }
 
@@ -42,7 +45,7 @@ export class TenantRates {
   /** Counts what a client has sent; returns for how many milliseconds nothing more is to be read from it. */
   spendPublish(packetBytes: number, nowMs: number): number {
     const limits = this.#limits;
-    if (!limits.inLimited) return this.#ledger.isBehind ? unsafeWaitMs : 0;
+    if (!limits.inLimited) return this.#ledger.isBehind ? unsafeWaitMs : this.#units.waitMs();
     limits.publish.spend(1, nowMs);
     limits.bytesIn.spend(packetBytes, nowMs);
     return this.publishWaitMs(nowMs);
@@ -51,7 +54,13 @@ export class TenantRates {
   publishWaitMs(nowMs: number): number {
     if (this.#ledger.isBehind) return unsafeWaitMs;
     const { publish, bytesIn, store, bytesStored } = this.#limits;
-    return Math.max(publish.waitMs(nowMs), bytesIn.waitMs(nowMs), store.waitMs(nowMs), bytesStored.waitMs(nowMs));
+    return Math.max(
+      publish.waitMs(nowMs),
+      bytesIn.waitMs(nowMs),
+      store.waitMs(nowMs),
+      bytesStored.waitMs(nowMs),
+      this.#units.waitMs(),
+    );
   }
 
   /** Calls `session.pump` when the delivery rate allows more. */

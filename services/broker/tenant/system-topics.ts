@@ -51,6 +51,7 @@ const named: Readonly<Record<string, Value>> = {
   'retained messages/count': (tenant) => retained(tenant).messages,
   'store/messages/count': stored,
   'store/messages/bytes': (tenant) => retained(tenant).bytes,
+  'database/units/month': ({ units }) => Math.floor(units.monthUnits),
   'subscriptions/count': (tenant) => tenant.subscriptions,
   'shared_subscriptions/count': (tenant) => tenant.sharedSubscriptions,
 };

@@ -6,5 +6,6 @@ export type { Admitted, Connection, LeaseGate, OwnRecord, SharedStore, StoredSha
 export { depthOf, type Residence } from './residence.js';
 export { systemTopicsEveryMs } from './system-topics.js';
 export { type Job, Thread, type TimeAccount } from './thread.js';
+export { saveUnitsEveryMs, UnitLedger, type UsageStore } from './units.js';
 export { TenantGone, Tenants } from './tenants.js';
 export { TurnedAway, type TurnedAwayBy } from './turned-away.js';

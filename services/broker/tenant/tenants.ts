@@ -21,6 +21,7 @@ import type { CommitLog } from '../inbox/inbox.js';
 import { type Meters, newMeters } from '../message/message.js';
 import type { LeaseGate, SharedStore } from './ports.js';
 import { Tenant } from './local-tenant.js';
+import type { UnitLedger } from './units.js';
 import type { Thread } from './thread.js';
 
 export interface TenantsOptions {
@@ -34,6 +35,7 @@ export interface TenantsOptions {
   readonly holdBackMs: number;
   readonly topicLevelsMax: number;
   readonly lease: LeaseGate;
+  readonly units: UnitLedger;
   readonly thread: Thread;
   /** Takes over what earlier brokers have left of it. */
   readonly restore: (tenant: Tenant, record: TenantRecord) => Promise<void>;
@@ -132,6 +134,7 @@ export class Tenants {
     const pace = { unsafeBytesMax, holdBackMs, topicLevelsMax };
     const tenant = new Tenant(record, makeRetained, queues, pace, lease, thread, clock, log);
     await restore(tenant, record);
+    await this.#options.units.begin(tenant.units);
     const now = await current(record.id);
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {
       retire(tenant);
@@ -159,6 +162,7 @@ export class Tenants {
 
   #forget(tenant: Tenant): void {
     if (this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
+    void this.#options.units.end(tenant.units);
     for (const meter of Object.keys(this.#past) as (keyof Meters)[]) this.#past[meter] += tenant.meters[meter];
   }
 

@@ -4,6 +4,8 @@ export type TurnedAwayBy =
   | 'connections'
   /** So many sessions are here already. */
   | 'sessions'
+  /** The tenant has used much more of the database than it may. */
+  | 'units'
   /** More CONNECTs than the tenant may make in a second. */
   | 'rate'
   /** The rate of messages or of their bytes has no room for its will. */

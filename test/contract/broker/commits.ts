@@ -16,6 +16,7 @@ export function groupCommitOver(dynamo: Dynamo, options: Partial<GroupCommitOpti
     metrics: new Metrics(),
     persistDelayMs: 50,
     isHeld: () => true,
+    waitMs: () => 0,
   };
   return new GroupCommit({ dynamo, reads: dynamo, ...defaults, ...options });
 }

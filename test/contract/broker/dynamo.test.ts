@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConditionFailed, type Dynamo, type TableWrite } from '../../../services/dynamo/dynamo.js';
 import { Metrics } from '../../../services/kernel/kernel.js';
+import { scopeOfPartition } from '../../../services/tenancy/tenancy.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
 import { type DynamoServer, dynamoServers } from './servers.js';
 
@@ -10,11 +11,16 @@ function dynamoContract({ name, start }: DynamoServer): void {
     let server: EmbeddedDynamo;
     let dynamo: Dynamo;
     const metrics = new Metrics();
+    const bills = new Map<string, number>();
     const count = (metric: string, labels: Record<string, string>): number => metrics.counter(metric, '', labels).value;
 
     beforeAll(async () => {
       server = await start();
-      dynamo = await server.open({ metrics });
+      dynamo = await server.open({
+        metrics,
+        tenantOf: (table, pk) => (table === 'cluster' ? undefined : scopeOfPartition(pk)),
+        charge: (tenant, units) => void bills.set(tenant, (bills.get(tenant) ?? 0) + units),
+      });
     }, 90_000);
     afterAll(async () => await server?.stop());
 
@@ -125,6 +131,27 @@ function dynamoContract({ name, start }: DynamoServer): void {
       const found = await dynamo.batchGet('usage', [...items, { pk: 'many', sk: 'none' }], { consistent: true });
       expect(found.sort((a, b) => (a['n'] as number) - (b['n'] as number))).toEqual(items);
       expect(await dynamo.batchGet('usage', [])).toEqual([]);
+    });
+
+    it('charges each tenant with what its calls have taken, its share of a batch, too', async () => {
+      bills.clear();
+      const bill = (tenant: string): number => bills.get(tenant) ?? 0;
+      const large = { pk: 'large#c', sk: 'm', m: Buffer.alloc(9000) };
+      const small = { pk: 'small#c', sk: 'm', m: Buffer.alloc(10) };
+      await dynamo.batchWriteOnce([
+        { table: 'inbox', put: large },
+        { table: 'inbox', put: small },
+        { table: 'routes', put: { pk: 'small#c', sk: 'a' } },
+      ]);
+      expect([bill('large'), bill('small')]).toEqual([9, 2]);
+      await dynamo.batchWrite('inbox', [], [large]);
+      await dynamo.query('inbox', { pk: small.pk, consistent: true });
+      await dynamo.put('sessions', { pk: 'small#00', sk: 'c', epoch: 1 });
+      await dynamo
+        .delete('sessions', { pk: 'small#00', sk: 'c' }, { condition: 'epoch = :e', values: { ':e': 2 } })
+        .catch(() => undefined);
+      await dynamo.query('sessions', { index: 'by-owner', pk: 'small' });
+      expect([bill('large'), bill('small')]).toEqual([18, 2 + 0.2 + 1 + 1]);
     });
 
     it('counts the units that reads and writes consumed', async () => {

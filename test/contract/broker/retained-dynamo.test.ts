@@ -27,8 +27,14 @@ function retainedInTrouble(behind: DynamoServer): void {
     });
     afterAll(async () => await server?.stop());
 
-    function open({ clock = systemClock, log = silentLog, limits = unlimited, tenant = `t${++tenants}` } = {}) {
-      const store = new DynamoRetained(dynamo, tenant as TenantScope, limits, clock, log);
+    function open({
+      clock = systemClock,
+      log = silentLog,
+      limits = unlimited,
+      tenant = `t${++tenants}`,
+      pace = { waitMs: (): number => 0 },
+    } = {}) {
+      const store = new DynamoRetained(dynamo, tenant as TenantScope, limits, pace, clock, log);
       const put = (topic: string, payload: string | Buffer, atMs = clock.nowMs()) =>
         store.put(message(topic, payload), atMs);
       return {
@@ -50,6 +56,28 @@ function retainedInTrouble(behind: DynamoServer): void {
       expect(await settled([...receipts][0]!)).toBe(0);
       expect(puts() - before).toBe(2);
       expect(await read(store, 'flood')).toEqual({ flood: '1000' });
+    });
+
+    it('wait, with their replays, while the tenant has used more of the database than it may', async () => {
+      const clock = new ManualClock();
+      let owedMs = 5000;
+      const { store, put } = open({ clock, pace: { waitMs: () => owedMs } });
+      const stored = settled(put('a', '1'));
+      const replay = read(store, '#');
+      const before = [puts(), proxy.requests.get('Query') ?? 0];
+      for (let i = 0; i < 10; i++) {
+        clock.advance(500);
+        await new Promise(setImmediate);
+      }
+      expect(await store.mayMatch('#')).toBe(true);
+      expect([puts(), proxy.requests.get('Query') ?? 0]).toEqual(before);
+      owedMs = 0;
+      clock.advance(1000);
+      expect([await stored, await replay]).toEqual([0, { a: '1' }]);
+      owedMs = 5000;
+      put('b', '2');
+      await store.settled(); // A stop leaves nothing behind.
+      expect(await dynamo.get('retained', { pk: `t${tenants}`, sk: 'b' }, { consistent: true })).toBeDefined();
     });
 
     it('are written to a bounded number of topics at once, and wait in bounded memory', async () => {

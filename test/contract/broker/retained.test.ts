@@ -36,7 +36,8 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
     const server = await start();
     const dynamo = await server.open();
     return {
-      make: (tenant, limits, clock) => new DynamoRetained(dynamo, tenant, limits, clock, silentLog),
+      make: (tenant, limits, clock) =>
+        new DynamoRetained(dynamo, tenant, limits, { waitMs: () => 0 }, clock, silentLog),
       stop: () => server.stop(),
     };
   },

@@ -1,7 +1,7 @@
 /** Brokers over one set of tables in memory: commits go as far as a test says, and a broker may die at any moment. */
 import type { Packet } from 'mqtt-packet';
 import { Admission, type Ending } from '../../../services/broker/admission/admission.js';
-import { type Admitted, type Connection, Thread } from '../../../services/broker/tenant/tenant.js';
+import { type Admitted, type Connection, Thread, UnitLedger } from '../../../services/broker/tenant/tenant.js';
 import {
   type ConnectPacket,
   type InboundPublish,
@@ -17,6 +17,7 @@ import { decodeAll, encode } from '../../fuzz/packets.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import type { Write } from '../../../services/broker/inbox/inbox.js';
 import { MemoryAccounts } from '../../support/memory/accounts.js';
+import { MemoryUsage } from '../../support/memory/usage.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { MemoryRetained } from '../../support/memory/retained.js';
 import { MemorySessionStore } from '../../support/memory/session-store.js';
@@ -220,6 +221,7 @@ export class Site {
       unsafeBytesMax: 1 << 20,
       holdBackMs: 5000,
       inFlightMax: 16_383,
+      units: new UnitLedger({ store: new MemoryUsage(), clock: mortalClock, log: silentLog, metrics: new Metrics() }),
       thread: new Thread(mortalClock),
       topicLevelsMax: 128,
       lease: { state: 'held', whenAwake: (listener: () => void) => listener() },

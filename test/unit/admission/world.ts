@@ -7,6 +7,7 @@ import {
   type LeaseGate,
   type OwnRecord,
   Thread,
+  UnitLedger,
 } from '../../../services/broker/tenant/tenant.js';
 import {
   type ConnectPacket,
@@ -35,6 +36,7 @@ import {
 import { decodeAll, encode } from '../../fuzz/packets.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryAccounts } from '../../support/memory/accounts.js';
+import { MemoryUsage } from '../../support/memory/usage.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { MemorySharedStore } from '../../support/memory/shared-store.js';
 import { MemoryRetained } from '../../support/memory/retained.js';
@@ -176,11 +178,14 @@ export class World {
   readonly lease = new FakeLease();
   readonly accounts = new MemoryAccounts();
   readonly retained = new MemoryRetained({ clock: this.clock });
+  readonly usage = new MemoryUsage();
+  readonly units: UnitLedger;
   readonly admission: Admission;
 
   constructor(quotas: Partial<Quotas> = {}, publishesRevokedWills = false) {
     this.tenant = { id: acme, plan: 'free', status: 'active', quotaOverrides: quotas, createdAtMs: 0 };
     this.credential = { scope: acmeScope, name: 'device', secretHash, createdAtMs: 0, revision: 1 };
+    this.units = new UnitLedger({ store: this.usage, clock: this.clock, log: silentLog, metrics: this.metrics });
     this.admission = new Admission({
       accounts: this.accounts,
       records: this.records,
@@ -191,6 +196,7 @@ export class World {
       inFlightMax: 16_383,
       topicLevelsMax: 128,
       lease: this.lease,
+      units: this.units,
       thread: new Thread(this.clock),
       leaseEndedAtMs: () => undefined,
       makeRetained: () => this.retained,

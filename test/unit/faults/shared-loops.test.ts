@@ -6,7 +6,7 @@ import { createConnection } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Tenants, type TenantsOptions } from '../../../services/broker/tenant/tenants.js';
-import { Thread } from '../../../services/broker/tenant/tenant.js';
+import { Thread, UnitLedger } from '../../../services/broker/tenant/tenant.js';
 import type { CommitSource, QueueHost, Write } from '../../../services/broker/inbox/inbox.js';
 import { SharedQueue } from '../../../services/broker/inbox/inbox.js';
 import { PendingReceipt } from '../../../services/broker/message/message.js';
@@ -32,6 +32,7 @@ import {
 } from '../../../services/kernel/kernel.js';
 import { controlToItem, scopeOf, type Tenant } from '../../../services/tenancy/tenancy.js';
 import { heardFaults, type HeardFaults } from '../../support/heard-faults.js';
+import { MemoryUsage } from '../../support/memory/usage.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { until } from '../../support/until.js';
 import { acme, World } from '../admission/world.js';
@@ -85,6 +86,7 @@ function commits() {
     log: silentLog,
     metrics: new Metrics(),
     persistDelayMs: 50,
+    waitMs: () => 0,
     isHeld,
   });
   const told: string[] = [];
@@ -306,7 +308,8 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     const limits = { retainedMessages: Infinity, retainedBytes: Infinity };
     const dynamo = { put: firstTime(() => Promise.resolve(undefined)) } as unknown as Dynamo;
     const log = { ...silentLog, error: planted };
-    const of = (id: TenantId) => new DynamoRetained(dynamo, scopeOf({ id }), limits, new ManualClock(), log);
+    const of = (id: TenantId) =>
+      new DynamoRetained(dynamo, scopeOf({ id }), limits, { waitMs: () => 0 }, new ManualClock(), log);
     of(acme).put(message('t', 'x', 1), nowMs);
     const neighbour = of(other).put(message('t', 'x', 1), nowMs);
     await settle();
@@ -352,7 +355,9 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
   async sweep() {
     const clock = new ManualClock();
     const thread = new Thread(clock);
-    const options = { makeRetained: () => ({}), clock, thread, log: silentLog, metrics: new Metrics() };
+    const world = { clock, log: silentLog, metrics: new Metrics() };
+    const units = new UnitLedger({ store: new MemoryUsage(), ...world });
+    const options = { makeRetained: () => ({}), thread, units, ...world };
     const record = (id: TenantId): Tenant => ({
       id,
       plan: 'free',

@@ -21,6 +21,8 @@ class Site {
   /** A call takes so long. */
   tookMs: (writes: readonly TableWrite[]) => number = () => 5;
   isHeld = true;
+  /** Tenants that owe units of the database. */
+  readonly indebted = new Set<string>();
   readonly calls: (readonly TableWrite[])[] = [];
   readonly made: TableWrite[] = [];
   readonly #lanes = new Set<string>();
@@ -37,7 +39,11 @@ class Site {
           });
         }),
     } as unknown as Dynamo,
-    { clock: this.clock, isHeld: () => this.isHeld },
+    {
+      clock: this.clock,
+      isHeld: () => this.isHeld,
+      waitMs: (tenant) => (this.indebted.has(tenant) ? 1000 : 0),
+    },
   );
 
   source(partition: string, ...writes: Write[]): Source {
@@ -120,6 +126,26 @@ describe('tenants in the group commit', () => {
     expect(await site.done(200, ...small)).toBeLessThan(60);
     // 400 small writes are worth some 16 large ones; those of calls under way come on top.
     expect(site.made.filter((write) => 'put' in write).length).toBeLessThan(150);
+  });
+
+  it('wait while they have used more of the database than they may, alone, and not when the broker stops', async () => {
+    const site = new Site();
+    site.indebted.add('evil');
+    const evil = many(3, (i) => site.source(`evil#${i}`));
+    const good = site.source('good#1');
+    site.request(...evil, good);
+    expect(await site.done(100, good)).toBeLessThan(15);
+    await site.pass(3000);
+    expect([site.calls.length, site.clock.timers]).toEqual([1, 1]);
+    site.indebted.clear();
+    expect(await site.done(1000, ...evil)).toBeLessThan(300);
+    site.indebted.add('evil');
+    const last = site.source('evil#last');
+    site.request(last);
+    await site.pass(100);
+    expect(last.commits).toBe(0);
+    void site.log.settled();
+    expect(await site.done(100, last)).toBeLessThan(10);
   });
 
   it('share a call: as many as have something to write', async () => {
