@@ -10,7 +10,7 @@
  * keep hidden. An allow that meets such a value matches nothing. A deny must not shrink: it is widened to everything
  * at and below the level where the value stands, and when that is the first level, to everything.
  */
-import { filterBytesMax, levelsError, topicFilterError, topicLevelsMax } from '../topic/topic.js';
+import { levelsError, topicBytesMax, topicFilterError, topicLevelsMax } from '../topic/topic.js';
 import { AccessRules, type Rule, type Template } from './access-rules.js';
 
 export interface Grant {
@@ -35,7 +35,7 @@ const variables = ['${clientid}', '${username}'] as const;
 /** Undefined when the grant can be stored, otherwise what is wrong with it. */
 export function grantError(grant: Grant): string | undefined {
   const { topic } = grant;
-  if (Buffer.byteLength(topic) > filterBytesMax) return `the topic of a grant can have at most ${filterBytesMax} bytes`;
+  if (Buffer.byteLength(topic) > topicBytesMax) return `the topic of a grant can have at most ${topicBytesMax} bytes`;
   if (isBelow(topic, '$share'))
     return 'write the topic of a grant without $share/<group>/; it covers shared subscriptions as well';
   if (variables.reduce((rest, variable) => rest.replaceAll(variable, ''), topic).includes('${'))

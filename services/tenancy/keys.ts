@@ -1,6 +1,6 @@
 /** Where each record lives in the tables, and the bounds that the database's keys put on MQTT names. */
 import type { BrokerId, ClientId, TenantId, TenantScope } from '../kernel/kernel.js';
-import { filterBytesMax, topicBytesMax } from '../topic/topic.js';
+import { topicBytesMax } from '../topic/topic.js';
 
 export interface TableKey {
   readonly pk: string;
@@ -19,7 +19,7 @@ export const isClientId = (text: string): boolean =>
 /** What a broker answers with when a name is too long, and the documentation tells beforehand. */
 export const keyBounds = [
   { name: 'topic', bytesMax: topicBytesMax, reason: 'a topic name is the sort key of its retained message' },
-  { name: 'filter', bytesMax: filterBytesMax, reason: 'a topic filter is the sort key of its stored subscription' },
+  { name: 'filter', bytesMax: topicBytesMax, reason: 'a topic filter is the sort key of its stored subscription' },
   { name: 'clientId', bytesMax: clientIdBytesMax, reason: 'a client id is the sort key of its session record' },
 ] as const;
 

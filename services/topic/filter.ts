@@ -8,7 +8,6 @@ const utf8BytesMax = 65_535;
 
 /** Of a topic name or filter, `$share/group/` included. DynamoDB bounds the sort key of what is stored under it. */
 export const topicBytesMax = 1024;
-export const filterBytesMax = topicBytesMax;
 /**
  * Of a topic name or filter, unless the operator says something else. Nobody has a tenth of that; and what a filter, a topic
  * or a grant costs to be matched grows with its levels.

@@ -1,6 +1,5 @@
 /** The door of topics: the grammar of names and filters, and the matching trie. Knows no subscribers. */
 export {
-  filterBytesMax,
   filterMatches,
   filtersOverlap,
   isShareWithoutFilter,

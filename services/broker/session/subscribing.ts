@@ -1,5 +1,5 @@
 /** SUBSCRIBE and UNSUBSCRIBE of one session: what is granted, refused, replaced, and how it is answered. */
-import { filterBytesMax, levelsError, parseShared, topicFilterError } from '../../topic/topic.js';
+import { levelsError, parseShared, topicBytesMax, topicFilterError } from '../../topic/topic.js';
 import { protocolError, type SubscribePacket, type SubscriptionRequest, type UnsubscribePacket } from '../wire/wire.js';
 import type { StoredRoute, StoredRoutes } from '../inbox/inbox.js';
 import { handedOn, type Receipt } from '../message/message.js';
@@ -149,7 +149,7 @@ interface Refusal {
 
 /** What the filter asks for; or what is wrong with it. */
 function parse(filter: string, levelsMax: number): Pick<Subscription, 'topicFilter' | 'group'> | string {
-  if (Buffer.byteLength(filter) > filterBytesMax) return `a topic filter can have at most ${filterBytesMax} bytes`;
+  if (Buffer.byteLength(filter) > topicBytesMax) return `a topic filter can have at most ${topicBytesMax} bytes`;
   const shared = parseShared(filter);
   if (typeof shared === 'string') return shared;
   const { filter: topicFilter, group } = shared ?? { filter, group: undefined };
