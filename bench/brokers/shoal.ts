@@ -25,6 +25,13 @@ const highQuotas = {
   queuedMessagesPerSession: 1_000_000,
   retainedMessages: 1_000_000,
   retainedBytes: 1_000_000_000,
+  connectsPerSecond: 1_000_000_000,
+  packetsPerSecond: 1_000_000_000,
+  subscribesPerSecond: 1_000_000_000,
+  subscriptions: 1_000_000_000,
+  memoryBytes: 1_000_000_000_000,
+  databaseUnitsPerSecond: 1_000_000_000,
+  databaseUnitsPerMonth: 1_000_000_000_000,
 };
 const noQuotas = Object.fromEntries(Object.keys(highQuotas).map((kind) => [kind, null]));
 

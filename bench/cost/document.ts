@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { assumptions, type Figure, measured, reckonings, service } from './figures.js';
 import { fleetSizes, type Workload, workloads } from './fleets.js';
-import { type Bill, emqxUsd, iotCoreUsd, type MqttTls, shoalBill } from './model.js';
+import { plans } from '../../services/tenancy/tenancy.js';
+import { type Bill, dearestTenant, emqxUsd, iotCoreUsd, type MqttTls, shoalBill } from './model.js';
 import { prices } from './prices.js';
 
 export const documentFile = join(import.meta.dirname, '../../docs/cost.md');
@@ -80,11 +81,31 @@ const priceTable = (): string =>
     [1],
   );
 
+function tenantTable(): string {
+  const dearest = Object.values(plans).map(({ quotas }) => dearestTenant(quotas));
+  const row = (title: string, value: (one: (typeof dearest)[number]) => number): readonly string[] => [
+    title,
+    ...dearest.map((one) => usd(value(one))),
+  ];
+  return markdown(
+    ['a month, at most', ...Object.keys(plans).map((name) => `plan \`${name}\``)],
+    [
+      row('database units: all of the month’s quota', ({ evenly }) => evenly),
+      row('**database units: the quota at once, then at its average rate**', ({ database }) => database),
+      row('what they have written, if it all stays', ({ storage }) => storage),
+      row('data transfer to the internet at `bytesPerSecond`, day and night', ({ transfer }) => transfer),
+      row('load balancer for these bytes, in and out', ({ loadBalancer }) => loadBalancer),
+    ],
+    dearest.map((_, i) => i + 1),
+  );
+}
+
 const workload = (one: Workload): string => `${one.words}\n\n${fleetTable(one)}`;
 
 const sections: Readonly<Record<string, () => string>> = {
   silent: () => workload(workloads.silent),
   telemetry: () => workload(workloads.telemetry),
+  tenants: tenantTable,
   measured: () => figureTable(measured),
   reckoned: () => figureTable(reckonings),
   service: () => figureTable({ ...service, ...assumptions }),

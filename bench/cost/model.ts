@@ -3,6 +3,7 @@
  * Called by `document.ts` and by tests.
  */
 import { assumptions, measured, reckonings, service } from './figures.js';
+import type { Quotas } from '../../services/tenancy/tenancy.js';
 import type { Workload } from './fleets.js';
 import { capacityUnit, prices } from './prices.js';
 
@@ -117,6 +118,32 @@ export function capacityUnits(devices: number, traffic: Traffic, mqttTls: MqttTl
     traffic.reconnects / (hours * 3600) / unit.newPerSecond,
     (traffic.bytesIn + traffic.bytesOut) / gb / hours / unit.gbPerHour,
   );
+}
+
+/** What one tenant can cost a month that uses all that its plan allows, in dollars; nothing is shared with others. */
+export interface DearestTenant {
+  readonly evenly: number;
+  /** The month's units at once, and then what uses them up evenly, until the month is over. */
+  readonly database: number;
+  /** All that is written stays. */
+  readonly storage: number;
+  readonly transfer: number;
+  readonly loadBalancer: number;
+}
+
+export function dearestTenant({ databaseUnitsPerMonth: units, bytesPerSecond: bytes }: Quotas): DearestTenant {
+  if (units === null || bytes === null) throw new Error('a plan without these quotas costs whatever its tenants like');
+  const seconds = hours * 3600;
+  const evenly = (units / million) * prices.writeUnits.usd;
+  const database = evenly + (Math.max(units, seconds) / million) * prices.writeUnits.usd;
+  const keptGb = ((database / prices.writeUnits.usd) * million * 1024) / gb;
+  return {
+    evenly,
+    database,
+    storage: keptGb * (prices.storageGb.usd + prices.backupGb.usd),
+    transfer: internetUsd(bytes * seconds),
+    loadBalancer: ((2 * bytes * 3600) / gb / capacityUnit.tls.gbPerHour) * hours * prices.capacityUnitHour.usd,
+  };
 }
 
 /** Sent to the internet, each part at the price of its tier. */

@@ -102,18 +102,20 @@ const actionOf: Readonly<Record<string, string>> = {
   batchWriteOnce: 'BatchWriteItem',
 };
 
-/** `dynamo.put('tenants', …` and the like. Calls whose table is a variable have an empty one. */
+/** `dynamo.put('tenants', …` and the like, whatever the client is called. Calls whose table is a variable have an empty one. */
 function callsIn(
   folder: string,
 ): readonly { readonly action: string; readonly table: string; readonly where: string }[] {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
   return files.flatMap((file) =>
-    [...readFileSync(join(folder, file), 'utf8').matchAll(/\bdynamo\.(\w+)\(\s*(?:'(\w+)')?/g)].flatMap(
-      ([, method, table]) => {
-        const action = actionOf[method!];
-        return action === undefined ? [] : [{ action, table: table ?? '', where: file }];
-      },
-    ),
+    [
+      ...readFileSync(join(folder, file), 'utf8').matchAll(
+        /(?:\bdynamo|\breads|#records|#contents)\.(\w+)\(\s*(?:'(\w+)')?/g,
+      ),
+    ].flatMap(([, method, table]) => {
+      const action = actionOf[method!];
+      return action === undefined ? [] : [{ action, table: table ?? '', where: file }];
+    }),
   );
 }
 

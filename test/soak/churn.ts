@@ -50,7 +50,8 @@ export class Churn {
   /** The tenant whose clients come and go; it stays for the whole soak. */
   async begin(): Promise<void> {
     this.#tenant = await this.#signUp('soak');
-    const quotas = { connections: null, publishPerSecond: null, deliverPerSecond: null };
+    const unlimited = { databaseUnitsPerSecond: null, databaseUnitsPerMonth: null };
+    const quotas = { connections: null, publishPerSecond: null, deliverPerSecond: null, ...unlimited };
     await this.#api('PUT', '/v1/tenants/soak/quotas', this.#endpoints.operatorKey, quotas, 200);
     await this.#fillTopicTable();
   }

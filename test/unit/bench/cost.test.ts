@@ -5,6 +5,7 @@ import { documentFile, withTables } from '../../../bench/cost/document.js';
 import { type Workload, workloads } from '../../../bench/cost/fleets.js';
 import {
   capacityUnits,
+  dearestTenant,
   emqxUsd,
   internetUsd,
   iotCoreUsd,
@@ -12,6 +13,7 @@ import {
   tasksFor,
   trafficOf,
 } from '../../../bench/cost/model.js';
+import { plans } from '../../../services/tenancy/tenancy.js';
 import { prices } from '../../../bench/cost/prices.js';
 
 const hours = 730;
@@ -27,6 +29,15 @@ test('docs/cost.md is up to date (npm run cost)', async () => {
 test('a document without a place for a table is refused', async () => {
   const text = await readFile(documentFile, 'utf8');
   await expect(withTables(text.replace('<!-- /cost:prices -->', ''))).rejects.toThrow(/prices/);
+});
+
+test('a tenant of the free plan costs 12.50 dollars of database units at most, and 1 MiB a second of transfer', () => {
+  const { evenly, database, storage, transfer, loadBalancer } = dearestTenant(plans.free.quotas);
+  expect([evenly, database]).toEqual([6.25, 12.5]);
+  expect(storage).toBeCloseTo(20.48 * 0.45);
+  expect(transfer).toBeCloseTo(((2 ** 20 * 3600 * hours) / 1e9) * 0.09);
+  expect(loadBalancer).toBeCloseTo(((2 ** 21 * 3600) / 1e9) * hours * 0.006);
+  expect(() => dearestTenant({ ...plans.free.quotas, databaseUnitsPerMonth: null })).toThrow('without these quotas');
 });
 
 test('a million idle connections take 333 capacity units with TLS at the load balancer, and 10 without', () => {
