@@ -1,11 +1,13 @@
 /** What a client is told that is turned away although its name and password are right, or before anybody has looked at them. */
 import { PeerFault, type Reason, reasons } from '../wire/wire.js';
-import type { TurnedAway, TurnedAwayBy } from '../tenant/tenant.js';
+import { memoryWords, type TurnedAway, type TurnedAwayBy } from '../tenant/tenant.js';
 
 const refusals: Readonly<Record<TurnedAwayBy, readonly [reason: Reason, words: string]>> = {
   connections: [reasons.quotaExceeded, 'the tenant has reached its quota of connections'],
   sessions: [reasons.quotaExceeded, 'the tenant has reached its limit of sessions'],
   units: [reasons.quotaExceeded, 'the tenant has used up its database units; try again later'],
+  memory: [reasons.quotaExceeded, memoryWords.memory],
+  shed: [reasons.quotaExceeded, memoryWords.shed],
   rate: [reasons.connectionRateExceeded, 'the tenant has reached its quota of CONNECTs per second; try again later'],
   will: [
     reasons.connectionRateExceeded,

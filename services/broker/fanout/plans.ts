@@ -27,9 +27,12 @@ export interface Plan {
   readers: number;
 }
 
-/** Topics whose plan is remembered. About 200 bytes each, with a topic of 50. */
+/** Topics whose plan is remembered. */
 const topicsMax = 10_000;
-/** What the plans of several filters may hold, in places of 8 bytes. */
+/** Each, with a topic of 50. */
+const topicBytes = 200;
+const placeBytes = 8;
+/** What the plans of several filters may hold. */
 const placesMax = 500_000;
 /** A target of its own is an object with its terms. */
 const placesOfTarget = 16;
@@ -64,6 +67,11 @@ export class Plans {
   /** How many places the plans of several filters hold. */
   get places(): number {
     return this.#places;
+  }
+
+  /** Memory that they take, and the topics that are remembered. */
+  get bytes(): number {
+    return this.#byTopic.size * topicBytes + this.#places * placeBytes;
   }
 
   of(topic: string): Plan {

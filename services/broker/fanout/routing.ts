@@ -50,6 +50,11 @@ export class Routing {
     return `the topic filters of a tenant can have wildcards at ${patternsMax} different sets of levels: use one of these`;
   }
 
+  /** Memory of what is remembered of topics. */
+  get planBytes(): number {
+    return this.#plans.bytes;
+  }
+
   /** Adds or replaces. `filter` is valid and without `$share/group/`. */
   subscribe(filter: string, group: string | undefined, subscriber: Subscriber, options: RouteOptions): void {
     let routes = this.#tree.get(filter);

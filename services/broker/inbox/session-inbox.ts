@@ -27,9 +27,12 @@ import type { Message, PendingReceipt, Receipt } from '../message/message.js';
 import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
 import { type Delivery, newDelivery, newStoredItem, type StoredItem } from './delivery.js';
 
-/** How many messages wait in all inboxes of a tenant. */
+/** What waits in all inboxes of a tenant. */
 export interface Backlog {
   messages: number;
+  /** One more inbox has the message in memory, stored or not. */
+  hold(message: Message): void;
+  letGo(message: Message): void;
 }
 
 /** What the session is told. */
@@ -57,6 +60,8 @@ interface Writing {
 
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 
+const isDone = ({ stage }: Delivery): boolean => stage === 'done';
+
 const keyOf = (epoch: number, counter: number): string =>
   `m${epoch.toString(16).padStart(10, '0')}${counter.toString(16).padStart(10, '0')}`;
 
@@ -64,7 +69,8 @@ export class Inbox implements CommitSource {
   readonly partition: string;
   readonly lane: string;
   #unfinished = 0;
-  #backlog: Backlog;
+  #backlog: { messages: number };
+  readonly #memory: Pick<Backlog, 'hold' | 'letGo'>;
   readonly #log: CommitLog;
   readonly #owner: InboxOwner;
   /** Not given to the log yet, in order; those done meanwhile are skipped when their turn comes. */
@@ -98,6 +104,7 @@ export class Inbox implements CommitSource {
   /** `backlog`: what the inboxes of a tenant come to. */
   constructor(partition: string, log: CommitLog, owner: InboxOwner, backlog: Backlog) {
     this.#backlog = backlog;
+    this.#memory = backlog;
     this.partition = partition;
     this.lane = `messages ${partition}`;
     this.#log = log;
@@ -165,6 +172,7 @@ export class Inbox implements CommitSource {
   accept(delivery: Delivery, urgent: boolean): void {
     this.unfinished++;
     this.#freshOpen++;
+    if (!delivery.spilled) this.#memory.hold(delivery.message);
     this.#fresh.push(delivery);
     if (urgent) this.storeNow();
     else this.#log.requestLater(this);
@@ -188,6 +196,7 @@ export class Inbox implements CommitSource {
     if (stage === 'done') return;
     delivery.stage = 'done';
     this.unfinished--;
+    if (!delivery.spilled) this.#memory.letGo(delivery.message);
     this.#rewrites.delete(delivery);
     if (stage === 'fresh') {
       this.#freshOpen--;
@@ -358,6 +367,7 @@ export class Inbox implements CommitSource {
       if (delivery.stage === 'writing') {
         delivery.stage = 'done';
         this.unfinished--;
+        if (!delivery.spilled) this.#memory.letGo(delivery.message);
         this.#rewrites.delete(delivery);
         delivery.movedOn?.settle(0); // There is no item that anybody would have to wait for.
         this.#owner.onSafe(delivery, 0x83); // Implementation specific error
@@ -366,6 +376,7 @@ export class Inbox implements CommitSource {
 
   /** A delivery that is stored leaves memory. */
   forget(delivery: Delivery): void {
+    if (!delivery.spilled && delivery.stage !== 'done') this.#memory.letGo(delivery.message);
     delivery.spilled = true;
     this.#rewrites.delete(delivery);
     if (delivery.stage !== 'stored') return;
@@ -379,6 +390,7 @@ export class Inbox implements CommitSource {
     for (const delivery of [...writing, ...this.#fresh]) {
       if (!delivery.spilled || (delivery.stage !== 'writing' && delivery.stage !== 'fresh')) continue;
       if (!fits(delivery)) return 'some';
+      if (!isDone(delivery)) this.#memory.hold(delivery.message);
       delivery.spilled = false;
     }
     return 'all';
@@ -430,6 +442,7 @@ export class Inbox implements CommitSource {
     messages.forEach((stored, index) => {
       if (item.done.has(index) || item.held.has(index)) return;
       item.held.add(index);
+      this.#memory.hold(stored.message);
       const { message, terms, qos, packetId, released, sent } = this.#owner.restore(stored);
       const settled = this.#unsettled.get(key);
       if (message.origin && settled) message.origin = { ...message.origin, settled };

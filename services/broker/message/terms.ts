@@ -56,6 +56,8 @@ export interface Meters {
   /** Messages refused because the publisher's access rules do not allow the topic. */
   refusedPublishes: number;
   refusedSubscriptions: number;
+  /** Sessions and subscriptions refused because the tenant's memory was used up. */
+  refusedOverMemory: number;
   /** QoS 0 messages for sessions whose client is not connected. */
   droppedOffline: number;
   /** Messages whose expiry passed before they could be delivered. */
@@ -78,6 +80,7 @@ export const newMeters = (): Meters => ({
   heldBack: 0,
   refusedPublishes: 0,
   refusedSubscriptions: 0,
+  refusedOverMemory: 0,
   droppedOffline: 0,
   expiredMessages: 0,
 });

@@ -23,6 +23,8 @@ import type { Outbox } from './ports.js';
 
 /** About 8 s of a 1 Mbit/s link. Above it QoS 0 messages are dropped. */
 export const outboxBytesMax = 1 << 20;
+/** What a client that reads may have waiting within a turn of the event loop. */
+const outboxBytesSlow = 1 << 16;
 /** Above it QoS 1 and 2 messages wait in the session, where they are counted against its queue. */
 export const outboxBytesHigh = 1 << 18;
 /** Answers that no limit holds back (PINGRESP, PUBACK …) may pile up this far before the connection is given up. */
@@ -92,6 +94,11 @@ export class Channel {
     this.#packetBytesMax = options.packetBytesMax;
     this.#problemInformation = options.problemInformation;
     this.#aliasesOutMax = Math.min(options.topicAliasMax, topicAliasMax);
+  }
+
+  /** The client reads less than it gets: what else is sent takes memory. */
+  get isSlow(): boolean {
+    return this.outbox.waitingBytes > outboxBytesSlow;
   }
 
   get congested(): boolean {

@@ -39,6 +39,9 @@ export interface Will {
   readonly expirySeconds: number | undefined;
 }
 
+const bytesOf = (will: Will | undefined): number =>
+  will ? will.payload.length + will.properties.length + 2 * will.topic.length + 300 : 0;
+
 /** What `fanout` asks before it chooses a member of a shared subscription. */
 export type Readiness = 'now' | 'queue' | 'disconnected';
 
@@ -47,7 +50,7 @@ export class Session {
   readonly subscriptions = new Map<string, Subscription>();
   /** Present while a client is connected. */
   channel: Channel | undefined;
-  will: Will | undefined;
+  #will: Will | undefined;
   /** How long the session lives on without a connection; Infinity for ever. */
   expirySeconds = 0;
   readonly #host: SessionHost;
@@ -72,6 +75,15 @@ export class Session {
     this.#inbound = new Inbound(clientId, host, access, this.#durable?.received);
     this.#outbound = this.#durable?.outbound ?? new Outbound(this, host);
     this.#owed = new OwedRetained(this, host, this.#durable?.routes);
+  }
+
+  get will(): Will | undefined {
+    return this.#will;
+  }
+
+  set will(will: Will | undefined) {
+    this.#host.memory.willBytes += bytesOf(will) - bytesOf(this.#will);
+    this.#will = will;
   }
 
   /** Whether it is stored. */

@@ -189,7 +189,8 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
 
   /** From now on it is in order, and will be stored or acknowledged. */
   #accept(delivery: Delivery, nowMs: number): void {
-    if (this.#session.channel === undefined || this.#behind || !this.#queue.fits(sizeOf(delivery))) {
+    const isKept = this.#session.channel !== undefined && !this.#behind && !this.#host.memory.isFull;
+    if (!isKept || !this.#queue.fits(sizeOf(delivery))) {
       this.#host.spendStored(delivery.message.payloadBytes, nowMs);
       this.#behind = true;
       delivery.spilled = true;
@@ -337,8 +338,9 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     packetIds[index] = packetId;
   }
 
-  /** So little is left in the queue that the largest message fits: a refill always gets on. */
+  /** So little is left in the queue that the largest message fits: a refill always gets on. Nothing, if memory is short. */
   get #isLow(): boolean {
+    if (this.#host.memory.isFull) return this.#queue.length + this.#inFlight.size === 0;
     return this.#queue.length < memoryMessagesMax / 4 && this.#queue.bytes < memoryBytesMax / 8;
   }
 

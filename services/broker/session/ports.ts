@@ -72,6 +72,15 @@ export interface RetainedRead {
   take(messages: readonly Message[], next: string | undefined): void;
 }
 
+/** What the tenant's sessions hold in memory; they count what they change, in bytes. */
+export interface SessionMemory {
+  willBytes: number;
+  /** No more is to be kept in memory; what is stored need not be. */
+  readonly isFull: boolean;
+  /** Why no new subscription can be made now; undefined when it can. Counted, so it is asked for each once. */
+  refusal(): string | undefined;
+}
+
 /** The tenant, as its sessions see it. */
 export interface SessionHost {
   readonly limits: SessionLimits;
@@ -81,6 +90,7 @@ export interface SessionHost {
   readonly subscriptions: number;
   readonly meters: Meters;
   readonly backlog: Backlog;
+  readonly memory: SessionMemory;
   publish(message: Message, nowMs: number): Receipt;
   /** What speaks against a subscription to this filter (without `$share/group/`); undefined: nothing. */
   filterError(topicFilter: string): string | undefined;

@@ -10,7 +10,11 @@ export function deliver0(
   terms: DeliveryTerms,
   nowMs: number,
 ): void {
-  const { meters } = host;
+  const { meters, memory } = host;
+  if (channel.isSlow && memory.isFull) {
+    meters.droppedOverQuota++;
+    return;
+  }
   if (!host.takeDelivery(message.payloadBytes, nowMs)) {
     meters.droppedOverQuota++;
     return;

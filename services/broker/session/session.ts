@@ -9,5 +9,6 @@ export type {
   RetainedRead,
   SessionHost,
   SessionLimits,
+  SessionMemory,
   Subscription,
 } from './ports.js';

@@ -177,6 +177,8 @@ function examine(
       return { code: 0x97, why: `all sessions of the tenant together can have at most ${subscriptions} subscriptions` };
     const error = host.filterError(topicFilter);
     if (error !== undefined) return { code: 0x97, why: error };
+    const short = host.memory.refusal();
+    if (short !== undefined) return { code: 0x97, why: short };
   }
   return { ...request, topicFilter, group, id };
 }

@@ -79,7 +79,7 @@ export class Entrance {
   /** One more connection, and perhaps one more session, for a client that may have some already. */
   #checkRoom(clientId: ClientId): void {
     if (this.#entering.has(clientId)) return; // It has been counted.
-    const { connections, residences, limits, units } = this.#tenant;
+    const { connections, residences, limits, memory, units } = this.#tenant;
     if (units.isOverdrawn) throw new TurnedAway('units');
     const residence = residences.get(clientId);
     const isConnected = (id: ClientId): boolean => residences.get(id)?.connection !== undefined;
@@ -87,6 +87,8 @@ export class Entrance {
       throw new TurnedAway('connections');
     if (!residence && this.#isFull(limits.sessions - residences.size, (id) => residences.has(id)))
       throw new TurnedAway('sessions');
+    const short = residence ? undefined : memory.refused();
+    if (short) throw new TurnedAway(short);
   }
 
   /** Whether those that are entering, without those that are counted among the others, take all that is left. */

@@ -22,6 +22,7 @@ export class TenantLimits {
   connectsPerSecond = Infinity;
   databaseUnitsPerSecond = Infinity;
   databaseUnitsPerMonth = Infinity;
+  memoryBytes = Infinity;
   readonly publish: TokenBucket;
   readonly deliver: TokenBucket;
   readonly bytesIn: TokenBucket;
@@ -66,6 +67,7 @@ export class TenantLimits {
     this.retainedBytes = limit('retainedBytes');
     this.databaseUnitsPerSecond = limit('databaseUnitsPerSecond');
     this.databaseUnitsPerMonth = limit('databaseUnitsPerMonth');
+    this.memoryBytes = limit('memoryBytes');
     this.#time.setShare(limit('cpuShare'));
     this.publish.setRate(limit('publishPerSecond'), nowMs);
     this.deliver.setRate(limit('deliverPerSecond'), nowMs);

@@ -32,6 +32,7 @@ import { HeldAcknowledgements } from './held-acknowledgements.js';
 import { LoadAverages } from './load.js';
 import type { LeaseGate } from './ports.js';
 import { TenantRates } from './rates.js';
+import { TenantMemory } from './memory.js';
 import { SafetyLedger } from './safety-ledger.js';
 import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
 import type { Residence } from './residence.js';
@@ -77,7 +78,8 @@ export class Tenant implements SessionHost, FanOutHost {
   connectionsMax = 0;
   subscriptions = 0;
   sharedSubscriptions = 0;
-  readonly backlog: Backlog = { messages: 0 };
+  readonly memory: TenantMemory;
+  readonly backlog: Backlog;
   /** As it was found when somebody first asked; a live count from then on. */
   retainedCount: RetainedCount = { messages: 0, bytes: 0 };
   readonly load: LoadAverages;
@@ -117,7 +119,10 @@ export class Tenant implements SessionHost, FanOutHost {
     this.limits = new TenantLimits(record, this.time, clock.nowMs());
     this.turns = new Turns(clock);
     this.entrance = new Entrance(this, clock);
-    this.ledger = new SafetyLedger(pace.unsafeBytesMax);
+    const ledger = new SafetyLedger(pace.unsafeBytesMax);
+    this.ledger = ledger;
+    this.memory = new TenantMemory(record.id, this, this.limits, ledger, this.meters, clock, log);
+    this.backlog = { messages: 0, hold: (message) => ledger.hold(message), letGo: (message) => ledger.letGo(message) };
     this.units = new TenantUnits(this.scope, this.limits, clock);
     this.rates = new TenantRates(this.limits, this.ledger, this.units, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
@@ -163,9 +168,10 @@ export class Tenant implements SessionHost, FanOutHost {
     this.#count(subscription, -1);
   }
 
-  #count({ topicFilter, group }: Subscription, change: number): void {
+  #count({ filter, topicFilter, group }: Subscription, change: 1 | -1): void {
     this.subscriptions += change;
     if (group !== undefined) this.sharedSubscriptions += change;
+    this.memory.countSubscription(filter, change);
     if (!isSystemFilter(topicFilter)) return;
     this.#systemSubscriptions += change;
     this.#told.clear();
@@ -208,7 +214,9 @@ export class Tenant implements SessionHost, FanOutHost {
   }
 
   hold(message: Message): boolean {
-    return this.ledger.hold(message);
+    if (this.memory.isFull) return false;
+    this.ledger.hold(message);
+    return true;
   }
 
   letGo(message: Message): void {

@@ -2,15 +2,13 @@
  * What a tenant's messages take, and how far they are from being safe: of each message once, however many sessions have it,
  * and a little for each of these.
  *
- *      held      QoS 1 and 2 messages in the memory of sessions; what is above the limit is dropped and counted
+ *      held      QoS 1 and 2 messages in the memory of sessions; bounded by the tenant's memory (`memory.ts`)
  *      unsafe    messages that sessions which outlive their connections have yet to store; above the limit publishers wait,
  *                and so do fan-outs that are under way
  *      in line   messages that wait for fan-outs before them (`fanout/fan-out-line.ts`); above the limit publishers wait
  */
 import { deliveryBytes, type Message, storedDeliveryBytes } from '../message/message.js';
 
-/** QoS 1 and 2 messages that a tenant's sessions hold in memory, counted once each, and a little for each further session. */
-const heldBytesMax = 128 << 20;
 /** Some eighty small messages: publishers are to wait, not messages. */
 const lineBytesMax = 1 << 16;
 
@@ -48,12 +46,8 @@ export class SafetyLedger {
     return this.#unsafeBytes > this.#unsafeBytesMax || this.#lineBytes > lineBytesMax;
   }
 
-  hold(message: Message): boolean {
-    const bytes = message.holders === 0 ? message.heldBytes : deliveryBytes;
-    if (this.#heldBytes + bytes > heldBytesMax) return false;
-    this.#heldBytes += bytes;
-    message.holders++;
-    return true;
+  hold(message: Message): void {
+    this.#heldBytes += message.holders++ === 0 ? message.heldBytes : deliveryBytes;
   }
 
   letGo(message: Message): void {

@@ -48,6 +48,7 @@ const named: Readonly<Record<string, Value>> = {
   'publish/messages/expired': ({ meters }) => meters.expiredMessages,
   'publish/bytes/received': ({ meters }) => meters.bytesReceived,
   'publish/bytes/sent': ({ meters }) => meters.bytesSent,
+  'heap/current': ({ memory }) => memory.bytes,
   'retained messages/count': (tenant) => retained(tenant).messages,
   'store/messages/count': stored,
   'store/messages/bytes': (tenant) => retained(tenant).bytes,

@@ -69,6 +69,10 @@ const totals: Readonly<Record<Exclude<keyof Meters, 'connects'>, readonly [name:
   heldBack: ['shoal_messages_held_back_total', 'QoS 1 and 2 messages whose publishers waited for a slower subscriber'],
   refusedPublishes: ['shoal_messages_refused_total', 'Messages that access rules refused'],
   refusedSubscriptions: ['shoal_subscriptions_refused_total', 'Topic filters of SUBSCRIBE that were refused'],
+  refusedOverMemory: [
+    'shoal_memory_refusals_total',
+    'Sessions and subscriptions refused because the memory of their tenant was used up',
+  ],
   droppedOffline: ['shoal_messages_dropped_offline_total', 'QoS 0 messages for sessions whose client is away'],
   expiredMessages: ['shoal_messages_expired_total', 'Messages that expired before delivery'],
 };
@@ -91,6 +95,11 @@ export class Tenants {
     metrics.gauge('shoal_connections', 'Clients connected', connections);
     metrics.gauge('shoal_sessions', 'Sessions, connected or not', sessions);
     metrics.gauge('shoal_subscriptions', 'Subscriptions', subscriptions);
+    const memory = sum((tenant) => tenant.memory.bytes);
+    metrics.gauge('shoal_tenant_memory_bytes', 'Memory that tenants hold, as their quotas count it', memory);
+    metrics.gauge('shoal_tenant_memory_max_bytes', 'The same of the tenant that holds most', () =>
+      [...this].reduce((most, tenant) => Math.max(most, tenant.memory.bytes), 0),
+    );
     for (const [meter, [name, help]] of Object.entries(totals) as [keyof typeof totals, readonly [string, string]][])
       metrics.total(name, help, () => this.#past[meter] + sum((tenant) => tenant.meters[meter])());
   }

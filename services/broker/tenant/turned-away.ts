@@ -6,6 +6,10 @@ export type TurnedAwayBy =
   | 'sessions'
   /** The tenant has used much more of the database than it may. */
   | 'units'
+  /** Its quota of memory is used up. */
+  | 'memory'
+  /** The broker is short of memory, and the tenant has most of it. */
+  | 'shed'
   /** More CONNECTs than the tenant may make in a second. */
   | 'rate'
   /** The rate of messages or of their bytes has no room for its will. */

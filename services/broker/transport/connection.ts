@@ -181,6 +181,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   onClosed(): void {
     this.#isGone = true;
+    this.#queue.end();
     this.#cancelGoodbye?.();
     if (this.closed) this.#world.onGone(this);
     else this.onEnd();
@@ -284,6 +285,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   admitted(admitted: Admitted): void {
     this.#admitted = admitted;
     this.#queue.meters = admitted.tenant.meters;
+    this.#queue.memory = admitted.tenant.memory;
     if (!this.closed) this.#place.become('open');
     this.#userName = undefined;
     this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;

@@ -24,6 +24,9 @@ export class SendQueue {
   waitingBytes = 0;
   /** Of the client's tenant, once it is in: told of what has been written, once a write. */
   meters: Pick<Meters, 'packetsSent' | 'packetBytesSent'> | undefined;
+  /** The same: what the network has not taken is counted there, from each write to the next. */
+  memory: { outboxBytes: number } | undefined;
+  #countedBytes = 0;
   /** Packets that wait to be written. */
   #queuedPackets = 0;
   readonly #stream: ByteStream;
@@ -156,6 +159,19 @@ export class SendQueue {
     const { unsentBytes } = this.#stream;
     if (unsentBytes === 0) this.#release();
     this.waitingBytes = this.#queuedBytes + unsentBytes + this.#heldWrites * writeBytes;
+    this.#countTo(this.waitingBytes);
+  }
+
+  #countTo(bytes: number): void {
+    if (!this.memory) return;
+    this.memory.outboxBytes += bytes - this.#countedBytes;
+    this.#countedBytes = bytes;
+  }
+
+  /** The stream has closed: nothing waits any more. */
+  end(): void {
+    this.#countTo(0);
+    this.memory = undefined;
   }
 
   clear(): void {

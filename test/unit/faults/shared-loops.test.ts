@@ -330,7 +330,7 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
   },
   async 'shared-queue'() {
     const limits = { queuedMessagesPerSession: 10 };
-    const host = { limits, backlog: { messages: 0 }, readFailed: planted, nowMs: () => nowMs };
+    const host = { limits, backlog: { messages: 0, hold() {}, letGo() {} }, readFailed: planted, nowMs: () => nowMs };
     const log = { persistDelayMs: 50, request() {}, requestLater() {}, read: () => Promise.reject(new Error('away')) };
     const members = { isKeeperThere: true, giveToKeeper: () => true, giveToAnyone: () => true, whenKeeperReady() {} };
     const queue = new SharedQueue('p', log, host as unknown as QueueHost, members);

@@ -17,7 +17,7 @@ test('an item of several messages stays whole when one of them is sent while it 
     onAllStored: () => undefined,
     restore: <T>(stored: T): T => stored,
   };
-  const inbox = new Inbox('acme#pump', log, owner, { messages: 0 });
+  const inbox = new Inbox('acme#pump', log, owner, { messages: 0, hold() {}, letGo() {} });
   inbox.renew(1);
   const deliveries = ['one', 'two', 'three'].map(qos1);
   for (const delivery of deliveries) inbox.accept(delivery, false);

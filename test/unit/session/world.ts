@@ -40,7 +40,8 @@ export class FakeHost implements SessionHost {
   subscriptions = 0;
   topicLevelsMax: number = tuning.SHOAL_TOPIC_LEVELS_MAX.fallback;
   readonly meters: Meters = newMeters();
-  readonly backlog = { messages: 0 };
+  readonly backlog = { messages: 0, hold() {}, letGo() {} };
+  memory = { willBytes: 0, isFull: false, refusal: (): string | undefined => undefined };
   readonly published: { topic: string; payload: string; qos: QoS; publisher: string | undefined }[] = [];
   readonly routes: string[] = [];
   readonly retainedFor: string[] = [];

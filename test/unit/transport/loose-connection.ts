@@ -59,8 +59,7 @@ export async function looseConnection(
     id: 'acme',
     limits,
     meters: newMeters(),
-    spendPublish: () => 0,
-    publishWaitMs: () => 0,
+    rates: { spendPublish: () => 0, publishWaitMs: () => 0 },
   } as unknown as Admitted['tenant'];
   const admission = {
     connect(_: unknown, connection: AdmissionConnection): Promise<void> {
