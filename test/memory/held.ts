@@ -17,6 +17,7 @@ import { type Credential, hashSecret } from '../../services/tenancy/tenancy.js';
 import { connect, FakeHost, terms } from '../unit/session/world.js';
 import { encode } from '../fuzz/packets.js';
 import { bustle, type Held, measure } from './measure.js';
+import { tenants } from './tenants.js';
 
 const nowMs = 1_800_000_000_000;
 
@@ -193,4 +194,5 @@ all.push(await measure('credentials', () => credentials(20_000, 0)));
 all.push(await measure('credentials with long grants', () => credentials(1000, 100)));
 all.push(await measure('verified passwords', () => passwords(20_000)));
 all.push(await measure('messages of stored items', () => read(1000)));
+for (const [name, fill] of Object.entries(tenants)) all.push(await measure(name, fill));
 process.stdout.write(JSON.stringify(all));

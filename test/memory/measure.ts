@@ -25,6 +25,7 @@ export interface Held {
 
 /** `fill` makes something, keeps it reachable through what it returns, and says what it is counted as. */
 export async function measure(name: string, fill: () => Filled | Promise<Filled>): Promise<Held> {
+  await settledBytes(); // What was measured before may take a turn more to go.
   const before = await settledBytes();
   const { counted, kept } = await fill();
   const held = (await settledBytes()) - before;

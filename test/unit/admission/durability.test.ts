@@ -183,6 +183,9 @@ async function story(seed: number, { shared, ends, steps }: Options): Promise<st
     last = now;
   }
   const wrong: string[] = publisher.sent.map(({ payload }) => `${payload} is never acknowledged`);
+  const { heldBytes, unsafeBytes } = publisher.device.in!.tenant.ledger;
+  if (heldBytes !== 0 || unsafeBytes !== 0)
+    wrong.push(`memory counts ${heldBytes} and ${unsafeBytes} bytes of nothing`);
   const check = (who: string, got: readonly string[]): void => {
     for (const { payload, qos } of publisher.all) {
       const times = got.filter((each) => each === payload).length;
