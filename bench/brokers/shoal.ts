@@ -29,6 +29,7 @@ const highQuotas = {
   packetsPerSecond: 1_000_000_000,
   subscribesPerSecond: 1_000_000_000,
   subscriptions: 1_000_000_000,
+  cpuShare: 100,
   memoryBytes: 1_000_000_000_000,
   databaseUnitsPerSecond: 1_000_000_000,
   databaseUnitsPerMonth: 1_000_000_000_000,

@@ -116,7 +116,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   });
   const controlLog = new ControlLog(atTheDoor, clock, log, (entry, atMs) => admission.apply(entry, atMs));
   const topics = new TopicTable(topicLevelsMax);
-  const world = { admission, topics, clock, log, metrics };
+  const world = { admission, thread, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
   const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate: lease });
   return { metrics, dynamo, leaseDynamo, lease, commitLog, units, admission, controlLog, transport, gone };

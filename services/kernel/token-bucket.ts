@@ -13,6 +13,10 @@ export class TokenBucket {
     this.#filledAtMs = nowMs;
   }
 
+  get perSecond(): number {
+    return this.#perSecond;
+  }
+
   setRate(perSecond: number, nowMs: number): void {
     this.#refill(nowMs);
     // A debt of the old rate is forgiven: it may be one that the new rate would never have made.
@@ -40,6 +44,18 @@ export class TokenBucket {
     if (this.#tokens >= 0) return 0;
     this.#refill(nowMs);
     return this.#tokens >= 0 ? 0 : Math.ceil((-this.#tokens / this.#perSecond) * 1000);
+  }
+
+  /** Milliseconds until `take` finds one. */
+  waitForOneMs(nowMs: number): number {
+    const missing = 1 - this.available(nowMs);
+    return missing <= 0 ? 0 : Math.ceil((missing / this.#perSecond) * 1000);
+  }
+
+  /** Below 0 it is a debt. */
+  available(nowMs: number): number {
+    if (nowMs !== this.#filledAtMs) this.#refill(nowMs);
+    return this.#tokens;
   }
 
   /** Time that went backwards (a corrected wall clock) adds nothing. */

@@ -8,6 +8,8 @@ import type { TimeAccount } from './thread.js';
 const packetBytesHardMax = quotaKinds.find(({ kind }) => kind === 'messageBytesMax')!.hardMax!;
 /** Sessions that a tenant may have in all, as a multiple of the connections it may have: bounds what is offline. */
 const sessionsPerConnection = 10;
+/** What one connection may use of the packet rate of its tenant. */
+const connectionShare = 0.5;
 
 export class TenantLimits {
   connections = Infinity;
@@ -27,6 +29,13 @@ export class TenantLimits {
   readonly deliver: TokenBucket;
   readonly bytesIn: TokenBucket;
   readonly bytesOut: TokenBucket;
+  /** Of all that is no PUBLISH; as many as may be of PUBLISHes. */
+  readonly otherBytesIn: TokenBucket;
+  readonly packets: TokenBucket;
+  /** Topic filters of SUBSCRIBE and UNSUBSCRIBE. */
+  readonly subscribes: TokenBucket;
+  /** Of one connection: it cannot use up what there is for all. */
+  packetsPerConnection = Infinity;
   /** Deliveries into the store, for clients that are away or behind; they leave it by `deliver`. */
   readonly store: TokenBucket;
   readonly bytesStored: TokenBucket;
@@ -36,6 +45,7 @@ export class TenantLimits {
   /** False: no rate is limited, and the buckets need not be asked. */
   inLimited = false;
   outLimited = false;
+  packetsLimited = false;
 
   readonly #time: TimeAccount;
 
@@ -46,6 +56,9 @@ export class TenantLimits {
     this.deliver = new TokenBucket(Infinity, nowMs);
     this.bytesIn = new TokenBucket(Infinity, nowMs);
     this.bytesOut = new TokenBucket(Infinity, nowMs);
+    this.otherBytesIn = new TokenBucket(Infinity, nowMs);
+    this.packets = new TokenBucket(Infinity, nowMs);
+    this.subscribes = new TokenBucket(Infinity, nowMs);
     this.store = new TokenBucket(Infinity, nowMs);
     this.bytesStored = new TokenBucket(Infinity, nowMs);
     this.connects = new TokenBucket(Infinity, nowMs);
@@ -78,6 +91,11 @@ export class TenantLimits {
     this.willBytes.setRate(limit('bytesPerSecond'), nowMs);
     this.connectsPerSecond = limit('connectsPerSecond');
     this.connects.setRate(this.connectsPerSecond, nowMs);
+    this.otherBytesIn.setRate(limit('bytesPerSecond'), nowMs);
+    this.packets.setRate(limit('packetsPerSecond'), nowMs);
+    this.packetsLimited = limit('packetsPerSecond') !== Infinity || limit('bytesPerSecond') !== Infinity;
+    this.packetsPerConnection = limit('packetsPerSecond') * connectionShare;
+    this.subscribes.setRate(limit('subscribesPerSecond'), nowMs);
     const bytesLimited = limit('bytesPerSecond') !== Infinity;
     this.outLimited = bytesLimited || limit('deliverPerSecond') !== Infinity;
     this.inLimited = this.outLimited || limit('publishPerSecond') !== Infinity;

@@ -124,7 +124,7 @@ export class Tenant implements SessionHost, FanOutHost {
     this.memory = new TenantMemory(record.id, this, this.limits, ledger, this.meters, clock, log);
     this.backlog = { messages: 0, hold: (message) => ledger.hold(message), letGo: (message) => ledger.letGo(message) };
     this.units = new TenantUnits(this.scope, this.limits, clock);
-    this.rates = new TenantRates(this.limits, this.ledger, this.units, clock);
+    this.rates = new TenantRates(this.limits, this.ledger, this.units, this.time, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
     this.queues = new SharedQueues(this.scope, this, queues);
     this.routing = new Routing(makeRetained(this), this.queues, this);

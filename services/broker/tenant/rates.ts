@@ -1,35 +1,73 @@
-/** How fast a tenant's messages may come and go: its rates, and who waits for them. */
+/**
+ * How fast what a tenant's clients do may go, and who waits for which rate. Over a rate nothing is refused and nothing lost: a
+ * connection is read later, a session is sent its messages later. See `rate-queue.ts` for who goes on when.
+ *
+ *      publishers    publishPerSecond, bytesPerSecond (in), what is to be stored, and messages that are not safe yet
+ *      subscribers   subscribesPerSecond: topic filters
+ *      packets       packetsPerSecond, and as many bytes of all that is no PUBLISH as there may be of PUBLISHes
+ *      deliveries    deliverPerSecond, bytesPerSecond (out)
+ */
 import type { Clock } from '../../kernel/kernel.js';
 import type { Session } from '../session/session.js';
 import type { TenantLimits } from './limits.js';
+import { RateQueue } from './rate-queue.js';
 import type { SafetyLedger } from './safety-ledger.js';
+import type { TimeAccount } from './thread.js';
 import type { TenantUnits } from './units.js';
 
-/** How soon a session that the tenant's delivery rate holds back is looked at again. */
-const pumpLaterMs = 50;
-/** How soon a publisher is looked at again while too much is not safe yet. */
-const unsafeWaitMs = 20;
+/** A connection that waits for a rate. */
+export interface Slowed {
+  goOn(from: RateQueue<Slowed>): void;
+}
 
 export class TenantRates {
+  readonly publishers: RateQueue<Slowed>;
+  readonly subscribers: RateQueue<Slowed>;
+  readonly packets: RateQueue<Slowed>;
+  readonly #deliveries: RateQueue<Session>;
   readonly #limits: TenantLimits;
   readonly #ledger: SafetyLedger;
   readonly #units: TenantUnits;
-  readonly #clock: Clock;
-  #waitingToPump = new Set<Session>();
 
-  constructor(limits: TenantLimits, ledger: SafetyLedger, units: TenantUnits, clock: Clock) {
+  constructor(limits: TenantLimits, ledger: SafetyLedger, units: TenantUnits, time: TimeAccount, clock: Clock) {
     this.#limits = limits;
     this.#ledger = ledger;
     this.#units = units;
-    this.#clock = clock;
+    const base = { clock, time };
+    this.publishers = new RateQueue<Slowed>({
+      ...base,
+      waitMs: (nowMs) => this.publishWaitMs(nowMs),
+      available: (nowMs) => limits.publish.available(nowMs),
+      goOn: (slowed) => slowed.goOn(this.publishers),
+    });
+    this.subscribers = new RateQueue<Slowed>({
+      ...base,
+      waitMs: (nowMs) => limits.subscribes.waitMs(nowMs),
+      available: () => 1,
+      goOn: (slowed) => slowed.goOn(this.subscribers),
+    });
+    this.packets = new RateQueue<Slowed>({
+      ...base,
+      waitMs: (nowMs) => this.packetsWaitMs(nowMs),
+      available: () => 1,
+      goOn: (slowed) => slowed.goOn(this.packets),
+    });
+    this.#deliveries = new RateQueue<Session>({
+      ...base,
+      waitMs: (nowMs) => Math.max(limits.bytesOut.waitMs(nowMs), limits.deliver.waitForOneMs(nowMs)),
+      available: (nowMs) => limits.deliver.available(nowMs),
+      goOn: pump,
+    });
+    ledger.whenInTime = () => this.publishers.wake();
   }
 
   /** Takes one message of `bytes` from the delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean {
     const limits = this.#limits;
     if (!limits.outLimited) return true;
-    if (limits.bytesOut.waitMs(nowMs) > 0 || !limits.deliver.take(nowMs)) return false;
+    if (this.#deliveries.isSpent || limits.bytesOut.waitMs(nowMs) > 0 || !limits.deliver.take(nowMs)) return false;
     limits.bytesOut.spend(bytes, nowMs);
+    this.#deliveries.takeOne();
     return true;
   }
 
@@ -42,17 +80,22 @@ export class TenantRates {
     this.#limits.bytesStored.spend(bytes, nowMs);
   }
 
-  /** Counts what a client has sent; returns for how many milliseconds nothing more is to be read from it. */
-  spendPublish(packetBytes: number, nowMs: number): number {
+  /** Calls `session.pump` when the delivery rate allows more. */
+  pumpLater(session: Session): void {
+    this.#deliveries.join(session);
+  }
+
+  /** Counts a PUBLISH; whether its connection has to wait in `publishers` before the next one. */
+  spendPublish(packetBytes: number, nowMs: number): boolean {
     const limits = this.#limits;
-    if (!limits.inLimited) return this.#ledger.isBehind ? unsafeWaitMs : this.#units.waitMs();
+    if (!limits.inLimited) return this.#ledger.isBehind || this.#units.waitMs() > 0;
     limits.publish.spend(1, nowMs);
     limits.bytesIn.spend(packetBytes, nowMs);
-    return this.publishWaitMs(nowMs);
+    return !this.publishers.takeOne() || this.publishWaitMs(nowMs) > 0;
   }
 
   publishWaitMs(nowMs: number): number {
-    if (this.#ledger.isBehind) return unsafeWaitMs;
+    if (this.#ledger.isBehind) return Infinity; // It says when it is not.
     const { publish, bytesIn, store, bytesStored } = this.#limits;
     return Math.max(
       publish.waitMs(nowMs),
@@ -63,19 +106,30 @@ export class TenantRates {
     );
   }
 
-  /** Calls `session.pump` when the delivery rate allows more. */
-  pumpLater(session: Session): void {
-    this.#waitingToPump.add(session);
-    if (this.#waitingToPump.size > 1) return;
-    this.#clock.after(pumpLaterMs, () => {
-      const sessions = this.#waitingToPump;
-      this.#waitingToPump = new Set();
-      for (const waiting of sessions)
-        try {
-          waiting.pump(this.#clock.nowMs());
-        } catch (error) {
-          waiting.failed(error);
-        }
-    });
+  /** Counts the filters of a SUBSCRIBE or UNSUBSCRIBE; whether its connection has to wait in `subscribers`. */
+  spendSubscribe(filters: number, nowMs: number): boolean {
+    const { subscribes } = this.#limits;
+    subscribes.spend(filters, nowMs);
+    return subscribes.waitMs(nowMs) > 0;
+  }
+
+  /** Counts packets, and `bytes` of those that are no PUBLISH; whether their connection has to wait in `packets`. */
+  spendPackets(count: number, bytes: number, nowMs: number): boolean {
+    const limits = this.#limits;
+    limits.packets.spend(count, nowMs);
+    limits.otherBytesIn.spend(bytes, nowMs);
+    return this.packetsWaitMs(nowMs) > 0;
+  }
+
+  packetsWaitMs(nowMs: number): number {
+    return Math.max(this.#limits.packets.waitMs(nowMs), this.#limits.otherBytesIn.waitMs(nowMs));
+  }
+}
+
+function pump(session: Session, nowMs: number): void {
+  try {
+    session.pump(nowMs);
+  } catch (error) {
+    session.failed(error);
   }
 }

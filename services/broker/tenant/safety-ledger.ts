@@ -14,6 +14,8 @@ const lineBytesMax = 1 << 16;
 
 export class SafetyLedger {
   readonly #unsafeBytesMax: number;
+  /** Called whenever it is not behind any more: in the middle of the work of whoever has paid. */
+  whenInTime: () => void = () => undefined;
   #heldBytes = 0;
   #unsafeBytes = 0;
   #lineBytes = 0;
@@ -61,11 +63,12 @@ export class SafetyLedger {
   }
 
   pay(message: Message, reasonCode: number): void {
-    const wasUnsafe = this.isUnsafe;
+    const { isUnsafe: wasUnsafe, isBehind: wasBehind } = this;
     message.pay(reasonCode);
     this.#unsafeBytes -= storedDeliveryBytes;
     if (message.owed === 0) this.#unsafeBytes -= message.heldBytes;
     if (wasUnsafe && this.#listeners.size > 0 && !this.isUnsafe) this.#tell();
+    if (wasBehind && !this.isBehind) this.whenInTime();
   }
 
   lineUp(message: Message): void {
@@ -73,7 +76,9 @@ export class SafetyLedger {
   }
 
   leaveLine(message: Message): void {
+    const wasBehind = this.isBehind;
     this.#lineBytes -= message.heldBytes;
+    if (wasBehind && !this.isBehind) this.whenInTime();
   }
 
   whenSafer(listener: () => void): void {

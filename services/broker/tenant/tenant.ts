@@ -5,6 +5,8 @@ export type { TenantLimits } from './limits.js';
 export type { Tenant } from './local-tenant.js';
 export type { Admitted, Connection, LeaseGate, OwnRecord, SharedStore, StoredShared } from './ports.js';
 export { depthOf, type Residence } from './residence.js';
+export type { RateQueue } from './rate-queue.js';
+export type { Slowed } from './rates.js';
 export { systemTopicsEveryMs } from './system-topics.js';
 export { type Job, Thread, type TimeAccount } from './thread.js';
 export { saveUnitsEveryMs, UnitLedger, type UsageStore } from './units.js';

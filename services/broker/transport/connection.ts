@@ -1,20 +1,19 @@
 /**
  * One client's connection: bytes in to packets, packets to the session, answers and messages out. It knows the order
- * of things (CONNECT first, nothing after DISCONNECT), keeps the deadlines and the publisher's pace, and makes sure
+ * of things (CONNECT first, nothing after DISCONNECT), keeps the deadlines, and makes sure
  * that whatever goes wrong ends this connection only, with exactly one reason.
  *
  *      awaiting CONNECT -> admitting (reading stops) -> open -> closed
  *
  * How long it may take to come in, and to go, is watched by its place (`doorstep.ts`).
  *
- * Back pressure: while CONNECT is under way nothing is handed over, for all of it depends on the answer. While a rate
- * of the tenant is used up, too much of it is not safe or too many acknowledgements are owed to this client, PUBLISHes wait,
- * and what waits in order behind them; what may overtake them does (`wire/held-bytes.ts`), as long as little is held.
+ * Back pressure: while CONNECT is under way nothing is handed over, for all of it depends on the answer. Then `pace.ts` says
+ * how fast the client is read.
  *
  * A peer that has ended its side, or has gone, is not the end: what it has sent before is handled (`farewell.ts`),
  * and a DISCONNECT among it counts. Not before CONNECT is complete, and not if nothing has come behind it.
  */
-import { caught, type Cancel, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
+import { type Cancel, caught, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission, Ending } from '../admission/admission.js';
 import type { Admitted, Connection as AdmissionConnection } from '../tenant/tenant.js';
 import type { Receipt } from '../message/message.js';
@@ -37,6 +36,7 @@ import {
 import { type Departing, Farewell } from './farewell.js';
 import type { Flusher } from './flusher.js';
 import { disconnectOf, refusalOf } from './last-packet.js';
+import { Pace, type Paced } from './pace.js';
 import type { ByteSink, ByteStream, Occupant, Place } from './ports.js';
 import { SendQueue } from './send-queue.js';
 import type { DeadlineWheel, Guarded } from './wheel.js';
@@ -66,10 +66,7 @@ interface ConnectTraits {
 const connectBytesMax = 128 * 1024;
 /** After DISCONNECT the end waits for DynamoDB so long at most; then the connection is cut off. */
 const goodbyeMsMax = 4000;
-/** MQTT 3.x knows no Receive Maximum: with more acknowledgements owed to a client its PUBLISHes wait. Ours to give, so they come. */
-const owedAcksMax = 1024;
-const owedAcksWaitMs = 20;
-/** With more than this held the network is not read: bounds what a slowed publisher costs, with one read of the socket on top. */
+/** With more than this held the network is not read: bounds what a slowed client costs, with one read of the socket on top. */
 const heldBytesHigh = 1 << 14;
 /** When the broker stops, what a client has sent is answered first, if that takes no longer: a store that is slow or away. */
 export const answeringMsMax = 2000;
@@ -78,10 +75,8 @@ const handlingMsMax = 60_000;
 const peerEnded = { handlingMs: handlingMsMax, answeringMs: answeringMsMax };
 const goodbyeSaid = { handlingMs: 0, answeringMs: answeringMsMax };
 const sentAway = { handlingMs: answeringMsMax, answeringMs: answeringMsMax };
-/** Longest sleep of a publisher over its tenant's rate before it is looked at again. */
-const pauseMsMax = 1000;
 
-export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded, Occupant, Departing {
+export class Connection implements PacketSink, ByteSink, AdmissionConnection, Guarded, Occupant, Departing, Paced {
   closed = false;
   slot: Guarded['slot'];
   readonly #world: ConnectionWorld;
@@ -96,10 +91,10 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #userName: string | undefined;
   #heardAtMs: number;
   #keepAliveMs = 0;
-  #nowMs = 0;
   /** Nothing more is sent, and it ends with this turn of the event loop. */
   #isGivenUp = false;
-  #cancelPause: Cancel | undefined;
+  /** From the moment in which the client is in. */
+  #pace: Pace | undefined;
   #cancelGoodbye: Cancel | undefined;
   /** Nothing more will come. */
   #farewell: Farewell | undefined;
@@ -128,7 +123,9 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   push(source: Buffer, start: number, end: number, isAck = false): void {
-    if (!this.closed && !this.#isGivenUp) this.#queue.push(source, start, end, isAck);
+    if (this.closed || this.#isGivenUp) return;
+    this.#queue.push(source, start, end, isAck);
+    if (isAck) this.#pace?.acknowledged();
   }
 
   // From the stream.
@@ -136,26 +133,16 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   onBytes(chunk: Buffer): void {
     if (this.closed) return;
     const { clock } = this.#world;
-    if (this.#admitted) this.#heardAtMs = clock.monotonicMs();
-    this.#nowMs = clock.nowMs();
-    this.#guarded(() => this.#reader.read(chunk, this.#nowMs));
-    this.#count();
+    if (this.#pace) {
+      this.#heardAtMs = clock.monotonicMs();
+      this.#pace.read(chunk, this.#heardAtMs);
+    } else this.guarded(() => this.#reader.read(chunk, clock.nowMs()));
     this.#brake();
-  }
-
-  /** Once a read, for all packets of it. CONNECT is counted when its client is in. */
-  #count(): void {
-    if (!this.#admitted) return;
-    const { meters } = this.#admitted.tenant;
-    meters.packetsReceived += this.#reader.packets;
-    meters.packetBytesReceived += this.#reader.packetBytes;
-    this.#reader.packets = 0;
-    this.#reader.packetBytes = 0;
   }
 
   onDrain(): void {
     this.#queue.recount();
-    if (this.#admitted) this.#guarded(() => this.#admitted!.session.pump(this.#world.clock.nowMs()));
+    if (this.#admitted) this.guarded(() => this.#admitted!.session.pump(this.#world.clock.nowMs()));
   }
 
   /** The peer says nothing more; it may still listen. */
@@ -165,7 +152,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       this.#end(reasons.connectionLost, { publishWill: true });
       this.#leave();
     };
-    this.#guarded(() => {
+    this.guarded(() => {
       if (this.#goodbye) this.#farewell!.look();
       // A client that gave up while it waited for CONNACK is not let in for nothing.
       else if (!this.#admitted && !this.isHolding) lost();
@@ -174,7 +161,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   onFault(detail: string): void {
-    this.#guarded(() => {
+    this.guarded(() => {
       throw new PeerFault(reasons.webSocketFault, detail);
     });
   }
@@ -188,7 +175,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   #sayFarewell(): Farewell {
-    return (this.#farewell ??= new Farewell(this, this.#world.clock, (step) => this.#guarded(step)));
+    return (this.#farewell ??= new Farewell(this, this.#world.clock, (step) => this.guarded(step)));
   }
 
   get isHolding(): boolean {
@@ -207,12 +194,12 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #forgetHeld(reason: string): void {
     if (!this.#admitted) return this.#reader.end(); // [MQTT-3.1.4-6] Nothing behind a CONNECT that is refused is looked at.
     let lost = 0;
-    this.#guarded(() => (lost = this.#reader.giveUp()));
+    this.guarded(() => (lost = this.#reader.giveUp()));
     if (lost > 0) lostBy(this.#world.metrics, reason).add(lost);
   }
 
   /** A peer's fault ends its connection; a fault of ours ends this connection, too, and nothing else. */
-  #guarded(step: () => void): void {
+  guarded(step: () => void): void {
     try {
       step();
     } catch (error) {
@@ -234,15 +221,14 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   // From the reader.
 
   onPublish(publish: InboundPublish): void {
-    const { tenant, session, channel } = this.#admitted!;
-    session.receivePublish(publish, channel, this.#nowMs);
-    const waitMs = tenant.rates.spendPublish(publish.packetBytes, this.#nowMs);
-    if (waitMs > 0) this.#pause(waitMs);
-    else if (publish.packetId !== 0 && session.owedAcks > owedAcksMax) this.#pause(owedAcksWaitMs);
+    const { session, channel } = this.#admitted!;
+    session.receivePublish(publish, channel, this.#pace!.nowMs);
+    this.#pace!.published(publish);
   }
 
   onAck(type: AckType, packetId: number, reasonCode: number): void {
-    this.#admitted!.session.receiveAck(type, packetId, reasonCode, this.#nowMs);
+    this.#admitted!.session.receiveAck(type, packetId, reasonCode, this.#pace!.nowMs);
+    this.#pace!.worked(1);
   }
 
   onPacket(packet: ControlPacket): void {
@@ -250,11 +236,14 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
       case 'connect':
         return this.#admit(packet);
       case 'subscribe':
-        return this.#admitted!.session.receiveSubscribe(packet, this.#admitted!.channel);
+        this.#admitted!.session.receiveSubscribe(packet, this.#admitted!.channel);
+        return this.#pace!.subscribed(packet.subscriptions.length);
       case 'unsubscribe':
-        return this.#admitted!.session.receiveUnsubscribe(packet, this.#admitted!.channel);
+        this.#admitted!.session.receiveUnsubscribe(packet, this.#admitted!.channel);
+        return this.#pace!.subscribed(packet.filters.length);
       case 'pingreq':
-        return this.#admitted!.channel.send(pingresp, false); // [MQTT-3.12.4-1]
+        this.#admitted!.channel.send(pingresp, false); // [MQTT-3.12.4-1]
+        return this.#pace!.worked(1);
       case 'disconnect':
         return this.#onDisconnect(packet);
       case 'auth':
@@ -276,9 +265,9 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#stream.pause();
     this.#world.admission.connect(packet, this).then(
       () => {
-        if (!this.closed) this.#readOn();
+        if (!this.closed) this.#pace!.start();
       },
-      (error: unknown) => this.#guarded(() => throwIt(error)),
+      (error: unknown) => this.guarded(() => throwIt(error)),
     );
   }
 
@@ -286,6 +275,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#admitted = admitted;
     this.#queue.meters = admitted.tenant.meters;
     this.#queue.memory = admitted.tenant.memory;
+    this.#pace = new Pace(this, this.#reader, admitted.tenant, admitted.session, this.#world.clock);
     if (!this.closed) this.#place.become('open');
     this.#userName = undefined;
     this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;
@@ -330,42 +320,17 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   // Pace.
 
-  /** What waits goes on, and then what the network has. */
-  #readOn(): void {
-    if (!this.#isSentAway) this.#stream.resume();
-    this.#nowMs = this.#world.clock.nowMs();
-    this.#guarded(() => {
-      this.#reader.resume(this.#nowMs);
-      this.#count();
-      this.#brake();
-      this.#farewell?.look();
-    });
+  goesOn(): void {
+    if (!this.#pace!.isSlowed) {
+      this.#heardAtMs = this.#world.clock.monotonicMs(); // We did not listen.
+      if (!this.#isSentAway) this.#stream.resume();
+    }
+    this.#brake();
+    this.#farewell?.look();
   }
 
   #brake(): void {
     if (this.#reader.isHolding && this.#reader.heldBytes > heldBytesHigh) this.#stream.pause();
-  }
-
-  /** Nothing is lost and nobody is refused: the publisher feels back pressure until its tenant's rate allows more. */
-  #pause(waitMs: number): void {
-    if (this.closed) return;
-    this.#reader.hold();
-    this.#cancelPause ??= this.#world.clock.after(Math.min(waitMs, pauseMsMax), () => {
-      this.#cancelPause = undefined;
-      this.#heardAtMs = this.#world.clock.monotonicMs(); // We did not listen.
-      if (this.closed) return;
-      this.#guarded(() => {
-        const againMs = this.#mustWaitMs();
-        if (againMs > 0) this.#pause(againMs);
-        else this.#readOn();
-      });
-    });
-  }
-
-  #mustWaitMs(): number {
-    const { tenant, session } = this.#admitted!;
-    const rateMs = tenant.rates.publishWaitMs(this.#world.clock.nowMs());
-    return session.owedAcks > owedAcksMax ? Math.max(rateMs, owedAcksWaitMs) : rateMs;
   }
 
   checkDeadline(nowMs: number): number {
@@ -373,7 +338,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     const silentMs = nowMs - this.#heardAtMs;
     if (this.#keepAliveMs === 0) return 0;
     // Nor can it be while it is not read, or has said that it sends no more.
-    if (silentMs < this.#keepAliveMs || this.#cancelPause || this.#farewell)
+    if (silentMs < this.#keepAliveMs || this.#pace?.isSlowed || this.#farewell)
       return Math.max(this.#keepAliveMs - silentMs, 1);
     this.close(reasons.keepAliveTimeout);
     return 0;
@@ -423,8 +388,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.closed) return;
     this.#isGivenUp = false; // The last word may leave.
     // The new connection of the client comes after what this one has sent, as far as that may be handled now.
-    if (reason === reasons.sessionTakenOver && this.#admitted && this.isHolding && this.#mustWaitMs() === 0)
-      this.#readOn();
+    if (reason === reasons.sessionTakenOver && this.isHolding) this.#pace?.finish();
     this.#forgetHeld(reason.name);
     if (this.#goodbye) return this.#goodbye(); // [MQTT-3.14.4-3]
     if (this.closed) return;
@@ -438,7 +402,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #end(reason: Reason, ending: Ending, detail: string = reason.words): Receipt | undefined {
     if (this.closed) return undefined;
     this.closed = true;
-    this.#cancelPause?.();
+    this.#pace?.leave();
     this.#farewell?.stop();
     this.#world.wheel.forget(this);
     closedBy(this.#world.metrics, reason).add();

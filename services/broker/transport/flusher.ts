@@ -9,7 +9,22 @@ import type { SendQueue } from './send-queue.js';
 export class Flusher {
   #dirty: SendQueue[] = [];
   readonly #gate: AcknowledgementGate;
-  readonly #flush = (): void => {
+  #isArmed = false;
+  readonly #atEnd = (): void => {
+    this.#isArmed = false;
+    this.flush();
+  };
+
+  constructor(gate: AcknowledgementGate) {
+    this.#gate = gate;
+    gate.onLapsed(() => {
+      for (const queue of this.#dirty) queue.outdate();
+    });
+  }
+
+  /** At the end of the tick, or before: what has been handed to it so far. */
+  flush(): void {
+    if (this.#dirty.length === 0) return;
     const leave = this.#gate.leave(); // First: it may find out just now that a time has ended.
     const dirty = this.#dirty;
     this.#dirty = [];
@@ -20,13 +35,6 @@ export class Flusher {
         caught('flush', error);
         queue.abandon();
       }
-  };
-
-  constructor(gate: AcknowledgementGate) {
-    this.#gate = gate;
-    gate.onLapsed(() => {
-      for (const queue of this.#dirty) queue.outdate();
-    });
   }
 
   leave(): 'all' | 'new' | 'none' {
@@ -35,6 +43,9 @@ export class Flusher {
 
   add(queue: SendQueue): void {
     // After the poll phase: everything that all sockets brought in this turn of the event loop has been handled by then.
-    if (this.#dirty.push(queue) === 1) setImmediate(this.#flush);
+    this.#dirty.push(queue);
+    if (this.#isArmed) return;
+    this.#isArmed = true;
+    setImmediate(this.#atEnd);
   }
 }

@@ -5,6 +5,7 @@ import { type BlockList, createServer as createTcpServer, type Server, type Sock
 import { createServer as createTlsServer } from 'node:tls';
 import { caught, type Clock, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission } from '../admission/admission.js';
+import type { Thread } from '../tenant/tenant.js';
 import { type TopicTable } from '../wire/wire.js';
 import { chooseProtocol } from './alpn.js';
 import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
@@ -22,6 +23,7 @@ import { DeadlineWheel } from './wheel.js';
 
 export interface TransportOptions {
   readonly admission: Admission;
+  readonly thread: Thread;
   readonly topics: TopicTable;
   readonly clock: Clock;
   readonly log: Log;
@@ -78,13 +80,15 @@ export class Transport {
   constructor(options: TransportOptions) {
     this.#options = options;
     const { admission, topics, clock, log, metrics } = options;
+    const flusher = new Flusher(options.gate);
+    options.thread.beforeTurn(() => flusher.flush());
     this.#world = {
       admission,
       topics,
       clock,
       log,
       metrics,
-      flusher: new Flusher(options.gate),
+      flusher,
       wheel: new DeadlineWheel(() => clock.monotonicMs()),
       onGone: (connection) => this.#gone(connection),
     };

@@ -29,6 +29,9 @@ const behindWaiting = new Map<number, 'overtakes' | 'waits'>([
   [packetType.unsubscribe, 'waits'],
 ]);
 
+/** Taken out at once: few enough for a small part of a slice, enough to pay for closing the gaps. */
+const takenMax = 256;
+
 const noBytes = Buffer.alloc(0);
 
 export class HeldBytes {
@@ -65,29 +68,44 @@ export class HeldBytes {
     return this.bytes[at]! >> 4;
   }
 
-  /** Takes out the packets that overtake and closes their gaps, in one pass: each is looked at once, however long it waits. */
+  /**
+   * Takes out packets that overtake, a few, and closes their gaps. Those that wait are looked at once, however long they do.
+   * Undefined when there are none.
+   */
   takeOvertaking(): Buffer | undefined {
     let at = Math.max(this.start, this.#seen);
-    let kept = at;
-    let taken: Buffer | undefined;
+    const from = at;
+    let count = 0;
     let takenBytes = 0;
-    for (let next = this.packetEnd(at); next > 0; next = this.packetEnd(at)) {
+    for (let next = this.packetEnd(at); next > 0 && count < takenMax; next = this.packetEnd(at)) {
       const behaviour = behindWaiting.get(this.typeAt(at));
       if (behaviour === undefined) break;
       if (behaviour === 'overtakes') {
-        taken ??= Buffer.allocUnsafeSlow(this.end - at);
-        takenBytes += this.bytes.copy(taken, takenBytes, at, next);
-      } else {
-        if (kept < at) this.bytes.copyWithin(kept, at, next);
-        kept += next - at;
+        takenBytes += next - at;
+        count++;
       }
       at = next;
     }
-    this.#seen = kept;
-    if (kept < at) {
-      this.bytes.copyWithin(kept, at, this.end);
-      this.end -= at - kept;
+    this.#seen = at;
+    return count > 0 ? this.#takeOut(from, at, takenBytes) : undefined;
+  }
+
+  /** Those that overtake, of the packets from `from` to `to`. */
+  #takeOut(from: number, to: number, takenBytes: number): Buffer {
+    const taken = Buffer.allocUnsafe(takenBytes);
+    let takenAt = 0;
+    let kept = from;
+    for (let at = from, next; at < to; at = next) {
+      next = this.packetEnd(at);
+      if (behindWaiting.get(this.typeAt(at)) === 'overtakes') takenAt += this.bytes.copy(taken, takenAt, at, next);
+      else {
+        if (kept < at) this.bytes.copyWithin(kept, at, next);
+        kept += next - at;
+      }
     }
-    return taken?.subarray(0, takenBytes);
+    this.bytes.copyWithin(kept, to, this.end);
+    this.end -= to - kept;
+    this.#seen = kept;
+    return taken;
   }
 }

@@ -5,7 +5,7 @@
  *      chunk  [...frame...][...frame...][...fra       held until its packet is complete, at most one packet
  *
  * Whoever drives it can stop it after a packet, wholly (`stop`), or so that PUBLISHes wait and what may overtake them
- * does not (`hold`); `held-bytes.ts` says what may. `resume` goes on where it was.
+ * does not (`hold`); `held-bytes.ts` says what may. `resume` goes on where it was, `overtake` with what may only.
  *
  * A packet that a chunk completes is put together on its own, so a large chunk is never copied for a small rest.
  * What a peer may announce is bounded by `packetBytesMax`, and memory is taken only for bytes that have come.
@@ -81,6 +81,14 @@ export class PacketReader {
     if (this.#state === 'reads') this.#state = 'holds';
   }
 
+  /** Goes from `stop` to `hold`: what may overtake and has come is handed over. */
+  overtake(nowMs: number): void {
+    if (this.#state === 'over') return;
+    this.#state = 'holds';
+    this.#nowMs = nowMs;
+    this.#overtake();
+  }
+
   /** For good: nothing more is handed over or kept. */
   end(): void {
     this.#state = 'over';
@@ -90,6 +98,10 @@ export class PacketReader {
   /** Packets wait that `resume` would hand over. */
   get isHolding(): boolean {
     return this.#state !== 'reads' && this.heldBytes > 0;
+  }
+
+  get #isOver(): boolean {
+    return this.#state === 'over';
   }
 
   get heldBytes(): number {
@@ -153,11 +165,12 @@ export class PacketReader {
   }
 
   #overtake(): void {
-    if (this.#state !== 'holds') return;
-    const taken = this.#held?.takeOvertaking();
-    if (!taken) return;
-    // One of them may end the connection.
-    for (let at = 0; at < taken.length && this.#state === 'holds';) at = this.#packetAt(taken, at, taken.length);
+    while (this.#state === 'holds') {
+      const taken = this.#held?.takeOvertaking();
+      if (!taken) return;
+      // One of them may end the connection; who is only stopped gets those that are taken all the same.
+      for (let at = 0; at < taken.length && !this.#isOver;) at = this.#packetAt(taken, at, taken.length);
+    }
   }
 
   /** Takes as many bytes of `chunk` as the held packet lacks; returns how many. */

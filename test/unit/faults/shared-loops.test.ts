@@ -115,6 +115,7 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     const places = { connectionsMax: 10, newcomersPercentMax: 100, newcomersPerAddressPercentMax: 100 };
     const world = {
       admission,
+      thread: new Thread(clock),
       topics: new TopicTable(),
       clock,
       log: silentLog,

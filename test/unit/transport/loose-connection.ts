@@ -1,6 +1,14 @@
 /** A real connection with its flusher and wheel, without a network below it and with an admission that lets everybody in. */
 import type { Admission } from '../../../services/broker/admission/admission.js';
-import type { Admitted, Connection as AdmissionConnection } from '../../../services/broker/tenant/tenant.js';
+import { TenantLimits } from '../../../services/broker/tenant/limits.js';
+import { TenantRates } from '../../../services/broker/tenant/rates.js';
+import { TenantUnits } from '../../../services/broker/tenant/units.js';
+import { SafetyLedger } from '../../../services/broker/tenant/safety-ledger.js';
+import {
+  type Admitted,
+  type Connection as AdmissionConnection,
+  Thread,
+} from '../../../services/broker/tenant/tenant.js';
 import { newMeters } from '../../../services/broker/message/message.js';
 import { Channel, Session } from '../../../services/broker/session/session.js';
 import { Connection } from '../../../services/broker/transport/connection.js';
@@ -8,10 +16,19 @@ import { Flusher } from '../../../services/broker/transport/flusher.js';
 import type { ByteSink, ByteStream } from '../../../services/broker/transport/ports.js';
 import { DeadlineWheel } from '../../../services/broker/transport/wheel.js';
 import { Slab, TopicTable } from '../../../services/broker/wire/wire.js';
-import { type ClientId, Metrics, silentLog, systemClock } from '../../../services/kernel/kernel.js';
+import {
+  type ClientId,
+  type TenantId,
+  type TenantScope,
+  Metrics,
+  silentLog,
+  systemClock,
+} from '../../../services/kernel/kernel.js';
 import { encode } from '../../fuzz/packets.js';
 import type { FakeHost } from '../session/world.js';
 import { everything, nowMs } from '../session/world.js';
+
+const acme = 'acme' as TenantId;
 
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -54,13 +71,12 @@ export async function looseConnection(
 ): Promise<LooseConnection> {
   const session = new Session('c' as ClientId, host, everything);
   session.renew(1);
-  const limits = { packetBytesMax: 1 << 18 };
-  const tenant = {
-    id: 'acme',
-    limits,
-    meters: newMeters(),
-    rates: { spendPublish: () => 0, publishWaitMs: () => 0 },
-  } as unknown as Admitted['tenant'];
+  const time = new Thread(systemClock).account();
+  const record = { id: acme, plan: 'free', status: 'active', quotaOverrides: {}, createdAtMs: 0 } as const;
+  const limits = new TenantLimits(record, time, systemClock.nowMs());
+  const units = new TenantUnits('acme' as string as TenantScope, limits, systemClock);
+  const rates = new TenantRates(limits, new SafetyLedger(1 << 20), units, time, systemClock);
+  const tenant = { id: acme, limits, rates, time, meters: newMeters() } as unknown as Admitted['tenant'];
   const admission = {
     connect(_: unknown, connection: AdmissionConnection): Promise<void> {
       const wish = {

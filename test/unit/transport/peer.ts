@@ -7,6 +7,7 @@ import { connect as tlsConnect } from 'node:tls';
 import type { Log } from '../../../services/kernel/kernel.js';
 import { type ListenerOptions, Transport, trustedProxies } from '../../../services/broker/transport/transport.js';
 import { wheelTickMs } from '../../../services/broker/transport/wheel.js';
+import { Thread } from '../../../services/broker/tenant/tenant.js';
 import { TopicTable } from '../../../services/broker/wire/wire.js';
 import { connectBytes, type ConnectFields, publishBytes } from '../../support/packet-bytes.js';
 import { proxied } from '../../support/proxy-header.js';
@@ -43,7 +44,7 @@ export class Door {
       void this.lines.push({ level, fields, message });
     const log = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') };
     this.transport = new Transport({
-      ...{ admission, clock, metrics, log, topics: new TopicTable() },
+      ...{ admission, clock, metrics, log, topics: new TopicTable(), thread: new Thread(clock) },
       connectionsMax: places.max ?? 1000,
       newcomersPercentMax: places.share ?? 100,
       newcomersPerAddressPercentMax: places.perAddress ?? 100,
