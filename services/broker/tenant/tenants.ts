@@ -158,6 +158,7 @@ export class Tenants {
   /** The tenant has been deleted. */
   drop(tenant: Tenant): void {
     tenant.isGone = true;
+    tenant.units.unsaved = 0; // All that is stored of it is being removed, and nothing may come after that.
     tenant.routing.retained.close();
     this.#forget(tenant);
   }

@@ -151,6 +151,14 @@ describe('a tenant that has used too much of the database', () => {
     await world.admit({ clientId: 'late' });
   });
 
+  it('leaves nothing behind when it is deleted', async () => {
+    const { world, tenant } = await indebted(3);
+    await world.admission.apply({ type: 'tenant-changed', tenant: tenant.id, change: 'deleted' }, world.clock.nowMs());
+    await until(() => tenant.isGone);
+    await world.units.save();
+    expect(world.usage.days.size).toBe(0);
+  });
+
   it('is counted from its own month, and its sum is saved once a minute', async () => {
     const world = new World();
     world.usage.days.set('acme 2026-01-01', 10_000_000); // All of the quota.
