@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duel, type Measured } from '../../test/neighbours/duel.js';
-import type { AttackName } from '../../test/neighbours/attacks/attacks.js';
+import { rowOf, type AttackName } from '../../test/neighbours/attacks/attacks.js';
 import { cores } from '../measure.js';
 import type { NeighbourOptions } from '../options.js';
 import { pin } from '../proc.js';
@@ -44,7 +44,8 @@ async function duel(
   { brokerRoot, seconds }: NeighbourOptions,
   folder: string | undefined,
 ): Promise<Duelled> {
-  const fight = await Duel.start(name, {
+  const fight = await Duel.start({
+    choosesPasswords: rowOf(name).chosenPasswords === true,
     ...(brokerRoot !== undefined && { root: brokerRoot }),
     ...(folder !== undefined && { profile: { module: profiler, env: { BENCH_PROFILE_FOLDER: folder } } }),
     // The broker has a core of its own, as it has in production; all others share what is left.
@@ -53,7 +54,7 @@ async function duel(
   const profile = (): void => void (folder !== undefined && process.kill(fight.site.endpoints.pids.broker, 'SIGUSR2'));
   try {
     const quiet = await fight.quiet(seconds);
-    const attacked = await fight.attack(seconds, { onBegin: profile, onEnd: profile });
+    const attacked = await fight.attack(name, seconds, { onBegin: profile, onEnd: profile });
     return { quiet, attacked };
   } finally {
     await fight.close();

@@ -1,5 +1,5 @@
 /** The attacker, a process of its own: prepares, says so, and attacks when it is told to, until it is killed. */
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 import { call } from '../local/shoal.js';
 import type { Credential } from '../support/broker.js';
 import { attacks, type AttackName } from './attacks/attacks.js';
@@ -15,7 +15,7 @@ export interface AttackerJob {
 }
 
 /** Where cores are few, it takes none from those whom it attacks: what they feel is the broker. */
-setPriority(15);
+setPriority(Math.min(19, getPriority() + 5));
 
 process.once('message', ({ name, apiUrl, tenant, apiKey, ...scene }: AttackerJob) => {
   const api = (path: string, body: unknown, method = 'POST') =>

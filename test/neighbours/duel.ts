@@ -9,7 +9,8 @@ import { rowOf, type AttackName } from './attacks/attacks.js';
 import type { NeighbourJob, Served } from './neighbour.js';
 import { Site, sumOf, type SiteOptions, type Tenant } from './site.js';
 
-const hostile = 'hostile';
+/** By the name of its attack. Not the beginning of another one. */
+const hostile = (name: AttackName): string => `hostile-${name}`;
 /** One CONNECT a second with a password that the broker does not know yet. */
 const chosenPasswords = 40;
 const preparesMsMax = 120_000;
@@ -44,7 +45,9 @@ interface BrokerUse {
   readonly readUnits: number;
 }
 
-export interface DuelOptions extends SiteOptions {
+export interface DuelOptions extends Omit<SiteOptions, 'throttled'> {
+  /** The neighbour comes with passwords that it has chosen, and which the broker does not know yet, too. */
+  readonly choosesPasswords?: boolean;
   /** Called with each process that takes part, for who wants to bind it to a core. */
   readonly onProcess?: (pid: number, part: 'broker' | 'database' | 'neighbour' | 'attacker') => void;
 }
@@ -59,22 +62,18 @@ interface AttackOptions {
 
 export class Duel {
   readonly site: Site;
-  readonly #name: AttackName;
   readonly #options: DuelOptions;
   readonly #neighbour: ChildProcess;
-  readonly #tenant: Tenant;
   #attacker: ChildProcess | undefined;
 
-  private constructor(site: Site, name: AttackName, options: DuelOptions, neighbour: ChildProcess, tenant: Tenant) {
+  private constructor(site: Site, options: DuelOptions, neighbour: ChildProcess) {
     this.site = site;
-    this.#name = name;
     this.#options = options;
     this.#neighbour = neighbour;
-    this.#tenant = tenant;
   }
 
-  static async start(name: AttackName, options: DuelOptions = {}): Promise<Duel> {
-    const site = await Site.start({ ...options, ...(rowOf(name).isThrottled && { throttled: hostile }) });
+  static async start(options: DuelOptions = {}): Promise<Duel> {
+    const site = await Site.start({ ...options, throttled: hostile('throttled-sessions') });
     try {
       const { broker, dynamodb } = site.endpoints.pids;
       options.onProcess?.(broker, 'broker');
@@ -85,12 +84,12 @@ export class Duel {
       const job: NeighbourJob = {
         port: site.endpoints.mqtt.port,
         credential: await credentialOf(site, tenant, 'own'),
-        chosen: rowOf(name).chosenPasswords ? await chosenCredentials(site, tenant) : [],
+        chosen: options.choosesPasswords ? await chosenCredentials(site, tenant) : [],
       };
       const living = once(neighbour, 'message');
       neighbour.send(job);
       await living;
-      return new Duel(site, name, options, neighbour, await site.tenant(hostile));
+      return new Duel(site, options, neighbour);
     } catch (error) {
       await site.close();
       throw error;
@@ -103,16 +102,21 @@ export class Duel {
     return this.#measure(seconds);
   }
 
-  /** The attacker is gone afterwards. */
-  async attack(seconds: number, { scale = 1, onBegin, onEnd }: AttackOptions = {}): Promise<Measured> {
+  /** By a tenant of its own, which is gone from its connections afterwards. */
+  async attack(
+    name: AttackName,
+    seconds: number,
+    { scale = 1, onBegin, onEnd }: AttackOptions = {},
+  ): Promise<Measured> {
     const attacker = program('attacker-main.ts');
     this.#attacker = attacker;
     this.#options.onProcess?.(attacker.pid!, 'attacker');
     const { api, mqtt } = this.site.endpoints;
-    const { id: tenant, apiKey } = this.#tenant;
-    const credential = await credentialOf(this.site, this.#tenant, 'own');
-    const job: AttackerJob = { name: this.#name, scale, port: mqtt.port, credential, apiUrl: api.url, tenant, apiKey };
-    const restore = rowOf(this.#name).isPatient ? await this.#liftRates() : undefined;
+    const tenant = await this.site.tenant(hostile(name));
+    const credential = await credentialOf(this.site, tenant, 'own');
+    const place = { port: mqtt.port, credential, apiUrl: api.url, tenant: tenant.id, apiKey: tenant.apiKey };
+    const job: AttackerJob = { name, scale, ...place };
+    const restore = rowOf(name).isPatient ? await this.#liftRates(tenant) : undefined;
     const prepared = once(attacker, 'message', { signal: AbortSignal.timeout(preparesMsMax) });
     attacker.send(job);
     await prepared;
@@ -129,8 +133,8 @@ export class Duel {
     return this.#measure(seconds, begin, end);
   }
 
-  async #liftRates(): Promise<() => Promise<void>> {
-    const path = `/${this.#tenant.id}/quotas`;
+  async #liftRates(tenant: Tenant): Promise<() => Promise<void>> {
+    const path = `/${tenant.id}/quotas`;
     const key = this.site.endpoints.operatorKey;
     const { body } = await this.site.call(path, { key });
     const before = (body['quotas'] ?? body) as Record<string, number | null>;

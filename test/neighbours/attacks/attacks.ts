@@ -12,8 +12,6 @@ export interface AttackRow {
   readonly isPatient?: true;
   /** The neighbour comes with passwords that it has chosen, and which the broker does not know yet. */
   readonly chosenPasswords?: true;
-  /** The database throttles what is stored for this tenant. */
-  readonly isThrottled?: true;
 }
 
 export const attacks = {
@@ -23,16 +21,15 @@ export const attacks = {
   pings: { title: 'PINGREQ flood, 4 connections', attack: packets.pings },
   subscribes: { title: 'SUBSCRIBE and UNSUBSCRIBE flood', attack: packets.subscribes },
   'many-properties': { title: 'PUBACKs with 40 000 properties', attack: packets.manyProperties },
-  'deny-rules': { title: '99 deep deny rules, 900 new topics/s', attack: topics.denyRules },
+  'deny-rules': { title: '99 deep deny rules, 1000 new topics/s', attack: topics.denyRules },
   'wrong-passwords': { title: '100 wrong passwords/s', attack: door.wrongPasswords, chosenPasswords: true },
   'unread-replays': { title: '1500 x SUBSCRIBE #, not reading', attack: database.unreadReplays, isPatient: true },
   plans: { title: '1000 subscribers of #, 1000 new topics/s', attack: database.plans, isPatient: true },
   'paused-publishers': { title: '1000 publishers over their rate', attack: packets.pausedPublishers, isPatient: true },
   'throttled-sessions': {
-    title: '8 throttled sessions',
+    title: '24 sessions that the database throttles',
     attack: database.throttledSessions,
     isPatient: true,
-    isThrottled: true,
   },
   'one-client-id': { title: '4096 CONNECTs of one client id, 100/s more', attack: door.oneClientId },
   'fan-out-to-stored': {
@@ -47,7 +44,11 @@ export const attacks = {
     isPatient: true,
   },
   wills: { title: 'CONNECT with a will of 60 KB', attack: door.wills },
-  'stored-trickle': { title: '1 message/s to 200 sessions away', attack: database.storedTrickle, isPatient: true },
+  'stored-trickle': {
+    title: '10 messages/s of 1 KB to 200 sessions away',
+    attack: database.storedTrickle,
+    isPatient: true,
+  },
 } as const satisfies Record<string, AttackRow>;
 
 export type AttackName = keyof typeof attacks;

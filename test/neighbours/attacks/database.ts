@@ -6,24 +6,29 @@ import type { Attack, Scene } from '../scene.js';
 
 const prepareMs = 60_000;
 const puback = 4;
+const everybody = 'to/everybody';
 
-/** Sessions that have subscribed to `filter` and left. */
-async function leaveSessions(scene: Scene, count: number, filter: string): Promise<void> {
-  const subscribe = subscribeBytes([{ filter, qos: 1 }], 5, 1);
+/** Sessions that have subscribed to the topic of all, and to one of their own, and left. */
+async function leaveSessions(scene: Scene, count: number): Promise<void> {
   const disconnect = bytes.packet('disconnect', 0);
   await many(count, 50, prepareMs, (n) => {
     const fields = { clientId: `away${n}`, clean: false, properties: { sessionExpiryInterval: 3600 } };
     const connect = connectBytes({ ...fields, ...scene.credential });
+    const subscribe = subscribeBytes(
+      [everybody, `to/${n}`].map((filter) => ({ filter, qos: 1 })),
+      5,
+      1,
+    );
     return knock(scene, Buffer.concat([connect, subscribe, disconnect]), prepareMs, true);
   });
 }
 
-const publish = (n: number, payload: Buffer): Buffer =>
-  publishBytes({ topic: 'to/everybody', payload, qos: 1, packetId: 1 + (n % 60_000) }, 5);
+const publish = (n: number, payload: Buffer, topic = everybody): Buffer =>
+  publishBytes({ topic, payload, qos: 1, packetId: 1 + (n % 60_000) }, 5);
 
 /** 200 messages at once to 10 000 stored sessions that are away, and ten more every second. */
 export const fanOutToStored: Attack = async (scene) => {
-  await leaveSessions(scene, Math.ceil(10_000 * scene.scale), 'to/everybody');
+  await leaveSessions(scene, Math.ceil(10_000 * scene.scale));
   const payload = Buffer.alloc(64);
   return () => {
     const foe = new Foe(scene, { clientId: 'publisher' });
@@ -33,25 +38,26 @@ export const fanOutToStored: Attack = async (scene) => {
   };
 };
 
-/** One message of 1 KB a second to 200 stored sessions that are away. */
+/** Ten messages of 1 KB a second to 200 stored sessions that are away: each costs more than 200 write units. */
 export const storedTrickle: Attack = async (scene) => {
-  await leaveSessions(scene, 200, 'to/everybody');
+  await leaveSessions(scene, 200);
   const payload = Buffer.alloc(1000);
   return () => {
     const foe = new Foe(scene, { clientId: 'publisher' });
     foe.ignore();
-    every(1, (n) => foe.write(publish(n, payload)));
+    every(10, (n) => foe.write(publish(n, payload)));
   };
 };
 
-/** Eight stored sessions, each of which the database throttles (see `throttle.mjs`). */
+/** Stored sessions, each of which the database throttles (see `throttle.mjs`); to each at another time, so that they share no call. */
 export const throttledSessions: Attack = async (scene) => {
-  await leaveSessions(scene, 8, 'to/everybody');
+  const sessions = 24;
+  await leaveSessions(scene, sessions);
   const payload = Buffer.alloc(1000);
   return () => {
     const foe = new Foe(scene, { clientId: 'publisher' });
     foe.ignore();
-    every(20, (n) => foe.write(publish(n, payload)));
+    every(100, (n) => foe.write(publish(n, payload, `to/${n % sessions}`)));
   };
 };
 

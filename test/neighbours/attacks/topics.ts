@@ -101,13 +101,13 @@ export const longSubscribes: Attack = async (scene) => {
   };
 };
 
-/** 99 deny rules, each of which a new topic has to be compared with down to its last level. */
+/** 99 deny rules, each of which a new topic has to be compared with down to its last level; as many as the rate allows. */
 export const denyRules: Attack = async (scene) => {
   const { account, levels } = await deepCredential(scene, 99);
   return () => {
     const foe = new Foe({ ...scene, credential: account }, { clientId: 'denied' });
-    foe.ignore();
-    every(900, (n) => foe.write(publish(`${'a/'.repeat(levels - 10)}u${n}`)));
+    let n = 0;
+    foe.flood(() => publish(`${'a/'.repeat(levels - 10)}u${n++}`));
   };
 };
 
