@@ -101,25 +101,25 @@ export class Control {
     }
   }
 
-  /** It has been deleted: nothing of it stays here. */
+  /** It has been deleted: nothing of it stays here. At once, for whoever has its name now waits. */
   retire(tenant: Tenant): void {
-    this.#silence(tenant, () => true);
-    this.#closeAll(tenant, () => true);
-    this.#endAll(tenant, () => true);
+    for (const step of [this.#silent(tenant), close, this.#ended(tenant)])
+      eachGuarded('control', [...tenant.residences.values()], step);
     if (!tenant.isGone) this.#tenants.drop(tenant); // Whatever has stopped one of its sessions from ending.
   }
 
-  #closeAll(tenant: Tenant, affects: (residence: Residence) => boolean): void {
-    eachGuarded('control', [...tenant.residences.values()].filter(affects), ({ connection }) =>
-      connection?.close(reasons.administrativeAction),
-    );
+  /** No will is published. */
+  #silent(tenant: Tenant): (residence: Residence) => void {
+    return (residence) => this.#departure.withdrawWill(tenant, residence);
   }
 
-  /** Their wills are not published. */
-  #silence(tenant: Tenant, affects: (residence: Residence) => boolean): void {
-    eachGuarded('control', [...tenant.residences.values()].filter(affects), (residence) =>
-      this.#departure.withdrawWill(tenant, residence),
-    );
+  /** Nothing of the session stays here, and nothing more is said in its name. */
+  #ended(tenant: Tenant): (residence: Residence) => void {
+    return (residence) => {
+      if (tenant.residences.get(residence.session.clientId) !== residence) return;
+      residence.session.will = undefined;
+      this.#departure.endSession(tenant, residence, this.#clock.nowMs());
+    };
   }
 
   /** Clients that came in with a password that is not valid any more; those with the new one may be here already. */
@@ -132,8 +132,8 @@ export class Control {
     const isGone = (residence: Residence): boolean =>
       isRevoked(residence) &&
       (current === 'unknown' ? change === 'deleted' && isOlder(residence, atMs) : wasDeleted(residence, current));
-    if (!this.#publishesRevokedWills) this.#silence(tenant, isGone);
-    this.#closeAll(tenant, isRevoked);
+    if (!this.#publishesRevokedWills) await inSlices(tenant, isGone, this.#silent(tenant));
+    await inSlices(tenant, isRevoked, close);
   }
 
   /** Suspended or deleted, unless that is over: a tenant without a creation id may have been made anew by now. */
@@ -145,35 +145,26 @@ export class Control {
     const affects = (residence: Residence): boolean => !isThere || isOlder(residence, atMs);
     const closes = isDeleted ? affects : () => true;
     if (record?.status !== 'active' || isDeleted) {
-      if (isDeleted || !this.#publishesRevokedWills) this.#silence(tenant, closes);
-      this.#closeAll(tenant, closes);
+      if (isDeleted || !this.#publishesRevokedWills) await inSlices(tenant, closes, this.#silent(tenant));
+      await inSlices(tenant, closes, close);
     }
-    if (isDeleted) this.#endAll(tenant, affects);
-  }
-
-  /** Nothing of these sessions stays here, and nothing more is said in their name. */
-  #endAll(tenant: Tenant, affects: (residence: Residence) => boolean): void {
-    eachGuarded('control', [...tenant.residences.values()].filter(affects), (residence) => {
-      residence.session.will = undefined;
-      this.#departure.endSession(tenant, residence, this.#clock.nowMs());
-    });
-    if (tenant.residences.size === 0) this.#tenants.drop(tenant);
+    if (!isDeleted) return;
+    await inSlices(tenant, affects, this.#ended(tenant));
+    if (tenant.residences.size === 0 && !tenant.isGone) this.#tenants.drop(tenant);
   }
 
   /** New grants count for live sessions at once; sessions whose grants cannot be read are sent away, to come back. */
   async #renewAccess(scope: TenantScope, name: string): Promise<void> {
     const tenant = await this.#tenants.known(scope);
     if (!tenant) return;
-    const affected = (): Residence[] =>
-      [...tenant.residences.values()].filter((residence) => residence.credential.name === name);
-    try {
-      const credential = await this.#accounts.credential(scope, name);
-      const grants = credential ? credential.grants : [];
-      for (const { session } of affected())
-        session.setAccess(compileAccess(grants, { clientId: session.clientId, username: name }));
-    } catch {
-      for (const { connection } of affected()) connection?.close(reasons.serverUnavailable);
-    }
+    const affects = ({ credential }: Residence): boolean => credential.name === name;
+    const credential = await this.#accounts.credential(scope, name).catch(() => 'unreadable' as const);
+    if (credential === 'unreadable')
+      return inSlices(tenant, affects, ({ connection }) => connection?.close(reasons.serverUnavailable));
+    const grants = credential ? credential.grants : []; // Without any it may do everything.
+    return inSlices(tenant, affects, ({ session }) =>
+      session.setAccess(compileAccess(grants, { clientId: session.clientId, username: name })),
+    );
   }
 
   async #renewLimits(scope: TenantScope): Promise<void> {
@@ -182,6 +173,19 @@ export class Control {
     const record = await this.#record(scope);
     if (record) tenant.limits.set(record, this.#clock.nowMs());
   }
+}
+
+/** For all sessions that it affects, however many there are, in slices of the tenant's time. */
+function inSlices(
+  tenant: Tenant,
+  affects: (residence: Residence) => boolean,
+  step: (residence: Residence) => void,
+): Promise<void> {
+  return tenant.time.each('control', [...tenant.residences.values()].filter(affects), step);
+}
+
+function close({ connection }: Residence): void {
+  connection?.close(reasons.administrativeAction);
 }
 
 /** Whether its client came in before; in doubt it did. */

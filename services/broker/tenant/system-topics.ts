@@ -54,6 +54,7 @@ const named: Readonly<Record<string, Value>> = {
   'store/messages/bytes': (tenant) => retained(tenant).bytes,
   'database/units/month': ({ units }) => Math.floor(units.monthUnits),
   'subscriptions/count': (tenant) => tenant.subscriptions,
+  'thread/seconds': ({ time }) => (time.usedMs / 1000).toFixed(2),
   'shared_subscriptions/count': (tenant) => tenant.sharedSubscriptions,
 };
 

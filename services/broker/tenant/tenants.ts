@@ -91,6 +91,14 @@ export class Tenants {
     const connections = sum((tenant) => tenant.connections);
     const sessions = sum((tenant) => tenant.residences.size);
     const subscriptions = sum((tenant) => tenant.subscriptions);
+    const { thread } = options;
+    metrics.total(
+      'shoal_thread_seconds_total',
+      'Seconds of the thread that tenants have used',
+      () => thread.usedMs / 1000,
+    );
+    const waiting = 'Tenants that have used their share of the thread, and wait for their turn';
+    metrics.gauge('shoal_tenants_waiting_for_time', waiting, () => thread.waiting);
     metrics.gauge('shoal_tenants', 'Tenants with sessions on this broker', () => this.#tenants.size);
     metrics.gauge('shoal_connections', 'Clients connected', connections);
     metrics.gauge('shoal_sessions', 'Sessions, connected or not', sessions);

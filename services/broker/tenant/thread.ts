@@ -30,6 +30,8 @@ export interface Job {
 
 export class Thread {
   readonly clock: Clock;
+  /** Milliseconds that have been used for tenants. */
+  usedMs = 0;
   readonly #defer: (run: () => void) => void;
   /** Accounts with work that waits, in the order of their turns. */
   readonly #waiting = new Set<TimeAccount>();
@@ -259,6 +261,7 @@ export class TimeAccount {
 
   #pay(ms: number): void {
     this.usedMs += ms;
+    this.#thread.usedMs += ms;
     this.#leftMs = Math.max(this.#leftMs - ms, -debtMsMax);
   }
 }
