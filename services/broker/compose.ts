@@ -5,7 +5,7 @@ import { brokerAccess, Dynamo, type TableName } from '../dynamo/dynamo.js';
 import { scopeOfPartition } from '../tenancy/tenancy.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
-import { EmfReporter, processMetrics, serveHealth } from './ops/ops.js';
+import { EmfReporter, processMetrics, serveHealth, Heap } from './ops/ops.js';
 import {
   commitCallsMax,
   ControlLog,
@@ -94,6 +94,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const gone = new Map<BrokerId, number>();
   const thread = new Thread(clock);
   const admission = new Admission({
+    memory: new Heap(),
     accounts: new DynamoAccounts(atTheDoor),
     records: new DynamoSessionStore({ records: atTheDoor, contents: dynamo }, brokerId, clock),
     shared: new DynamoSharedStore(dynamo),

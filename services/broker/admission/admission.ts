@@ -21,6 +21,9 @@ import {
   type Admitted,
   type Connection,
   type LeaseGate,
+  type ProcessMemory,
+  shedEveryMs,
+  Shedding,
   type SharedStore,
   systemTopicsEveryMs,
   type Tenant,
@@ -68,6 +71,8 @@ export interface AdmissionOptions {
   readonly slab: Slab;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Of the process. */
+  readonly memory: ProcessMemory;
   /** Longest keep alive a client may choose, in seconds; 0 leaves it to the client. */
   readonly keepAliveSecondsMax: number;
   /** See `revoked-wills.ts`. */
@@ -126,6 +131,8 @@ export class Admission {
     metrics.gauge('shoal_connects_under_way', 'CONNECTs that are not answered yet', () => this.#places.taken);
     this.#admitted = metrics.counter('shoal_connects_admitted_total', 'CONNECTs admitted');
     this.#every(sweepEveryMs, 'sweep', () => this.#tenants.sweep());
+    const shedding = new Shedding(this.#tenants, options.memory, reasons.quotaExceeded, clock, options.log, metrics);
+    this.#every(shedEveryMs, 'sweep', () => shedding.look());
     this.#every(sweepEveryMs, 'sweep', () => authentication.sweep());
     this.#every(saveUnitsEveryMs, 'sweep', () => void options.units.save());
     this.#every(sweepQueuesEveryMs, 'queue-notes', () => this.#queueNotes.sweep());

@@ -1,5 +1,6 @@
 /** The door of the tenant room: what one tenant is on this broker, with its limits, rates, memory, turns and numbers. */
 export { memoryWords } from './memory.js';
+export { type ProcessMemory, shedEveryMs, Shedding } from './shedding.js';
 export { isWill } from './kept-wills.js';
 export type { TenantLimits } from './limits.js';
 export type { Tenant } from './local-tenant.js';

@@ -214,6 +214,7 @@ export class Site {
     this.records = new MemorySessionStore(tables, owner, mortalClock);
     this.shared = new MemorySharedStore(tables);
     this.admission = new Admission({
+      memory: { limitBytes: 1, usedBytes: 0, liveBytes: 0, collections: 0 },
       accounts: this.accounts,
       records: life.mortal(this.records, ['claim', 'adopt', 'release', 'purge']),
       shared: life.mortal(this.shared, ['removeShared', 'purgeShared']),

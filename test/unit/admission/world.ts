@@ -175,6 +175,8 @@ export class World {
   readonly shared = new MemorySharedStore(this.tables);
   readonly records = new HeldRecords(this.tables, this.clock);
   readonly metrics = new Metrics();
+  /** Of the process: there is plenty. */
+  readonly memory = { limitBytes: 1e9, usedBytes: 0, liveBytes: 0, collections: 0 };
   readonly lease = new FakeLease();
   readonly accounts = new MemoryAccounts();
   readonly retained = new MemoryRetained({ clock: this.clock });
@@ -187,6 +189,7 @@ export class World {
     this.credential = { scope: acmeScope, name: 'device', secretHash, createdAtMs: 0, revision: 1 };
     this.units = new UnitLedger({ store: this.usage, clock: this.clock, log: silentLog, metrics: this.metrics });
     this.admission = new Admission({
+      memory: this.memory,
       accounts: this.accounts,
       records: this.records,
       shared: this.shared,
