@@ -14,9 +14,9 @@ const goal = {
   storedMsMax: 1000,
   /** The quota `memoryBytes` of the free plan, and as much again for what is collected later. */
   rssGrowthBytesMax: 512 << 20,
-  /** The quota `databaseUnitsPerSecond` of the free plan; what it saves up for bursts comes on top once. */
+  /** The quota `databaseUnitsPerSecond` of the free plan; a minute of it is saved up for bursts, and ten seconds are lent. */
   writeUnitsPerSecond: 500,
-  writeUnitsBurst: 2500,
+  writeUnitsBurst: 35_000,
 };
 
 const mb = (bytes: number): string => `${(bytes / 1e6).toFixed(0)}`;

@@ -6,6 +6,7 @@ import npmPackage from '../../package.json' with { type: 'json' };
 import { readConfig, tuning } from '../../services/broker/config.js';
 import { banner } from '../../services/local/banner.js';
 import { brokerVariables, readSettings } from '../../services/local/settings.js';
+import { quotaKinds } from '../../services/tenancy/tenancy.js';
 
 const root = join(import.meta.dirname, '../..');
 const foldersOfOthers = new Set(['node_modules', 'dist', 'cdk.out', '.git', '.shoal']);
@@ -130,4 +131,12 @@ test('the commands of README.md are those of the banner', () => {
   const printed = text.split('\n').filter((line) => /^ {2}(SHOAL_|echo|mosquitto)/.test(line));
   expect(printed).toHaveLength(5);
   expect(oneLine(read('README.md'))).toContain(oneLine(printed.join('\n')));
+});
+
+test('docs/limits.md has every quota and every limit that an operator may set', () => {
+  const limits = read('docs/limits.md');
+  for (const { kind } of quotaKinds) expect(limits, kind).toContain(`quota \`${kind}\``);
+  const settings = Object.keys(tuning).filter((name) => name.endsWith('_MAX'));
+  expect(settings.length).toBeGreaterThan(5);
+  for (const name of settings) expect(limits, name).toContain(`\`${name}\``);
 });

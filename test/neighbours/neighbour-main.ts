@@ -64,17 +64,19 @@ async function live(job: NeighbourJob): Promise<void> {
   await away.disconnect();
 
   const publisher = new Steady(() => open({ clientId: 'publisher' }));
+  // Of its own, because acknowledgements come in order: those of the others would wait for the database, too.
+  const storer = new Steady(() => open({ clientId: 'storer' }));
   const subscriber = new Steady(async () => {
     const client = await open({ clientId: 'subscriber' });
     client.onMessage = ({ topic, payload }) => arrived(topic === 'trip/0' ? 'qos0' : 'qos1', Number(payload));
     await client.subscribe({ filter: 'trip/0', qos: 0 }, { filter: 'trip/1', qos: 1 });
     return client;
   });
-  await Promise.all([publisher.ready(), subscriber.ready()]);
+  await Promise.all([publisher.ready(), storer.ready(), subscriber.ready()]);
 
   every(20, () => pauses || publisher.now?.packets.sendPublish({ topic: 'trip/0', payload: `${probes.qos0.ask()}` }));
   every(20, () => pauses || publish('qos1', 'trip/1', publisher));
-  every(5, () => pauses || publish('stored', 'stored/x', publisher));
+  every(5, () => pauses || publish('stored', 'stored/x', storer));
   every(2, (n) => pauses || void visit(job, n));
 }
 

@@ -14,7 +14,7 @@ export interface Fought {
 const quietSeconds = 2;
 const timesQuiet = 8;
 /** What the scheduler of a busy machine adds. */
-const busyMs = 40;
+const busyMs = 30;
 /** Acknowledgements that wait for the database, which the attacker uses, too: one thread in these tests. */
 const storedMsMax = 1500;
 
