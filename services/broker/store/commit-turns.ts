@@ -50,9 +50,25 @@ export class TenantWork {
   /** Calls under way that hold something of it. */
   calls = 0;
   credit = 0;
+  /** Kept, since each new one would step over all that have been taken from the front before: 10 000 at the worst. */
+  #front: Iterator<CommitSource>;
 
   constructor(name: TenantScope) {
     this.name = name;
+    this.#front = this.dirty.values();
+  }
+
+  /** Of those that have asked the one that waits longest. */
+  takeDirty(): CommitSource | undefined {
+    if (this.dirty.size === 0) return undefined;
+    let next = this.#front.next();
+    if (next.done === true) {
+      this.#front = this.dirty.values();
+      next = this.#front.next();
+    }
+    const source = next.value as CommitSource;
+    this.dirty.delete(source);
+    return source;
   }
 
   get isWaiting(): boolean {

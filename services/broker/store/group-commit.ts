@@ -232,9 +232,8 @@ export class GroupCommit implements CommitLog {
         if (again.isAlone) return false;
         continue;
       }
-      const source = tenant.dirty.values().next().value;
+      const source = tenant.takeDirty();
       if (!source) break;
-      tenant.dirty.delete(source);
       this.#dirty--;
       const waiting = this.#busy.get(source.lane);
       if (waiting) waiting.add(source);
