@@ -5,7 +5,9 @@
  *
  * Errors have the shape of the SDK's (`SdkError`), so that `errors.ts` need not know who made the call.
  */
-import { Pool } from 'undici';
+import type { Pool as UndiciPool } from 'undici';
+import request from 'undici/lib/api/api-request.js';
+import Pool from 'undici/lib/dispatcher/pool.js';
 import type { SdkError } from './set-up.js';
 import { type Credentials, Signer } from './signature.js';
 
@@ -29,7 +31,7 @@ const skewMsMax = 5 * 60_000;
 export class Http {
   readonly #options: HttpOptions;
   readonly #signer: Signer;
-  #link: Promise<{ readonly pool: Pool; readonly host: string; readonly path: string }> | undefined;
+  #link: Promise<{ readonly pool: UndiciPool; readonly host: string; readonly path: string }> | undefined;
   #isClosed = false;
   /** By how much the clock of this machine is behind. */
   #skewMs = 0;
@@ -49,7 +51,7 @@ export class Http {
     const headers = this.#signer.sign(unsigned, credentials, Date.now() + this.#skewMs);
     let statusCode: number | undefined;
     try {
-      const answer = await pool.request({ method: 'POST', path, headers, body, signal });
+      const answer = await request.call(pool, { method: 'POST', path, headers, body, signal });
       ({ statusCode } = answer);
       const text = await answer.body.text();
       if (statusCode === 200) return parsed(text) as T;
