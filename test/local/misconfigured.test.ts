@@ -187,7 +187,7 @@ describe('access', () => {
     const proxy = await FaultProxy.start(dynalite.endpoint);
     proxies.push(proxy);
     proxy.deny = (action, table) =>
-      table === `${prefix}usage` && action !== 'DescribeTable' ? 'not authorized' : undefined;
+      table === `${prefix}tenants` && !['DescribeTable', 'GetItem'].includes(action) ? 'not authorized' : undefined;
     const broker = new BrokerProcess({ SHOAL_DYNAMODB_ENDPOINT: proxy.endpoint, SHOAL_TABLE_PREFIX: prefix });
     await broker.ready();
     expect(broker.stderr).toBe('');

@@ -42,7 +42,7 @@ test('a tenant reads what it has done, to the packet and the byte, and nothing o
 
   const watcher = await tenant.client({ clientId: 'watcher' });
   await watcher.subscribe({ filter: '$SYS/#', qos: 0 });
-  await watcher.receivedCount(26 + loads.length);
+  await watcher.receivedCount(29 + loads.length);
   const told = known(watcher);
   expect(Object.keys(told).sort()).toEqual(
     [
@@ -52,6 +52,7 @@ test('a tenant reads what it has done, to the packet and the byte, and nothing o
       ),
       ...['messages/received', 'messages/sent', 'messages/stored', 'bytes/received', 'bytes/sent'],
       ...['received', 'sent', 'dropped', 'refused', 'expired'].map((name) => `publish/messages/${name}`),
+      ...['heap/current', 'thread/seconds', 'database/units/month'],
       ...['publish/bytes/received', 'publish/bytes/sent', 'store/messages/count', 'store/messages/bytes'],
       ...loads,
     ].sort(),

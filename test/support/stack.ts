@@ -9,23 +9,13 @@ import type { Credential, Grant } from './broker.js';
 import { LiveClient, type ConnectFields } from './live-client.js';
 import type { Packet } from './packet-codec.js';
 import { until } from './until.js';
+import { quotaKinds } from '../../services/tenancy/tenancy.js';
 
 /** A value for each kind of quota; null is no limit. */
 export type Quotas = Record<string, number | null>;
 
 /** No limit of any kind that can have none: a test then sets the one it is about. */
-export const unlimited: Quotas = {
-  connections: null,
-  publishPerSecond: null,
-  deliverPerSecond: null,
-  bytesPerSecond: null,
-  messageBytesMax: null,
-  subscriptionsPerSession: null,
-  sessionExpirySecondsMax: null,
-  queuedMessagesPerSession: null,
-  retainedMessages: null,
-  retainedBytes: null,
-};
+export const unlimited: Quotas = Object.fromEntries(quotaKinds.map(({ kind }) => [kind, null]));
 
 interface Request {
   readonly method?: string;
