@@ -92,7 +92,17 @@ export function decodeUtf8(bytes: Buffer, start: number, end: number): string {
 }
 
 export function checkUtf8(bytes: Buffer, start: number, end: number): void {
+  if (end - start <= shortMax && isAscii(bytes, start, end)) return;
   const view = bytes.subarray(start, end);
   if (!isUtf8(view)) throw malformed('a string is not well-formed UTF-8');
   if (view.includes(0)) throw malformed('a string contains a null character');
+}
+
+/** To look at so few bytes costs less than a view of them. */
+const shortMax = 64;
+
+/** Without U+0000. */
+function isAscii(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if ((bytes[i]! - 1) >>> 0 >= 0x7f) return false;
+  return true;
 }
