@@ -2,19 +2,20 @@
  * The real stack behind the TestBroker interface, started as `npm start` starts it: embedded DynamoDB, the broker in a
  * process of its own, and the tenant API, through which the tenants and credentials of the rows are made.
  */
+import { type QuotaKind, quotaKinds } from '../../services/tenancy/tenancy.js';
 import { call, endpointsIn, freePorts, Workshop } from '../local/shoal.js';
 import type { Credential, TestBroker } from './broker.js';
 
-/** Rows are about the protocol: the rate limits of the free plan would only slow them down. */
-const unlimited = {
-  connections: null,
-  publishPerSecond: null,
-  deliverPerSecond: null,
-  bytesPerSecond: null,
-  subscriptionsPerSession: null,
-  retainedMessages: null,
-  retainedBytes: null,
-};
+/** Rows are about the protocol: the rates and numbers of the free plan would only slow them down. */
+const kept: readonly QuotaKind[] = [
+  'messageBytesMax',
+  'sessionExpirySecondsMax',
+  'queuedMessagesPerSession',
+  'credentials',
+];
+const unlimited = Object.fromEntries(
+  quotaKinds.filter(({ kind }) => !kept.includes(kind)).map(({ kind }) => [kind, null]),
+);
 
 export async function startShoal(): Promise<TestBroker> {
   const workshop = new Workshop();
