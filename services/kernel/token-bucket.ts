@@ -25,6 +25,11 @@ export class TokenBucket {
     this.#perSecond = perSecond;
   }
 
+  /** Nothing is owed, as far as that is known without looking at the time. */
+  get isPaid(): boolean {
+    return this.#tokens >= 0;
+  }
+
   /** Takes `count`, even when that leaves a debt. */
   spend(count: number, nowMs: number): void {
     if (nowMs !== this.#filledAtMs) this.#refill(nowMs);

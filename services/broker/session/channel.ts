@@ -19,7 +19,7 @@ import {
   writeAck,
   writePublish,
 } from '../wire/wire.js';
-import type { Outbox } from './ports.js';
+import type { Outbox, SessionMemory } from './ports.js';
 
 /** About 8 s of a 1 Mbit/s link. Above it QoS 0 messages are dropped. */
 export const outboxBytesMax = 1 << 20;
@@ -50,7 +50,7 @@ export interface ChannelOptions {
   readonly problemInformation: boolean;
 }
 
-export type Sent = 'sent' | 'too-large' | 'too-slow';
+export type Sent = 'sent' | 'too-large' | 'too-slow' | 'no-memory';
 
 /** One for the process: filled, used and forgotten within one call. */
 const form: PublishForm = {
@@ -96,31 +96,31 @@ export class Channel {
     this.#aliasesOutMax = Math.min(options.topicAliasMax, topicAliasMax);
   }
 
-  /** The client reads less than it gets: what else is sent takes memory. */
-  get isSlow(): boolean {
-    return this.outbox.waitingBytes > outboxBytesSlow;
-  }
-
   get congested(): boolean {
     return this.outbox.waitingBytes > outboxBytesHigh;
   }
 
   /** QoS 0 to the client: shared bytes where nothing in the packet is this subscriber's own. */
-  publish0(message: Message, terms: DeliveryTerms, nowMs: number): Sent {
+  publish0(message: Message, terms: DeliveryTerms, memory: Pick<SessionMemory, 'isFull'>, nowMs: number): Sent {
     const retain = message.retain && terms.retainAsPublished;
-    if (retain || terms.subscriptionIds.length > 0 || this.#aliasesOutMax > 0)
+    if (retain || terms.subscriptionIds.length > 0 || this.#aliasesOutMax > 0) {
+      if (this.outbox.waitingBytes > outboxBytesSlow && memory.isFull) return 'no-memory';
       return this.publish(message, terms, 0, 0, false, nowMs);
+    }
     if (this.version === 5) {
       if (message.image5 === undefined) this.#makeImage5(message, nowMs);
-      return this.#pushImage(message.image5!, message.image5Start, message.image5End);
+      return this.#pushImage(message.image5!, message.image5Start, message.image5End, memory);
     }
     if (message.image3 === undefined) this.#makeImage3(message, nowMs);
-    return this.#pushImage(message.image3!, message.image3Start, message.image3End);
+    return this.#pushImage(message.image3!, message.image3Start, message.image3End, memory);
   }
 
-  #pushImage(source: Buffer, start: number, end: number): Sent {
+  #pushImage(source: Buffer, start: number, end: number, memory: Pick<SessionMemory, 'isFull'>): Sent {
     if (end - start > this.#packetBytesMax) return 'too-large';
-    if (this.outbox.waitingBytes + end - start > outboxBytesMax) return 'too-slow';
+    const { waitingBytes } = this.outbox;
+    if (waitingBytes + end - start > outboxBytesMax) return 'too-slow';
+    // The client reads less than it gets: what else is sent takes memory.
+    if (waitingBytes > outboxBytesSlow && memory.isFull) return 'no-memory';
     this.outbox.push(source, start, end);
     return 'sent';
   }

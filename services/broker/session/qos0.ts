@@ -11,17 +11,14 @@ export function deliver0(
   nowMs: number,
 ): void {
   const { meters, memory } = host;
-  if (channel.isSlow && memory.isFull) {
-    meters.droppedOverQuota++;
-    return;
-  }
   if (!host.takeDelivery(message.payloadBytes, nowMs)) {
     meters.droppedOverQuota++;
     return;
   }
-  const sent = channel.publish0(message, terms, nowMs);
+  const sent = channel.publish0(message, terms, memory, nowMs);
   if (sent === 'sent') {
     meters.messagesSent++;
     meters.bytesSent += message.payloadEnd - message.payloadStart;
   } else if (sent === 'too-slow') meters.droppedSlowSubscriber++;
+  else if (sent === 'no-memory') meters.droppedOverQuota++;
 }

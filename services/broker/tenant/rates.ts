@@ -89,9 +89,19 @@ export class TenantRates {
   spendPublish(packetBytes: number, nowMs: number): boolean {
     const limits = this.#limits;
     if (!limits.inLimited) return this.#ledger.isBehind || this.#units.waitMs() > 0;
-    limits.publish.spend(1, nowMs);
-    limits.bytesIn.spend(packetBytes, nowMs);
+    const { publish, bytesIn } = limits;
+    publish.spend(1, nowMs);
+    bytesIn.spend(packetBytes, nowMs);
+    if (publish.isPaid && bytesIn.isPaid && this.#isAtEase) return false;
     return !this.publishers.takeOne() || this.publishWaitMs(nowMs) > 0;
+  }
+
+  /** Nobody waits, and nothing but the rates of messages can be a reason to. */
+  get #isAtEase(): boolean {
+    const { store, bytesStored } = this.#limits;
+    return (
+      this.publishers.size === 0 && store.isPaid && bytesStored.isPaid && !this.#ledger.isBehind && this.#units.isPaid
+    );
   }
 
   publishWaitMs(nowMs: number): number {

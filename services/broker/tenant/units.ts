@@ -74,9 +74,14 @@ export class TenantUnits {
     this.unsaved += units;
   }
 
+  /** There is no debt, as far as that is known without looking at the time. */
+  get isPaid(): boolean {
+    return this.#savedUp >= 0;
+  }
+
   /** Milliseconds until the debt is paid; 0 without debt. */
   waitMs(): number {
-    if (this.#savedUp >= 0) return 0;
+    if (this.isPaid) return 0;
     const perSecond = this.#fill(this.#clock.nowMs());
     return this.#savedUp >= 0 ? 0 : Math.ceil((-this.#savedUp / perSecond) * 1000);
   }
