@@ -93,7 +93,10 @@ export class Authentication {
     const known = this.#remembered.recall(mark);
     if (known === true) return true;
     // Who waits for the answer to the same question costs nothing.
-    const isCounted = counts && (known === false || !this.#queue.has(mark));
+    const isAsked = this.#queue.has(mark);
+    // Whose password is not even looked at has not guessed.
+    if (known === undefined && !isAsked && !this.#queue.hasRoomFor(asker)) throw passwordsBusy();
+    const isCounted = counts && (known === false || !isAsked);
     if (isCounted) this.#count(guess);
     if (known === false) return false;
     const isRight = await this.#queue.ask(mark, password, hash, asker);

@@ -60,8 +60,7 @@ export class PasswordQueue {
       known.askers.push(asker.connection);
       return known.answer;
     }
-    if (!this.#hasRoom(asker)) this.#dropUnwanted();
-    if (!this.#hasRoom(asker)) return Promise.resolve('full');
+    if (!this.hasRoomFor(asker)) return Promise.resolve('full');
     const { tenant, addressGroup, connection } = asker;
     let settle: Job['settle'] = () => {};
     const answer = new Promise<Answer>((resolve) => (settle = resolve));
@@ -69,6 +68,12 @@ export class PasswordQueue {
     this.#add({ ...job, askers: [connection] });
     this.#next();
     return answer;
+  }
+
+  /** Whether one more may wait; those that have left make room. */
+  hasRoomFor(asker: Asker): boolean {
+    if (!this.#hasRoom(asker)) this.#dropUnwanted();
+    return this.#hasRoom(asker);
   }
 
   #hasRoom({ tenant, addressGroup }: Asker): boolean {

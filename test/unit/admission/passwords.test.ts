@@ -88,3 +88,19 @@ it('keeps nothing waiting for clients that have left', async () => {
   ]);
   expect([world.gauge('shoal_passwords_waiting'), world.gauge('shoal_connects_under_way')]).toEqual([0, 0]);
 });
+
+it('takes no device for a guesser because its password had no place in the queue', async () => {
+  const world = open();
+  const scope = world.credential!.scope;
+  const devices = Array.from({ length: 120 }, (_, i) => `device-${i}`);
+  await Promise.all(
+    devices.map(async (name) => {
+      const own = await hashSecret(secret, 'chosen'); // With a salt of its own.
+      world.accounts.put({ scope, name, secretHash: own, createdAtMs: 0, revision: 1 });
+    }),
+  );
+  const outcomes = await Promise.all(devices.map((name) => outcome(world, { user: `${name}@acme`, address: guesser })));
+  // Two are being checked, and 32 of an address wait.
+  expect(outcomes.filter((one) => one === 'in')).toHaveLength(34);
+  expect(outcomes.filter((one) => one === 'server-busy')).toHaveLength(86);
+});
