@@ -25,13 +25,19 @@ export interface HttpOptions {
   readonly connectTimeoutMs: number;
 }
 
+interface Link {
+  readonly pool: UndiciPool;
+  readonly host: string;
+  readonly path: string;
+}
+
 /** Above it a clock is corrected; DynamoDB refuses what is 15 minutes off. */
 const skewMsMax = 5 * 60_000;
 
 export class Http {
   readonly #options: HttpOptions;
   readonly #signer: Signer;
-  #link: Promise<{ readonly pool: UndiciPool; readonly host: string; readonly path: string }> | undefined;
+  #link: Promise<Link> | undefined;
   #isClosed = false;
   /** By how much the clock of this machine is behind. */
   #skewMs = 0;
@@ -43,8 +49,7 @@ export class Http {
 
   /** Rejects with an `SdkError`, or when `signal` is aborted. */
   async send<T>(action: string, input: object, signal: AbortSignal): Promise<T> {
-    this.#link ??= this.#open();
-    const [{ pool, host, path }, credentials] = await Promise.all([this.#link, this.#options.credentials()]);
+    const [{ pool, host, path }, credentials] = await Promise.all([this.#linked(), this.#options.credentials()]);
     if (this.#isClosed) throw withCode('the client has been closed', 'ECONNRESET');
     const body = JSON.stringify(input);
     const unsigned = { host, path, target: `DynamoDB_20120810.${action}`, body };
@@ -63,7 +68,17 @@ export class Http {
     }
   }
 
-  async #open() {
+  /** One for all. When the endpoint could not be found, which may want credentials, the next call looks for it again. */
+  #linked(): Promise<Link> {
+    if (!this.#link) {
+      const link = this.#open();
+      link.catch(() => (this.#link = undefined));
+      this.#link = link;
+    }
+    return this.#link;
+  }
+
+  async #open(): Promise<Link> {
     const { endpoint, connectionsMax, connectTimeoutMs } = this.#options;
     const url = await endpoint();
     const pool = new Pool(url.origin, {

@@ -95,3 +95,22 @@ test('credentials that cannot be found end the call, and the next one asks again
   isThere = true;
   expect(await send()).toEqual({});
 });
+
+test('an endpoint that cannot be found ends the call, and the next one looks for it again', async () => {
+  await open(empty);
+  const { port } = server.address() as AddressInfo;
+  http.close();
+  let asked = 0;
+  http = new Http({
+    region: 'eu-central-1',
+    endpoint: () =>
+      asked++ === 0
+        ? Promise.reject(new Error('no credentials'))
+        : Promise.resolve(new URL(`http://127.0.0.1:${port}`)),
+    credentials: () => Promise.resolve({ accessKeyId: 'a', secretAccessKey: 'b' }),
+    connectionsMax: 3,
+    connectTimeoutMs: 10_000,
+  });
+  await expect(send()).rejects.toThrow('no credentials');
+  expect(await send()).toEqual({});
+});
