@@ -145,12 +145,9 @@ export class Calls {
     for (let attempt = 1; ; attempt++) {
       await this.#turn(tables, call, tenant ?? '', leftMs());
       this.#meter.call(tables, action);
+      let answer: T;
       try {
-        const answer = await this.#attempt(send, Math.min(this.#requestTimeoutMs, leftMs()));
-        this.#meter.consumed(action, answer.ConsumedCapacity);
-        this.charges.call(tenant, action, answer.ConsumedCapacity);
-        this.#troubles.succeeded(tables, action);
-        return answer;
+        answer = await this.#attempt(send, Math.min(this.#requestTimeoutMs, leftMs()));
       } catch (cause) {
         const error = typedError(cause, call, (item) => fromAttributes(item as never));
         this.#meter.failed(tables, action, error);
@@ -164,6 +161,11 @@ export class Calls {
         if (mayPass(error)) this.#troubles.failed(tables, action, error);
         throw error;
       }
+      // Who is told of it is no part of the attempt: what goes wrong there must not make the call again.
+      this.#meter.consumed(action, answer.ConsumedCapacity);
+      this.charges.call(tenant, action, answer.ConsumedCapacity);
+      this.#troubles.succeeded(tables, action);
+      return answer;
     }
   }
 
