@@ -1,6 +1,6 @@
 /**
- * The door of admission: who comes in (`arrival.ts`), who leaves (`departure.ts`) and what the control log wants done
- * (`control.ts`). It owns the tenants that have sessions on this broker and, through them, the sessions.
+ * The door of admission: who comes in (`authentication.ts`), and what the control log wants done (`control.ts`). It owns the
+ * tenants that have sessions on this broker and, through them, the sessions, whose life is the room `residence`.
  */
 import {
   type BrokerId,
@@ -12,7 +12,7 @@ import {
   type Log,
   type Metrics,
 } from '../../kernel/kernel.js';
-import { type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
+import { compileAccess, type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -33,19 +33,26 @@ import {
   type Thread,
   TurnedAway,
 } from '../tenant/tenant.js';
+import {
+  Arrival,
+  checkedWill,
+  chooseClientId,
+  Departure,
+  type Ending,
+  QueueNotes,
+  Restoration,
+  type SessionStore,
+  sweepQueuesEveryMs,
+  Unreadable,
+} from '../residence/residence.js';
 import { CachedAccounts } from './accounts.js';
-import { Arrival } from './arrival.js';
 import { Authentication, groupOf } from './authentication.js';
 import { Control } from './control.js';
-import { Departure } from './departure.js';
-import { ofStranger, Places } from './places.js';
-import type { Accounts, Ending, SessionStore } from './ports.js';
-import { QueueNotes, sweepQueuesEveryMs } from './queue-notes.js';
-import { faultOf, strangersBusy } from './refusals.js';
-import { Restoration } from './restoration.js';
-import { Unreadable } from './unreadable.js';
+import { ofStranger, ofTenant, type Place, Places } from './places.js';
+import type { Accounts } from './ports.js';
+import { faultOf, strangersBusy, tenantBusy } from './refusals.js';
 
-export type { Accounts, Claim, Ending, SessionStore } from './ports.js';
+export type { Accounts } from './ports.js';
 
 export interface AdmissionOptions {
   readonly accounts: Accounts;
@@ -88,6 +95,8 @@ export class Admission {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #tenants: Tenants;
+  readonly #authentication: Authentication;
+  readonly #topicLevelsMax: number;
   readonly #arrival: Arrival;
   readonly #departure: Departure;
   readonly #control: Control;
@@ -116,12 +125,12 @@ export class Admission {
     });
     this.#queueNotes = new QueueNotes(options.records, this.#tenants, clock);
     this.#accounts = accounts;
-    const authentication = new Authentication(accounts, clock, metrics);
+    this.#authentication = new Authentication(accounts, clock, metrics);
+    this.#topicLevelsMax = options.topicLevelsMax;
     this.#records = options.records;
     this.#arrival = new Arrival({
       ...options,
-      authentication,
-      tenants: this.#tenants,
+      isStillValid: (account, credential) => this.#authentication.isStillValid(account, credential),
       departure: this.#departure,
       isStopping: () => this.#isDraining,
     });
@@ -133,7 +142,7 @@ export class Admission {
     this.#every(sweepEveryMs, 'sweep', () => this.#tenants.sweep());
     const shedding = new Shedding(this.#tenants, options.memory, reasons.quotaExceeded, clock, options.log, metrics);
     this.#every(shedEveryMs, 'sweep', () => shedding.look());
-    this.#every(sweepEveryMs, 'sweep', () => authentication.sweep());
+    this.#every(sweepEveryMs, 'sweep', () => this.#authentication.sweep());
     this.#every(saveUnitsEveryMs, 'sweep', () => void options.units.save());
     this.#every(sweepQueuesEveryMs, 'queue-notes', () => this.#queueNotes.sweep());
     this.#every(systemTopicsEveryMs, 'system-topics', () =>
@@ -151,7 +160,7 @@ export class Admission {
     try {
       if (this.#isDraining) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
       if (!place) throw strangersBusy();
-      await this.#arrival.admit(packet, connection, place);
+      await this.#admit(packet, connection, place);
       this.#admitted.add();
     } catch (error) {
       const fault = error instanceof PeerFault ? error : this.#faultOf(error);
@@ -160,6 +169,16 @@ export class Admission {
     } finally {
       place?.leave();
     }
+  }
+
+  async #admit(packet: ConnectPacket, connection: Connection, place: Place): Promise<void> {
+    const { record: account, credential } = await this.#authentication.authenticate(packet, connection);
+    const { clientId, assigned } = chooseClientId(packet);
+    if (!place.becomes(ofTenant(scopeOf(account)))) throw tenantBusy();
+    const tenant = await this.#tenants.open(account);
+    const access = compileAccess(credential.grants, { clientId, username: credential.name });
+    const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#topicLevelsMax);
+    await this.#arrival.admit({ packet, connection, tenant, account, credential, clientId, access, will, assigned });
   }
 
   #faultOf(error: unknown): PeerFault {

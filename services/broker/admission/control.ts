@@ -18,9 +18,7 @@ import { reasons } from '../wire/wire.js';
 import type { Tenants } from '../tenant/tenant.js';
 import { type Residence, type Tenant, TenantGone } from '../tenant/tenant.js';
 import type { CachedAccounts } from './accounts.js';
-import type { Departure } from './departure.js';
-import type { SessionStore } from './ports.js';
-import { clockMarginMs, wasDeleted } from './revoked-wills.js';
+import { clockMarginMs, type Departure, type SessionStore, wasDeleted } from '../residence/residence.js';
 
 type SessionKick = Extract<ControlEntry, { type: 'session-kick' }>;
 type CredentialChange = Extract<ControlEntry, { type: 'credential-changed' }>;

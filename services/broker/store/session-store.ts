@@ -28,7 +28,7 @@ import {
   type SessionRecord,
   sessionToItem,
 } from '../../tenancy/tenancy.js';
-import type { Claim, SessionStore } from '../admission/admission.js';
+import type { Claim, SessionStore } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 import type { StoredSummary } from '../inbox/inbox.js';
 import type { Restored } from '../session/session.js';

@@ -14,7 +14,8 @@
  * and a DISCONNECT among it counts. Not before CONNECT is complete, and not if nothing has come behind it.
  */
 import { type Cancel, caught, type Clock, type Counter, type Log, type Metrics } from '../../kernel/kernel.js';
-import type { Admission, Ending } from '../admission/admission.js';
+import type { Admission } from '../admission/admission.js';
+import type { Ending } from '../residence/residence.js';
 import type { Admitted, Connection as AdmissionConnection } from '../tenant/tenant.js';
 import type { Receipt } from '../message/message.js';
 import {

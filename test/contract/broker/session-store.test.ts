@@ -1,6 +1,6 @@
 /** What every store of sessions does: in memory, as tests of other rooms use it, and in DynamoDB. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Claim, SessionStore } from '../../../services/broker/admission/admission.js';
+import type { Claim, SessionStore } from '../../../services/broker/residence/residence.js';
 import type { CommitLog, StoredMessage, Write } from '../../../services/broker/inbox/inbox.js';
 import { Message } from '../../../services/broker/message/message.js';
 import { DynamoSessionStore } from '../../../services/broker/store/store.js';

@@ -1,5 +1,5 @@
 /** `SessionStore` in memory, with the conditions of the real one. */
-import type { Claim, SessionStore } from '../../../services/broker/admission/admission.js';
+import type { Claim, SessionStore } from '../../../services/broker/residence/residence.js';
 import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Restored } from '../../../services/broker/session/session.js';

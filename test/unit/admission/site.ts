@@ -1,6 +1,7 @@
 /** Brokers over one set of tables in memory: commits go as far as a test says, and a broker may die at any moment. */
 import type { Packet } from 'mqtt-packet';
-import { Admission, type Ending } from '../../../services/broker/admission/admission.js';
+import { Admission } from '../../../services/broker/admission/admission.js';
+import type { Ending } from '../../../services/broker/residence/residence.js';
 import { type Admitted, type Connection, Thread, UnitLedger } from '../../../services/broker/tenant/tenant.js';
 import {
   type ConnectPacket,

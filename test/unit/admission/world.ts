@@ -1,6 +1,7 @@
 /** Admission with its ports in memory: records that a test may hold up, connections that note what becomes of them. */
 import type { Packet } from 'mqtt-packet';
-import { Admission, type Claim, type Ending } from '../../../services/broker/admission/admission.js';
+import { Admission } from '../../../services/broker/admission/admission.js';
+import type { Claim, Ending } from '../../../services/broker/residence/residence.js';
 import {
   type Admitted,
   type Connection,

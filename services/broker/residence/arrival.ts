@@ -25,11 +25,9 @@ import type { ClientId, Clock } from '../../kernel/kernel.js';
 import {
   type Access,
   clientPartition,
-  compileAccess,
   type Credential,
   neverExpiresSeconds,
   plainUserName,
-  scopeOf,
   sdkOf,
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
@@ -37,35 +35,17 @@ import type { CommitLog } from '../inbox/inbox.js';
 import { handedOn, type Receipt } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
-import {
-  type Connection,
-  depthOf,
-  type OwnRecord,
-  type Residence,
-  type Tenant,
-  type Tenants,
-  TurnedAway,
-} from '../tenant/tenant.js';
-import type { Authentication } from './authentication.js';
-import {
-  checkedWill,
-  chooseClientId,
-  keepAliveSeconds,
-  protocolNames,
-  sessionExpirySeconds,
-  willBytes,
-} from './connect-request.js';
+import { type Connection, depthOf, type OwnRecord, type Residence, type Tenant, TurnedAway } from '../tenant/tenant.js';
+import { keepAliveSeconds, protocolNames, sessionExpirySeconds, willBytes } from './connect-request.js';
 import { type Departure, storedWill, willEpochOf } from './departure.js';
-import { ofTenant, type Place } from './places.js';
 import type { Claim, SessionStore } from './ports.js';
-import { tenantBusy } from './refusals.js';
 
 /** A client that waits for CONNACK gives up soon after. */
 const willSafeWithinMs = 4000;
 
 export interface ArrivalOptions {
-  readonly authentication: Authentication;
-  readonly tenants: Tenants;
+  /** Whether tenant and credential are still those that the client came in with. */
+  readonly isStillValid: (account: TenantRecord, credential: Credential) => Promise<boolean>;
   readonly departure: Departure;
   readonly records: SessionStore;
   readonly commitLog: CommitLog;
@@ -73,7 +53,6 @@ export interface ArrivalOptions {
   readonly slab: Slab;
   readonly keepAliveSecondsMax: number;
   readonly inFlightMax: number;
-  readonly topicLevelsMax: number;
   readonly isStopping: () => boolean;
 }
 
@@ -85,14 +64,8 @@ export class Arrival {
   }
 
   /** Calls `connection.admitted` with CONNACK in the outbox, or throws and has sent nothing. */
-  async admit(packet: ConnectPacket, connection: Connection, place: Place): Promise<void> {
-    const { record: account, credential } = await this.#options.authentication.authenticate(packet, connection);
-    const { clientId, assigned } = chooseClientId(packet);
-    if (!place.becomes(ofTenant(scopeOf(account)))) throw tenantBusy();
-    const tenant = await this.#options.tenants.open(account);
-    const access = compileAccess(credential.grants, { clientId, username: credential.name });
-    const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#options.topicLevelsMax);
-    const visit: Visit = { packet, connection, tenant, account, credential, clientId, access, will, assigned };
+  async admit(visit: Visit): Promise<void> {
+    const { tenant, clientId, connection, will } = visit;
     const entrant = { clientId, connection, willBytes: will ? willBytes(will) : 0 };
     return tenant.entrance.through(entrant, async () => {
       for (let next = await this.#turn(visit); next;) next = await next.turn;
@@ -106,7 +79,7 @@ export class Arrival {
 
   async #inTurn(visit: Visit, cleared?: Receipt): Promise<Again | undefined> {
     const { packet, connection, tenant, account, credential, clientId, will } = visit;
-    const { authentication, records, departure, clock, isStopping } = this.#options;
+    const { isStillValid, records, departure, clock, isStopping } = this.#options;
     // First of all: for a client that has left nobody else has to go, and nothing is written.
     if (connection.closed) throw new TurnedAway('gone');
     if (tenant.isGone || isStopping() || (cleared && cleared.reasonCode !== 0)) throw endedMeanwhile();
@@ -126,13 +99,7 @@ export class Arrival {
     const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
     // It has expired while the claim was under way; the next one begins a new session.
     const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
-    if (
-      isOver ||
-      !(await authentication.isStillValid(account, credential)) ||
-      tenant.isGone ||
-      connection.closed ||
-      isStopping()
-    ) {
+    if (isOver || !(await isStillValid(account, credential)) || tenant.isGone || connection.closed || isStopping()) {
       await this.#giveBack(tenant, claimed);
       throw connection.closed ? new TurnedAway('gone') : endedMeanwhile();
     }
@@ -239,7 +206,7 @@ interface Again {
 }
 
 /** A CONNECT whose client is known. */
-interface Visit {
+export interface Visit {
   readonly packet: ConnectPacket;
   readonly connection: Connection;
   readonly tenant: Tenant;

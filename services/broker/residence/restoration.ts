@@ -23,7 +23,7 @@ import { handedOn } from '../message/message.js';
 import { Session } from '../session/session.js';
 import { depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
-import type { Accounts, SessionStore } from './ports.js';
+import type { Credentials, SessionStore } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
 import type { Unreadable } from './unreadable.js';
 
@@ -32,7 +32,7 @@ const atOnceMax = 32;
 
 export interface RestorationOptions {
   readonly records: SessionStore;
-  readonly accounts: Accounts;
+  readonly accounts: Credentials;
   readonly departure: Departure;
   readonly commitLog: CommitLog;
   readonly unreadable: Unreadable;

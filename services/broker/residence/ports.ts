@@ -1,0 +1,56 @@
+/** What the life of a session needs of the world; `store`, `admission` and `transport` implement it. */
+import type { BrokerId, ClientId, TenantScope } from '../../kernel/kernel.js';
+import type { Credential, RecordUnreadable, SessionRecord } from '../../tenancy/tenancy.js';
+import type { Restored } from '../session/session.js';
+import type { OwnRecord } from '../tenant/tenant.js';
+
+/** Credentials as they are stored now; undefined when there is none. Throws when the store is out of reach. */
+export interface Credentials {
+  credential(scope: TenantScope, name: string): Promise<Credential | undefined>;
+}
+
+export type Claim = Omit<SessionRecord, 'epoch' | 'owner' | 'born'>;
+/** The durable side of sessions: their records, and what is stored with them. */
+export interface SessionStore {
+  /**
+   * Makes this broker the owner, in one conditional write, and returns the new epoch. `born`: of a session that goes
+   * on; undefined begins a new one. Throws while another broker that is alive owns it.
+   */
+  claim(claim: Claim, born: number | undefined): Promise<{ readonly epoch: number; readonly born: number }>;
+  /** Writes the record; it ends when `expirySeconds` is 0. Does nothing when others own it now. */
+  release(record: OwnRecord): Promise<void>;
+  /** Writes queue depth and drops alone. Does nothing when others own it now or it has ended. */
+  note(record: OwnRecord): Promise<void>;
+  /** All records of a tenant, page by page, without those that cannot be read. */
+  records(
+    scope: TenantScope,
+    onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
+  ): AsyncIterable<readonly SessionRecord[]>;
+  /**
+   * Takes over the record of a broker that has gone, with what `change` says; undefined when somebody else was faster.
+   * Like `load` it throws `RecordUnreadable` for what is wrong with this one session, and anything else when the store is
+   * out of reach.
+   */
+  adopt(
+    record: SessionRecord,
+    change: Pick<SessionRecord, 'connected'> & Partial<SessionRecord>,
+  ): Promise<OwnRecord | undefined>;
+  /** What is stored of the session beside its record. */
+  load(record: OwnRecord): Promise<Restored>;
+  /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
+  purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void>;
+  /** Removes a session, with all of it, that is in no broker's memory: it could not be read. Not one that began after `born`. */
+  discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void>;
+  /** Of tenants of which a broker owns sessions. */
+  scopesOf(owner: BrokerId): Promise<readonly TenantScope[]>;
+}
+
+/** How a connection ended. */
+export interface Ending {
+  /** False after a DISCONNECT that says so. */
+  readonly publishWill: boolean;
+  /** The broker stops and has sent the client elsewhere: nobody has died. */
+  readonly isSentAway?: boolean;
+  /** What the client's DISCONNECT changed the session's expiry to, if it did. */
+  readonly expirySeconds?: number | undefined;
+}
