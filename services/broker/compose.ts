@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type BrokerId, type Clock, type Log, Metrics, reportFaults, type TenantScope } from '../kernel/kernel.js';
 import { brokerAccess, Dynamo, type TableName } from '../dynamo/dynamo.js';
 import { scopeOfPartition } from '../tenancy/tenancy.js';
+import { Adoptions } from './adoptions.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
 import { EmfReporter, processMetrics, serveHealth, Heap } from './ops/ops.js';
@@ -14,9 +15,10 @@ import {
   DynamoSessionStore,
   DynamoSharedStore,
   DynamoUsage,
+  Gate,
   GroupCommit,
-  Lease,
   leaseDynamoOptions,
+  Membership,
 } from './store/store.js';
 import { stripOptionalHeader, Transport } from './transport/transport.js';
 import { Thread, UnitLedger } from './tenant/tenant.js';
@@ -28,8 +30,6 @@ const obeyedLateMs = 120_000;
 const unknownGapMs = 3_600_000;
 /** For what a client waits for at the door: accounts, claims, releases. A core makes some 2000 calls a second, of 10 to 30 ms. */
 const doorSocketsMax = 64;
-const takeOverAgainMs = 1000;
-const takeOverAgainMsMax = 60_000;
 
 export type Ports = Readonly<Partial<Record<'mqtt' | 'mqtts' | 'ws' | 'wss' | 'health', number>>>;
 
@@ -53,14 +53,14 @@ interface Rooms {
   readonly metrics: Metrics;
   readonly dynamo: Dynamo;
   readonly leaseDynamo: Dynamo;
-  readonly lease: Lease;
+  readonly gate: Gate;
+  readonly membership: Membership;
+  readonly adoptions: Adoptions;
   readonly commitLog: GroupCommit;
   readonly units: UnitLedger;
   readonly admission: Admission;
   readonly controlLog: ControlLog;
   readonly transport: Transport;
-  /** Brokers whose sessions are to be taken over, with the end of their leases. */
-  readonly gone: Map<BrokerId, number>;
 }
 
 function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): Rooms {
@@ -75,7 +75,8 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const commits = dynamo.apart(commitCallsMax);
   const atTheDoor = dynamo.apart(doorSocketsMax);
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
-  const lease = new Lease({ dynamo: leaseDynamo, brokerId, clock, log, metrics });
+  const gate = new Gate({ clock, log, metrics });
+  const membership = new Membership({ dynamo: leaseDynamo, brokerId, gate, clock, log, metrics });
   const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax, publishesRevokedWills } =
     config;
   const { trustedProxies, isWebSocketAtRoot, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } =
@@ -89,9 +90,15 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     metrics,
     persistDelayMs,
     waitMs: (tenant) => units.waitMs(tenant),
-    isHeld: () => lease.isHeld(),
+    isHeld: () => gate.isHeld(),
   });
-  const gone = new Map<BrokerId, number>();
+  const adoptions: Adoptions = new Adoptions({
+    adopt: (owner) => admission.adopt(owner),
+    adopted: (owner) => membership.adopted(owner),
+    clock,
+    log,
+  });
+  membership.onDead(({ brokerId: owner, leaseUntilMs }) => adoptions.add(owner, leaseUntilMs));
   const thread = new Thread(clock);
   const admission = new Admission({
     memory: new Heap(),
@@ -106,10 +113,10 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     topicLevelsMax,
     keepAliveSecondsMax,
     publishesRevokedWills,
-    lease,
+    lease: gate,
     units,
     thread,
-    leaseEndedAtMs: (owner) => gone.get(owner),
+    leaseEndedAtMs: (owner) => adoptions.endedAtMs(owner),
     slab: new Slab(),
     clock,
     log,
@@ -119,8 +126,9 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const topics = new TopicTable(topicLevelsMax);
   const world = { admission, thread, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
-  const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate: lease });
-  return { metrics, dynamo, leaseDynamo, lease, commitLog, units, admission, controlLog, transport, gone };
+  const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate });
+  const store = { dynamo, leaseDynamo, gate, membership, adoptions, commitLog, units, controlLog };
+  return { ...store, metrics, admission, transport };
 }
 
 /** Rejects with an error whose message is fit to be shown when the broker cannot start. */
@@ -133,9 +141,9 @@ export async function startBroker(
 ): Promise<Broker> {
   await checkDynamo(config);
   const rooms = assemble(config, brokerId, clock, log);
-  const { metrics, dynamo, leaseDynamo, lease, admission, controlLog, transport, gone } = rooms;
+  const { metrics, dynamo, leaseDynamo, gate, membership, adoptions, controlLog, transport } = rooms;
   const endReport = reportFaults({ log, metrics, clock });
-  lease.onLost(onLost);
+  gate.onLost(onLost);
   let trouble: string | undefined = 'standing by';
   // The checks of a Network Load Balancer carry the header that its listeners are set to send.
   const health = await serveHealth({ ...config.health, prepare: stripOptionalHeader }, () => trouble, metrics);
@@ -147,22 +155,22 @@ export async function startBroker(
   };
   const abort = (): void => {
     controlLog.stop();
-    void lease.stop().catch(() => undefined); // Awaited below.
+    void membership.stop().catch(() => undefined); // Awaited below.
   };
   aborted.addEventListener('abort', abort);
   let listeners: Ports;
   try {
     if (aborted.aborted) abort();
-    for (const { brokerId: owner, leaseUntilMs } of await lease.start()) gone.set(owner, leaseUntilMs);
+    await membership.start();
     // Before the first client is let in: what was deleted while no broker ran is gone then.
-    await controlLog.catchUp(unheardSince([...gone.values()], clock.nowMs()));
+    await controlLog.catchUp(unheardSince(adoptions.earliestEndMs, clock.nowMs()));
     controlLog.start();
     listeners = await listen(transport, config);
     aborted.throwIfAborted();
   } catch (error) {
     controlLog.stop();
     transport.stop();
-    await lease.stop().catch(() => undefined); // The next one need not wait, whatever was wrong with this one.
+    await membership.stop().catch(() => undefined); // The next one need not wait, whatever was wrong with this one.
     close();
     throw error;
   } finally {
@@ -170,7 +178,7 @@ export async function startBroker(
   }
   trouble = undefined;
   const emf = emfReporter(config, brokerId, clock, metrics);
-  void takeOver([...gone.keys()], admission, lease, clock, log);
+  adoptions.begin();
   return {
     ports: { health: health.port, ...listeners },
     async stop(drainMsMax) {
@@ -205,7 +213,7 @@ function emfReporter(
 
 /** Clients first, then what they have left to be written, and at the very end the lease under which that is written. */
 async function stopServing(
-  { transport, admission, controlLog, commitLog, units, lease }: Rooms,
+  { transport, admission, controlLog, commitLog, units, membership }: Rooms,
   clock: Clock,
   drainMsMax: number,
 ): Promise<void> {
@@ -218,7 +226,7 @@ async function stopServing(
   await admission.noteQueues();
   await units.save();
   transport.stop();
-  await lease.stop();
+  await membership.stop();
 }
 
 /** By a client of its own, for the metrics count the broker's work. */
@@ -228,36 +236,8 @@ async function checkDynamo(config: Config): Promise<void> {
 }
 
 /** Since when nobody can be sure to have obeyed the control log; once more does no harm. */
-function unheardSince(leaseEndsMs: readonly number[], nowMs: number): number {
-  return (leaseEndsMs.length > 0 ? Math.min(...leaseEndsMs) : nowMs - unknownGapMs) - obeyedLateMs;
-}
-
-/**
- * What no client has asked for yet of the sessions that earlier brokers have left: their wills, above all. What fails
- * holds nothing else up and is tried again, ever less often, as long as this broker runs; a note of it stays for the next.
- */
-async function takeOver(
-  owners: readonly BrokerId[],
-  admission: Admission,
-  lease: Lease,
-  clock: Clock,
-  log: Log,
-): Promise<void> {
-  let left = owners;
-  for (let waitMs = takeOverAgainMs; ; waitMs = Math.min(2 * waitMs, takeOverAgainMsMax)) {
-    const failed: BrokerId[] = [];
-    for (const owner of left)
-      try {
-        await admission.adopt(owner);
-        await lease.adopted(owner);
-      } catch (error) {
-        failed.push(owner);
-        if (left === owners) log.warn({ owner, error }, 'sessions could not be taken over, trying again');
-      }
-    if (failed.length === 0) return;
-    left = failed;
-    await new Promise<void>((resolve) => clock.after(waitMs, resolve));
-  }
+function unheardSince(earliestEndMs: number | undefined, nowMs: number): number {
+  return (earliestEndMs ?? nowMs - unknownGapMs) - obeyedLateMs;
 }
 
 const refusing = (kind: string, port: number) => (error: NodeJS.ErrnoException) => {

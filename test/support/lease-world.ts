@@ -3,7 +3,9 @@
  * no call is under way, so that a slow machine changes nothing. Each broker has a clock that can be frozen, and a line
  * to the database that can be cut, can lose answers, and can hold a call back.
  */
-import { Lease } from '../../services/broker/store/lease.js';
+import { Gate } from '../../services/broker/store/gate.js';
+import type { DeadBroker } from '../../services/broker/store/lease-serving.js';
+import { Membership } from '../../services/broker/store/membership.js';
 import { type Dynamo, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
 import { type BrokerId, type Cancel, type Clock, Metrics, silentLog } from '../../services/kernel/kernel.js';
 import { ManualClock } from './manual-clock.js';
@@ -53,6 +55,8 @@ export class Line {
   answersToLose = 0;
   /** Awaited before a call is sent. */
   before: (call: Call) => Promise<void> | void = () => {};
+  /** Awaited before the answer of a call that has succeeded is told. */
+  after: (call: Call) => Promise<void> | void = () => {};
   readonly dynamo: Dynamo;
 
   constructor(real: Dynamo) {
@@ -76,7 +80,11 @@ export class Line {
       await this.before(call);
       if (this.isCut) throw new DynamoUnavailable('the line is cut');
       const result = send();
-      if (call.action === 'get' || call.action === 'query' || this.answersToLose === 0) return await result;
+      if (call.action === 'get' || call.action === 'query' || this.answersToLose === 0) {
+        const answer = await result;
+        await this.after(call);
+        return answer;
+      }
       this.answersToLose--;
       await result.catch(() => undefined);
       throw new DynamoUnavailable('the answer was lost');
@@ -88,11 +96,14 @@ export class Line {
 
 export interface LeaseBroker {
   readonly id: BrokerId;
-  readonly lease: Lease;
+  readonly membership: Membership;
+  readonly gate: Gate;
+  /** The deaths that it has been told of, in order. */
+  readonly deaths: DeadBroker[];
   readonly clock: BrokerClock;
   readonly line: Line;
   readonly metrics: Metrics;
-  /** What its lease has told, in order. */
+  /** What its gate has told, in order. */
   readonly events: string[];
   readonly lines: string[];
   /** No timer of a dead broker runs, and none of its calls is sent. */
@@ -119,12 +130,16 @@ export class LeaseWorld {
     const [events, lines]: string[][] = [[], []];
     const log = { ...silentLog, info: (_: object, message: string) => void lines!.push(message) };
     const id = name as BrokerId;
-    const lease = new Lease({ dynamo: line.dynamo, brokerId: id, clock, log, metrics });
-    lease.onLapsed(() => events!.push('lapsed'));
-    lease.onOutage(() => events!.push('outage'));
-    lease.onRenewed(() => events!.push('renewed'));
-    lease.onLost(() => events!.push('lost'));
-    const broker = { id, lease, clock, line, metrics, events: events!, lines: lines!, isDead: false };
+    const gate = new Gate({ clock, log, metrics });
+    const membership = new Membership({ dynamo: line.dynamo, brokerId: id, gate, clock, log, metrics });
+    const deaths: DeadBroker[] = [];
+    membership.onDead((dead) => void deaths.push(dead));
+    gate.onLapsed(() => events!.push('lapsed'));
+    gate.onOutage(() => events!.push('outage'));
+    gate.onRenewed(() => events!.push('renewed'));
+    gate.onLost(() => events!.push('lost'));
+    const told = { deaths, events: events!, lines: lines! };
+    const broker = { id, membership, gate, clock, line, metrics, ...told, isDead: false };
     this.#brokers.push(broker);
     return broker;
   }

@@ -1,6 +1,6 @@
 /**
  * The items behind leases, each change one conditional write: `brokers/<broker id>`, one a broker, and the serving lock.
- * Called by `Lease` and by who stands by; it decides nothing.
+ * Called by `Membership`; it decides nothing.
  *
  * The answer of a write may be lost after the write has happened, and the next attempt then meets its own effect. So
  * whenever a condition does not hold, the item is read and counts as written if it says what was to be written.

@@ -1,6 +1,6 @@
 /**
  * How one broker becomes the one that serves. Until brokers form a cluster only the holder of the lock serves, and all
- * others stand by. Called by `Lease` at start; it keeps no state: whoever starts anew reads everything anew.
+ * others stand by. Called by `Membership`; it keeps no state: whoever starts anew reads everything anew.
  *
  *      write own lease -> read the lock -> nobody's: take it
  *                              ^           X's, whose lease lives: wait, no longer than the lease, and read again
@@ -12,7 +12,7 @@
  *  - X renews while A takes. Both are writes to X's lease with a condition. The mark asks that `leaseUntilMs` is what A
  *    has read, a renewal that nobody has marked: one of the two fails. If X won, A goes on waiting; if A won, X finds
  *    the mark at its next renewal and ends. X acknowledges nothing meanwhile: the mark is made after the end of the
- *    lease, and X counts it a second shorter (`lease.ts`).
+ *    lease, and X counts it a second shorter (`gate.ts`).
  *  - A and B start at once. One of them marks X, the other finds the mark. Both may then move the lock, on condition that
  *    it is X's still: one succeeds. The other reads that the lock belongs to a living broker and stands by.
  *  - A dies after marking X, before moving the lock: X is marked and the lock is X's. B finds a lease that is taken, which
@@ -27,6 +27,8 @@
  *    says `me`.
  *  - A clean stop gives up the lease first and then removes the lock. A crash between leaves a lock whose holder has
  *    given up: taken without waiting. (The other order would leave a living lease that no one waits for.)
+ *  - DynamoDB was away, and is back: the leases of all have ended, A finds that of X over, and X lives. A marks nobody before
+ *    every living broker has had the time to renew; a lease that was marked or given up before is not waited for.
  *  - The lease of the lock's holder is missing: removed by hand, or a broker that stopped while it stood by, whose move
  *    of the lock arrived late. Nobody can be waited for, so the lock moves on.
  */
@@ -46,6 +48,8 @@ export interface Contender {
   readonly brokerId: BrokerId;
   readonly clock: Clock;
   isHeld(): boolean;
+  /** DynamoDB was out of reach so short a time ago that a broker that lives may not have renewed its lease yet. */
+  maySomeoneBeLate(): boolean;
   /** Rejects when this broker is to stop. */
   wait(delayMs: number): Promise<void>;
   onStandingBy(holder: BrokerId): void;
@@ -69,7 +73,8 @@ export async function takeLock(contender: Contender): Promise<void> {
       if (lease && isAlive(lease, clock.nowMs())) {
         contender.onStandingBy(holder);
         await contender.wait(Math.min(pollMs, Math.max(lease.leaseUntilMs - clock.nowMs(), 1)));
-      } else if (await isTaken(contender, lease)) {
+      } else if (lease && mayBeLate(contender, lease)) await contender.wait(pollMs);
+      else if (await isTaken(contender, lease)) {
         if (contender.isHeld()) await records.moveLock(holder, brokerId);
       }
     }
@@ -82,15 +87,30 @@ async function isTaken({ records, brokerId }: Contender, lease: BrokerLease | un
   return lease === undefined || lease.takenBy !== undefined || (await records.take(lease, brokerId));
 }
 
-/** All other brokers that are dead, each marked. For the holder of the lock alone: whoever lives merely stands by. */
-export async function takeDead({ records, brokerId, clock }: Contender): Promise<readonly DeadBroker[]> {
+/** Its end says nothing when nobody could have renewed it. */
+function mayBeLate({ maySomeoneBeLate }: Contender, { takenBy, givenUp }: BrokerLease): boolean {
+  return takenBy === undefined && !givenUp && maySomeoneBeLate();
+}
+
+/**
+ * All other brokers that are dead, each marked, and all whose items are there. For the holder of the lock alone: whoever
+ * lives merely stands by.
+ */
+export async function takeDead(
+  contender: Contender,
+): Promise<{ readonly dead: readonly DeadBroker[]; readonly isThere: ReadonlySet<BrokerId> }> {
+  const { records, brokerId, clock } = contender;
   const dead: DeadBroker[] = [];
-  for (const lease of await records.all()) {
+  const leases = await records.all();
+  for (const lease of leases) {
     if (lease.brokerId === brokerId || isAlive(lease, clock.nowMs())) continue;
-    const isOver = lease.takenBy !== undefined || (await records.take(lease, brokerId));
-    if (isOver) dead.push({ brokerId: lease.brokerId, leaseUntilMs: lease.leaseUntilMs });
+    if (lease.takenBy === undefined) {
+      if (!contender.isHeld() || mayBeLate(contender, lease)) continue; // The next look finds it again.
+      if (!(await records.take(lease, brokerId))) continue;
+    }
+    dead.push({ brokerId: lease.brokerId, leaseUntilMs: lease.leaseUntilMs });
   }
-  return dead;
+  return { dead, isThere: new Set(leases.map((lease) => lease.brokerId)) };
 }
 
 function isAlive({ takenBy, givenUp, leaseUntilMs }: BrokerLease, nowMs: number): boolean {

@@ -1,8 +1,28 @@
 /**
- * Until when the last renewal counts, by both clocks. The monotonic one cannot be set back by anybody, but stands while
- * a machine is suspended; the wall clock goes on. Whichever ends first decides.
+ * How long leases last, and until when the last renewal counts for the broker itself: by both of its clocks. The monotonic
+ * one cannot be set back by anybody, but stands while a machine is suspended; the wall clock goes on. Whichever ends
+ * first decides.
  */
 import type { Clock } from '../../kernel/kernel.js';
+
+export const renewMs = 2000;
+/** For others. Two renewals may fail before a third would be late. */
+export const validMs = 6000;
+/** The clocks of two brokers may differ by one second. */
+const clockMarginMs = 1000;
+/** For this broker's acknowledgements to be gone. */
+export const ownMs = validMs - clockMarginMs;
+/** What was acknowledged while the lease was held gets this long to the socket: many times a turn of the event loop. */
+export const leavingMs = 250;
+/** A renewal that hangs leaves time for another one. */
+export const requestMs = 1000;
+/** Between a renewal that failed and the next. */
+export const retryMsMin = 250;
+export const retryMsMax = 1000;
+/** A failed renewal tells that this process is awake, for as long as the next one takes at most; a second in reserve. */
+export const awakeMs = requestMs + retryMsMax + requestMs + 1000;
+/** When DynamoDB is back after an outage, every broker that lives has renewed its lease within this time. */
+export const recoveryMs = retryMsMax + requestMs + 500;
 
 export class Term {
   #untilMonotonicMs = -Infinity;

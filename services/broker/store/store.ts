@@ -1,7 +1,8 @@
 /** The door of the store: what brokers keep in DynamoDB, behind the ports of admission and fan-out. */
 export { DynamoAccounts } from './accounts.js';
 export { ControlLog } from './control-log.js';
-export { Lease, leaseDynamoOptions } from './lease.js';
+export { Gate } from './gate.js';
+export { leaseDynamoOptions, Membership } from './membership.js';
 export { DynamoRetained } from './retained.js';
 export { DynamoSessionStore } from './session-store.js';
 export { DynamoSharedStore } from './shared-store.js';

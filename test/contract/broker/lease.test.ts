@@ -1,7 +1,7 @@
 /** Leases of several brokers over a real database: who serves, who waits how long, and what a broker may say meanwhile. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LeaseLost, StartAborted } from '../../../services/broker/store/lease.js';
 import type { DeadBroker } from '../../../services/broker/store/lease-serving.js';
+import { LeaseLost, StartAborted } from '../../../services/broker/store/membership.js';
 import { brokerLeaseKey, servingLockKey } from '../../../services/tenancy/tenancy.js';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
@@ -15,9 +15,15 @@ interface Start {
   error?: unknown;
 }
 
+/** Resolves when it serves, with the deaths it has been told of by then. */
+async function served({ membership, deaths }: LeaseBroker): Promise<readonly DeadBroker[]> {
+  await membership.start();
+  return [...deaths];
+}
+
 function starting(broker: LeaseBroker): Start {
   const start: Start = { broker };
-  broker.lease.start().then(
+  served(broker).then(
     (dead) => (start.dead = dead),
     (error: unknown) => (start.error = error),
   );
@@ -64,15 +70,15 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       dynamo = await server.open();
       world = new LeaseWorld(dynamo);
       const a = world.broker('a');
-      expect(await a.lease.start()).toEqual([]);
+      expect(await served(a)).toEqual([]);
       return a;
     }
 
     it('the first broker serves at once, and goes on', async () => {
       const a = await serving();
-      expect([a.lease.state, a.lease.leave(), await lockHolder()]).toEqual(['held', 'all', 'a']);
+      expect([a.gate.state, a.gate.leave(), await lockHolder()]).toEqual(['held', 'all', 'a']);
       await world.elapse(30_000);
-      expect([a.lease.state, a.events]).toEqual(['held', []]);
+      expect([a.gate.state, a.events]).toEqual(['held', []]);
       expect(a.metrics.counter('shoal_lease_renewals_total', '', { result: 'renewed' }).value).toBeGreaterThan(14);
       expect((await item(a))!['leaseUntilMs']).toBeGreaterThan(a.clock.nowMs() + 3900);
     });
@@ -80,13 +86,13 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
     it('after a clean stop the next one need not wait', async () => {
       const a = await serving();
       const stoppedAtMs = a.clock.nowMs();
-      await a.lease.stop();
-      expect([a.lease.isHeld(), a.lease.leave(), await lockHolder()]).toEqual([false, 'none', undefined]);
+      await a.membership.stop();
+      expect([a.gate.isHeld(), a.gate.leave(), await lockHolder()]).toEqual([false, 'none', undefined]);
       const b = world.broker('b');
-      expect(await b.lease.start()).toEqual([{ brokerId: 'a', leaseUntilMs: stoppedAtMs }]); // No time has passed.
+      expect(await served(b)).toEqual([{ brokerId: 'a', leaseUntilMs: stoppedAtMs }]); // No time has passed.
       expect(await item(a)).toMatchObject({ takenBy: 'b', givenUp: true });
       expect(await item(a)).not.toHaveProperty('ttl');
-      await b.lease.adopted(a.id);
+      await b.membership.adopted(a.id);
       expect(await item(a)).toBeUndefined();
     });
 
@@ -108,8 +114,8 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       const a = await serving();
       const start = starting(world.broker('b'));
       await world.elapse(30_000);
-      expect([start.dead, a.lease.state]).toEqual([undefined, 'held']);
-      await a.lease.stop();
+      expect([start.dead, a.gate.state]).toEqual([undefined, 'held']);
+      await a.membership.stop();
       expect(await world.elapseUntil(() => start.dead !== undefined)).toBeLessThanOrEqual(700);
       expect(ids(start.dead)).toEqual(['a']);
     });
@@ -121,11 +127,11 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       await world.kill(a);
       await world.elapseUntil(() => starts.some(({ dead }) => dead !== undefined));
       await world.elapse(10_000);
-      const served = starts.filter(({ dead }) => dead !== undefined);
-      expect(served).toHaveLength(1);
-      expect(ids(served[0]!.dead)).toEqual(['a']);
-      expect(await lockHolder()).toBe(served[0]!.broker.id);
-      expect(starts.map(({ broker }) => broker.lease.state)).toEqual(Array(4).fill('held'));
+      const serves = starts.filter(({ dead }) => dead !== undefined);
+      expect(serves).toHaveLength(1);
+      expect(ids(serves[0]!.dead)).toEqual(['a']);
+      expect(await lockHolder()).toBe(serves[0]!.broker.id);
+      expect(starts.map(({ broker }) => broker.gate.state)).toEqual(Array(4).fill('held'));
     });
 
     it('a renewal that comes between looking and taking wins', async () => {
@@ -137,11 +143,11 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       await world.elapseUntil(() => take.has);
       a.clock.freeze(6000);
       a.isDead = false;
-      expect(a.lease.isHeld()).toBe(false); // Woken: it renews at once.
-      await until(() => a.lease.isHeld(), 'the renewal');
+      expect(a.gate.isHeld()).toBe(false); // Woken: it renews at once.
+      await until(() => a.gate.isHeld(), 'the renewal');
       take.go();
       await world.elapse(10_000);
-      expect([start.dead, a.lease.state, a.events]).toEqual([undefined, 'held', ['lapsed', 'renewed']]);
+      expect([start.dead, a.gate.state, a.events]).toEqual([undefined, 'held', ['lapsed', 'renewed']]);
       expect(await item(a)).not.toHaveProperty('takenBy');
     });
 
@@ -150,15 +156,15 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       const start = starting(world.broker('b'));
       await world.freeze(a, 8000);
       expect(ids(start.dead)).toEqual(['a']);
-      const leaves = [a.lease.leave(), a.lease.state];
+      const leaves = [a.gate.leave(), a.gate.state];
       expect([...leaves, a.events]).toEqual(['none', 'lapsed', ['lapsed']]);
       await until(() => a.events.includes('lost'), 'the loss');
-      expect([a.lease.state, a.lease.leave(), a.lease.isHeld(), a.events]).toEqual([
+      expect([a.gate.state, a.gate.leave(), a.gate.isHeld(), a.events]).toEqual([
         ...['lost', 'none', false],
         ['lapsed', 'lost'],
       ]);
       await world.elapse(10_000);
-      await a.lease.stop();
+      await a.membership.stop();
       expect([a.events.length, await lockHolder(), (await item(a))!['takenBy']]).toEqual([2, 'b', 'b']);
     });
 
@@ -166,36 +172,36 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       const a = await serving();
       await world.freeze(a, 60_000);
       const told: string[] = [];
-      a.lease.whenAwake(() => told.push('held'));
-      expect([a.lease.state, told]).toEqual(['lapsed', []]);
+      a.gate.whenAwake(() => told.push('held'));
+      expect([a.gate.state, told]).toEqual(['lapsed', []]);
       await world.quiet();
-      expect([a.lease.state, told, a.events]).toEqual(['held', ['held'], ['lapsed', 'renewed']]);
-      a.lease.whenAwake(() => told.push('at once'));
+      expect([a.gate.state, told, a.events]).toEqual(['held', ['held'], ['lapsed', 'renewed']]);
+      a.gate.whenAwake(() => told.push('at once'));
       expect(told).toEqual(['held', 'at once']);
     });
 
     it('a machine that was suspended has lost its time, whatever its monotonic clock says', async () => {
       const a = await serving();
       a.clock.suspend(5000);
-      expect([a.lease.leave(), a.lease.state]).toEqual(['none', 'lapsed']);
+      expect([a.gate.leave(), a.gate.state]).toEqual(['none', 'lapsed']);
       a.clock.suspend(-5000);
-      expect(a.lease.isHeld()).toBe(false); // Only a renewal helps.
+      expect(a.gate.isHeld()).toBe(false); // Only a renewal helps.
       await world.quiet();
-      expect(a.lease.isHeld()).toBe(true);
+      expect(a.gate.isHeld()).toBe(true);
     });
 
     it('without DynamoDB it is in an outage as soon as the lease ends, and recovers', async () => {
       const a = await serving();
       a.line.isCut = true;
       await world.elapse(4700);
-      expect([a.lease.state, a.events]).toEqual(['held', []]);
+      expect([a.gate.state, a.events]).toEqual(['held', []]);
       await world.elapse(100);
-      expect([a.lease.state, a.lease.leave(), a.events]).toEqual(['outage', 'all', ['lapsed', 'outage']]);
+      expect([a.gate.state, a.gate.leave(), a.events]).toEqual(['outage', 'all', ['lapsed', 'outage']]);
       await world.elapse(60_000);
-      expect([a.lease.state, a.lease.leave(), a.events]).toEqual(['outage', 'new', ['lapsed', 'outage']]);
+      expect([a.gate.state, a.gate.leave(), a.events]).toEqual(['outage', 'new', ['lapsed', 'outage']]);
       a.line.isCut = false;
       await world.elapse(1000);
-      expect([a.lease.state, a.events]).toEqual(['held', ['lapsed', 'outage', 'renewed']]);
+      expect([a.gate.state, a.events]).toEqual(['held', ['lapsed', 'outage', 'renewed']]);
       const count = (result: string) => a.metrics.counter('shoal_lease_renewals_total', '', { result }).value;
       expect(count('failed')).toBeGreaterThan(60);
       expect(count('taken')).toBe(0);
@@ -207,14 +213,14 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       await world.elapse(10_000);
       await world.freeze(a, 5000);
       const told: string[] = [];
-      a.lease.whenAwake(() => told.push('awake'));
-      expect([a.lease.state, a.lease.leave(), told]).toEqual(['lapsed', 'none', []]);
+      a.gate.whenAwake(() => told.push('awake'));
+      expect([a.gate.state, a.gate.leave(), told]).toEqual(['lapsed', 'none', []]);
       await world.elapse(2000); // Two attempts, the second at most a second after the first.
-      expect([a.lease.state, a.lease.leave(), told]).toEqual(['outage', 'new', ['awake']]);
-      a.lease.whenAwake(() => told.push('at once'));
+      expect([a.gate.state, a.gate.leave(), told]).toEqual(['outage', 'new', ['awake']]);
+      a.gate.whenAwake(() => told.push('at once'));
       a.line.isCut = false;
       await world.elapse(2000);
-      expect([a.lease.state, told]).toEqual(['held', ['awake', 'at once']]);
+      expect([a.gate.state, told]).toEqual(['held', ['awake', 'at once']]);
     });
 
     it('who crashed between marking and moving the lock is followed, and both are adopted', async () => {
@@ -227,10 +233,10 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       expect([(await item(a))!['takenBy'], await lockHolder()]).toEqual(['b', 'a']);
       await world.kill(b);
       const c = world.broker('c');
-      expect(ids(await c.lease.start())).toEqual(['a']); // b may be alive, for all c knows; a is dead.
-      await c.lease.stop();
+      expect(ids(await served(c))).toEqual(['a']); // b may be alive, for all c knows; a is dead.
+      await c.membership.stop();
       await world.elapse(6000);
-      expect(ids(await world.broker('d').lease.start())).toEqual(['a', 'b', 'c']);
+      expect(ids(await served(world.broker('d')))).toEqual(['a', 'b', 'c']);
     });
 
     it('who was frozen between marking and moving the lock finds that somebody else serves', async () => {
@@ -240,10 +246,10 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       const move = heldBack(b, isMoveOfLock);
       const startB = starting(b);
       await world.elapseUntil(() => move.has);
-      expect(ids(await world.broker('c').lease.start())).toEqual(['a']);
+      expect(ids(await served(world.broker('c')))).toEqual(['a']);
       move.go();
       await world.elapse(5000);
-      expect([startB.dead, startB.error, b.lease.state, await lockHolder()]).toEqual([
+      expect([startB.dead, startB.error, b.gate.state, await lockHolder()]).toEqual([
         undefined,
         undefined,
         'held',
@@ -268,9 +274,9 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       const start = starting(b);
       await world.elapse(1000);
       b.isDead = true;
-      await a.lease.stop();
+      await a.membership.stop();
       await world.elapse(7000);
-      expect(ids(await world.broker('c').lease.start())).toEqual(['a', 'b']);
+      expect(ids(await served(world.broker('c')))).toEqual(['a', 'b']);
       b.isDead = false;
       b.clock.freeze(7000);
       await world.elapse(1000);
@@ -282,11 +288,11 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       const b = world.broker('b');
       const start = starting(b);
       await world.elapse(1000);
-      await b.lease.stop();
+      await b.membership.stop();
       await until(() => start.error, 'the end of the start');
       expect([start.error, await item(b), await lockHolder()]).toEqual([expect.any(StartAborted), undefined, 'a']);
       await world.elapse(5000);
-      expect([a.lease.state, await item(b)]).toEqual(['held', undefined]);
+      expect([a.gate.state, await item(b)]).toEqual(['held', undefined]);
     });
 
     it('lost answers change nothing', async () => {
@@ -299,13 +305,80 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       expect([ids(start.dead), b.line.answersToLose]).toEqual([['a'], 0]);
       b.line.answersToLose = 1;
       await world.elapse(4000);
-      expect([b.lease.state, b.line.answersToLose, b.events]).toEqual(['held', 0, []]);
+      expect([b.gate.state, b.line.answersToLose, b.events]).toEqual(['held', 0, []]);
       b.line.answersToLose = 2; // Giving up, and the lock.
-      const stopped = b.lease.stop().then(() => true);
+      const stopped = b.membership.stop().then(() => true);
       let isStopped = false;
       void stopped.then(() => (isStopped = true));
       await world.elapseUntil(() => isStopped);
       expect([await lockHolder(), (await item(b))!['givenUp']]).toEqual([undefined, true]);
+    });
+
+    it('who dies while another one serves is told of once, and by the next process again until adopted', async () => {
+      const a = await serving();
+      const b = world.broker('b');
+      starting(b);
+      await world.elapse(1000);
+      await world.kill(b);
+      await world.elapseUntil(() => a.deaths.length > 0);
+      await world.elapse(10_000);
+      expect([ids(a.deaths), (await item(b))!['takenBy']]).toEqual([['b'], 'a']);
+      await world.kill(a);
+      const c = world.broker('c');
+      const startC = starting(c);
+      await world.elapseUntil(() => startC.dead !== undefined);
+      expect(ids(startC.dead)).toEqual(['a', 'b']);
+      await c.membership.adopted(b.id);
+      await world.elapse(5000);
+      expect([ids(c.deaths), await item(b)]).toEqual([['a', 'b'], undefined]);
+      const d = world.broker('d');
+      starting(d);
+      await world.elapse(1000);
+      await world.kill(d);
+      await world.elapse(10_000);
+      expect(c.deaths.map(({ brokerId }) => brokerId).at(-1)).toBe('d');
+    });
+
+    it('a look that overlaps with an adoption does not tell of the same death again', async () => {
+      const a = await serving();
+      const b = world.broker('b');
+      starting(b);
+      await world.elapse(1000);
+      await world.kill(b);
+      await world.elapseUntil(() => a.deaths.length > 0);
+      const isLook = ({ action }: { action: string }): boolean => action === 'query';
+      let items: unknown;
+      a.line.after = async (call) => {
+        if (items || !isLook(call)) return;
+        items = await item(b);
+        await a.membership.adopted(b.id); // Read by the look, removed before it goes on.
+      };
+      await world.elapse(10_000);
+      expect([items, await item(b), ids(a.deaths)]).toEqual([expect.anything(), undefined, ['b']]);
+    });
+
+    it('after an outage nobody counts among the dead who only could not renew', async () => {
+      const a = await serving();
+      const b = world.broker('b');
+      const start = starting(b);
+      for (let outage = 0; outage < 8; outage++) {
+        await world.elapse(3000 + 250 * outage); // At ever another point between two renewals.
+        for (const { line } of [a, b]) line.isCut = true;
+        await world.elapse(6000 + 700 * outage);
+        for (const { line } of [a, b]) line.isCut = false;
+      }
+      await world.elapse(10_000);
+      expect([a.gate.state, b.gate.state, a.deaths, start.dead, start.error]).toEqual([
+        ...['held', 'held', []],
+        ...[undefined, undefined],
+      ]);
+      // One that has died meanwhile is found all the same.
+      for (const { line } of [a, b]) line.isCut = true;
+      await world.elapse(10_000);
+      b.line.isCut = false;
+      await world.kill(a);
+      await world.elapseUntil(() => start.dead !== undefined);
+      expect(ids(start.dead)).toEqual(['a']);
     });
 
     it('DynamoDB may be away while a broker starts', async () => {

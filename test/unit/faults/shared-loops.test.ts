@@ -12,7 +12,7 @@ import { SharedQueue } from '../../../services/broker/inbox/inbox.js';
 import { PendingReceipt } from '../../../services/broker/message/message.js';
 import { EmfReporter, serveHealth } from '../../../services/broker/ops/ops.js';
 import type { Session } from '../../../services/broker/session/session.js';
-import { ControlLog, DynamoRetained, GroupCommit, Lease } from '../../../services/broker/store/store.js';
+import { ControlLog, DynamoRetained, Gate, GroupCommit, Membership } from '../../../services/broker/store/store.js';
 import { paced } from '../../../services/broker/transport/drain.js';
 import { Flusher } from '../../../services/broker/transport/flusher.js';
 import { SendQueue } from '../../../services/broker/transport/send-queue.js';
@@ -249,13 +249,15 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
   async lease() {
     const dynamo = { put: () => Promise.resolve(undefined), get: () => new Promise(() => undefined) };
     const options = { clock: new ManualClock(), log: silentLog, metrics: new Metrics() };
-    const lease = new Lease({ dynamo: dynamo as unknown as Dynamo, brokerId: 'b' as BrokerId, ...options });
+    const gate = new Gate(options);
+    const own = { dynamo: dynamo as unknown as Dynamo, brokerId: 'b' as BrokerId, gate };
+    const membership = new Membership({ ...own, ...options });
     const told: string[] = [];
-    lease.whenAwake(planted);
-    lease.whenAwake(() => told.push('neighbour'));
-    void lease.start().catch(() => undefined);
+    gate.whenAwake(planted);
+    gate.whenAwake(() => told.push('neighbour'));
+    void membership.start().catch(() => undefined);
     await settle();
-    expect([told, lease.state]).toEqual([['neighbour'], 'held']);
+    expect([told, gate.state]).toEqual([['neighbour'], 'held']);
   },
   metrics() {
     const metrics = new Metrics();

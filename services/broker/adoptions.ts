@@ -1,0 +1,90 @@
+/**
+ * Brokers that have died, until their sessions are adopted: told by the membership, worked off one after the other. What fails
+ * holds nothing else up and is tried again, ever less often, as long as this broker runs; the item of a dead broker stays for
+ * the next one until all is done. Adopting twice does no harm.
+ */
+import type { BrokerId, Clock, Log } from '../kernel/kernel.js';
+
+const againMs = 1000;
+const againMsMax = 60_000;
+/** Deaths that are remembered; what an older one has left counts as left now. */
+const deathsMax = 1000;
+
+export interface AdoptionsOptions {
+  /** What no client has asked for yet of the sessions that a broker has left: their wills, above all. */
+  readonly adopt: (owner: BrokerId) => Promise<void>;
+  /** Nobody needs to know of that broker any more. */
+  readonly adopted: (owner: BrokerId) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Adoptions {
+  readonly #options: AdoptionsOptions;
+  /** When the lease of each broker that died ended. */
+  readonly #endedAtMs = new Map<BrokerId, number>();
+  readonly #left = new Set<BrokerId>();
+  #isServing = false;
+  #isRunning = false;
+  #wake = (): void => {};
+
+  constructor(options: AdoptionsOptions) {
+    this.#options = options;
+  }
+
+  add(owner: BrokerId, leaseEndedAtMs: number): void {
+    this.#endedAtMs.set(owner, leaseEndedAtMs);
+    if (this.#endedAtMs.size > deathsMax) this.#endedAtMs.delete(this.#endedAtMs.keys().next().value!);
+    this.#left.add(owner);
+    this.#wake();
+    void this.#run();
+  }
+
+  /** This broker lets clients in: they come first, and what they have not asked for can be adopted now. */
+  begin(): void {
+    this.#isServing = true;
+    void this.#run();
+  }
+
+  /** In milliseconds since the epoch; undefined of a broker that nobody has found dead. */
+  endedAtMs(owner: BrokerId): number | undefined {
+    return this.#endedAtMs.get(owner);
+  }
+
+  get earliestEndMs(): number | undefined {
+    return this.#endedAtMs.size === 0 ? undefined : Math.min(...this.#endedAtMs.values());
+  }
+
+  async #run(): Promise<void> {
+    if (!this.#isServing || this.#isRunning) return;
+    this.#isRunning = true;
+    const { adopt, adopted, log } = this.#options;
+    const failedBefore = new Set<BrokerId>();
+    for (let waitMs = againMs; this.#left.size > 0; waitMs = Math.min(2 * waitMs, againMsMax)) {
+      let hasFailed = false;
+      for (const owner of [...this.#left])
+        try {
+          await adopt(owner);
+          await adopted(owner);
+          this.#left.delete(owner);
+        } catch (error) {
+          hasFailed = true;
+          if (!failedBefore.has(owner)) log.warn({ owner, error }, 'sessions could not be taken over, trying again');
+          failedBefore.add(owner);
+        }
+      if (hasFailed) await this.#pause(waitMs);
+    }
+    this.#isRunning = false;
+  }
+
+  /** Or until another one has died, who is not to wait for those that fail. */
+  #pause(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(waitMs, resolve);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+}
