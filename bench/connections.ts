@@ -152,7 +152,12 @@ const processors = cpus();
 console.log(`${count} connections, Node.js ${process.versions.node}, ${processors.length} x ${processors[0]?.model}\n`);
 for (const kind of ['tcp', 'tls'] as const) {
   const folder = mkdtempSync(join(tmpdir(), 'shoal-bench-connections-'));
-  const broker = await shoal.start({ version, folder, shoal: { quotas: 'high' }, unboundedQueues: true });
+  const broker = await shoal.start({
+    version,
+    folder,
+    shoal: { quotas: 'high', database: { engine: 'dynalite', delayMs: 0 } },
+    unboundedQueues: true,
+  });
   try {
     const { steps, rssBytes } = await measure(broker, opener(join(folder, 'data'), kind), count);
     console.log(`${kind}: ${(rssBytes / 1024).toFixed(1)} KB of memory for each idle connection with a subscription`);

@@ -1,7 +1,7 @@
 /** The command line of `npm run bench`. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { ShoalOptions } from './brokers/broker.js';
+import type { DatabaseChoice, ShoalOptions } from './brokers/broker.js';
 import { brokers } from './brokers/brokers.js';
 import { attacks, type AttackName } from '../test/neighbours/attacks/attacks.js';
 import { groups, scenarios } from './scenarios.js';
@@ -16,6 +16,7 @@ export interface Options {
   readonly warmUpSeconds: number;
   readonly version: 4 | 5;
   readonly quotas: ShoalOptions['quotas'];
+  readonly database: DatabaseChoice;
   readonly profile: boolean;
   readonly json?: string;
 }
@@ -39,6 +40,8 @@ export const usage = `npm run bench -- [options]
   --warm-up <n>           seconds before it (default 2)
   --mqtt <4|5>            protocol version (default 4, which is MQTT 3.1.1)
   --quotas <high|none>    of Shoal's tenant: every meter in use, or no limit at all (default high)
+  --database <name>       fast (bench/database), dynalite (default)
+  --delay <ms>            from request to answer, of the fast database (default 0)
   --profile               CPU profile of Shoal's broker process: prints where its time went
   --json <file>           every single measurement
   --attacks <name,...>    of neighbours: ${Object.keys(attacks).join(', ')}
@@ -56,6 +59,8 @@ export function readOptions(args: readonly string[]): Options | undefined {
       'warm-up': { type: 'string', default: '2' },
       mqtt: { type: 'string', default: '4' },
       quotas: { type: 'string', default: 'high' },
+      database: { type: 'string', default: 'dynalite' },
+      delay: { type: 'string', default: '0' },
       profile: { type: 'boolean', default: false },
       json: { type: 'string' },
       attacks: { type: 'string', default: Object.keys(attacks).join(',') },
@@ -80,6 +85,10 @@ export function readOptions(args: readonly string[]): Options | undefined {
     warmUpSeconds: positive('--warm-up', values['warm-up']),
     version: oneOf('--mqtt', values.mqtt, ['4', '5']) === '5' ? 5 : 4,
     quotas: oneOf('--quotas', values.quotas, ['high', 'none']),
+    database: {
+      engine: oneOf('--database', values.database, ['fast', 'dynalite']),
+      delayMs: notNegative('--delay', values.delay),
+    },
     profile: values.profile,
     ...(values.json !== undefined && { json: values.json }),
   };
@@ -96,6 +105,10 @@ function positive(flag: string, text: string): number {
   const value = Number(text);
   if (!(value > 0)) throw new Error(`${flag}: ${text} is not a positive number`);
   return value;
+}
+
+function notNegative(flag: string, text: string): number {
+  return text === '0' ? 0 : positive(flag, text);
 }
 
 function oneOf<const T extends string>(flag: string, text: string, allowed: readonly T[]): T {

@@ -41,7 +41,11 @@ if (options.json !== undefined)
 
 async function runScenario(scenarioName: string, profileFolder: string | undefined): Promise<Outcomes> {
   const scenario = scenarios[scenarioName]!;
-  const shoal = { quotas: options.quotas, ...(profileFolder !== undefined && { profileFolder }) };
+  const shoal = {
+    quotas: options.quotas,
+    database: options.database,
+    ...(profileFolder !== undefined && { profileFolder }),
+  };
   const durable = scenario.durable ?? false;
   const version = durable ? 5 : options.version;
   const able = names.filter((name) => brokers[name]!.unavailable({ version }) === undefined);

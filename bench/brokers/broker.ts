@@ -17,6 +17,16 @@ export interface ShoalOptions {
   readonly quotas: 'high' | 'none';
   /** Where the broker process writes a CPU profile when it stops. */
   readonly profileFolder?: string;
+  readonly database: DatabaseChoice;
+  /** The checkout whose service is started, with its packages; the own one unless given. */
+  readonly root?: string;
+}
+
+export interface DatabaseChoice {
+  /** `fast`: the one in `bench/database`. `dynalite`: what `npm start` has. */
+  readonly engine: 'fast' | 'dynalite';
+  /** From request to answer, of the fast one. */
+  readonly delayMs: number;
 }
 
 export interface RunningBroker {

@@ -6,10 +6,14 @@ import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { host, watch, type Broker, type ShoalOptions } from './broker.js';
+import type { Credentials } from '../load/packets.js';
+import { buildDatabase } from '../database/build.js';
+import { host, watch, type Broker, type RunningBroker, type ShoalOptions, type StartOptions } from './broker.js';
 
-const startScript = fileURLToPath(new URL('../../services/local/start.mjs', import.meta.url));
+const ownRoot = fileURLToPath(new URL('../..', import.meta.url));
+const startScript = 'services/local/start.mjs';
 const profiler = new URL('../profiler.mjs', import.meta.url).href;
+const instead = new URL('../database/instead.mjs', import.meta.url).href;
 const startsMs = 60_000;
 const anyFreePort = ['mqtt', 'mqtts', 'ws', 'wss', 'api'].flatMap((name) => [`--${name}-port`, '0']);
 
@@ -37,30 +41,34 @@ const highQuotas = {
 const noQuotas = Object.fromEntries(Object.keys(highQuotas).map((kind) => [kind, null]));
 
 /** The part of `endpoints.json` that is needed here. */
-interface Endpoints {
+export interface Endpoints {
   readonly mqtt: { readonly port: number };
+  readonly mqtts: { readonly port: number };
+  readonly caFile: string;
   readonly api: { readonly url: string };
   readonly operatorKey: string;
   readonly broker: { readonly metricsUrl: string };
-  readonly pids: { readonly broker: number };
+  readonly pids: { readonly broker: number; readonly dynamodb: number };
 }
 
-export const shoal: Broker = {
-  unavailable: () => (existsSync(startScript) ? undefined : 'services/local/start.mjs is missing'),
+export interface RunningShoal extends RunningBroker {
+  /** As they are now: a broker that was started again has another process. */
+  readonly endpoints: () => Endpoints;
+}
+
+export const shoal: Broker & { readonly start: (options: StartOptions) => Promise<RunningShoal> } = {
+  unavailable: () => undefined,
   start: async ({ version, folder, shoal: options, unboundedQueues }) => {
     const data = join(folder, 'data');
-    const child = spawn(
-      process.execPath,
-      [startScript, '--ephemeral', '--data', data, '--host', host, ...anyFreePort],
-      {
-        stdio: ['ignore', 'ignore', 'pipe'],
-        env: { ...process.env, NODE_ENV: 'production', ...profiling(options) },
-      },
-    );
+    const script = join(options.root ?? ownRoot, startScript);
+    const child = spawn(process.execPath, [script, '--ephemeral', '--data', data, '--host', host, ...anyFreePort], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, NODE_ENV: 'production', ...(await preloads(options)) },
+    });
     const { died, stop } = watch(child);
     try {
       const endpoints = await untilReady(data, died);
-      const credentials = await signUp(endpoints, options, unboundedQueues);
+      const credentials = await signUp(endpoints, 'bench', options, unboundedQueues);
       const target = { host, port: endpoints.mqtt.port, version, credentials };
       const pid = endpoints.pids.broker;
       // The service starts its broker again when it dies; for us that is another broker than the one we measured.
@@ -70,6 +78,7 @@ export const shoal: Broker = {
         pid,
         metricsUrl: endpoints.broker.metricsUrl,
         isProfiled,
+        endpoints: () => readEndpoints(data),
         stop,
         died: () => died() ?? (isAlive(pid) ? undefined : 'the broker process died'),
       };
@@ -88,17 +97,30 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function profiling({ profileFolder }: ShoalOptions): Record<string, string> {
-  if (profileFolder === undefined) return {};
-  return { NODE_OPTIONS: `--import ${profiler}`, BENCH_PROFILE_FOLDER: profileFolder };
+async function preloads({ profileFolder, database }: ShoalOptions): Promise<Record<string, string>> {
+  const modules = [
+    ...(profileFolder === undefined ? [] : [profiler]),
+    ...(database.engine === 'dynalite' ? [] : [instead]),
+  ];
+  return {
+    ...(modules.length > 0 && { NODE_OPTIONS: modules.map((module) => `--import ${module}`).join(' ') }),
+    ...(profileFolder !== undefined && { BENCH_PROFILE_FOLDER: profileFolder }),
+    ...(database.engine === 'fast' && {
+      BENCH_DATABASE: await buildDatabase(),
+      BENCH_DATABASE_DELAY_MS: String(database.delayMs),
+    }),
+  };
 }
+
+const readEndpoints = (data: string): Endpoints =>
+  JSON.parse(readFileSync(join(data, 'endpoints.json'), 'utf8')) as Endpoints;
 
 async function untilReady(data: string, died: () => string | undefined): Promise<Endpoints> {
   const file = join(data, 'endpoints.json');
   for (const deadlineMs = performance.now() + startsMs; performance.now() < deadlineMs;) {
     if (died() !== undefined) throw new Error(died());
     if (existsSync(file)) {
-      const endpoints = JSON.parse(readFileSync(file, 'utf8')) as Endpoints;
+      const endpoints = readEndpoints(data);
       const health = await fetch(`${endpoints.api.url}/healthz`).catch(() => undefined);
       if (health?.status === 200) return endpoints;
     }
@@ -107,23 +129,27 @@ async function untilReady(data: string, died: () => string | undefined): Promise
   throw new Error(`Shoal is not ready after ${startsMs} ms`);
 }
 
-async function signUp({ api, operatorKey }: Endpoints, { quotas }: ShoalOptions, unboundedQueues: boolean) {
-  const call = async (method: string, path: string, key: string | undefined, body: unknown): Promise<unknown> => {
-    const headers = {
-      'content-type': 'application/json',
-      ...(key !== undefined && { authorization: `Bearer ${key}` }),
-    };
+/** A tenant with a credential for `bench/#`. */
+export async function signUp(
+  { api, operatorKey }: Endpoints,
+  name: string,
+  { quotas }: Pick<ShoalOptions, 'quotas'>,
+  unboundedQueues: boolean,
+): Promise<Credentials> {
+  const call = async (method: string, path: string, key: string, body: unknown): Promise<unknown> => {
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
     const url = `${api.url}/v1/tenants${path}`;
     const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
     return response.json();
   };
-  const tenant = (await call('POST', '', undefined, { name: 'bench' })) as { apiKey: string };
+  // The operator's key, because sign-ups of one address are counted.
+  const tenant = (await call('POST', '', operatorKey, { name })) as { apiKey: string };
   const chosen = quotas === 'high' ? highQuotas : noQuotas;
   const queues = unboundedQueues ? { queuedMessagesPerSession: null } : {};
-  await call('PUT', '/bench/quotas', operatorKey, { ...chosen, ...queues });
+  await call('PUT', `/${name}/quotas`, operatorKey, { ...chosen, ...queues });
   const grants = [{ effect: 'allow', action: 'all', topic: 'bench/#' }];
-  const credential = await call('POST', '/bench/credentials', tenant.apiKey, { name: 'load', grants });
-  const { username, password } = credential as { username: string; password: string };
+  const credential = await call('POST', `/${name}/credentials`, tenant.apiKey, { name: 'load', grants });
+  const { username, password } = credential as Credentials;
   return { username, password };
 }
