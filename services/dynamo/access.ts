@@ -9,7 +9,7 @@ export const brokerAccess: Access = {
   sessions: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
   routes: ['Query', 'DeleteItem', 'BatchWriteItem'],
   inbox: ['GetItem', 'Query', 'DeleteItem', 'BatchWriteItem'],
-  retained: ['GetItem', 'Query', 'PutItem', 'DeleteItem'],
+  retained: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
   cluster: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
   usage: ['Query', 'UpdateItem'],
 };

@@ -71,6 +71,9 @@ export function scopeOfPartition(pk: string): TenantScope {
 /** The same for a shared subscription `$share/group/filter`; no client's, for a scope has no `$`. */
 export const sharedPartition = (scope: TenantScope, name: string): string => `${scope}${name}`;
 
+/** Table `retained`: how much there is in the partition of the tenant. One item. */
+export const retainedTotalsKey = (scope: TenantScope): TableKey => ({ pk: `${scope}#totals`, sk: 'totals' });
+
 /** Table `usage`; `month` is `2026-11`. */
 export const usagePartition = (scope: TenantScope, month: string): string => `${scope}#${month}`;
 

@@ -37,6 +37,7 @@ export {
   servingLockKey,
   sessionBuckets,
   sessionKey,
+  retainedTotalsKey,
   tenantKey,
   usagePartition,
 } from './keys.js';

@@ -10,6 +10,7 @@ import {
   apiKeyPrefix,
   clientPartition,
   credentialPrefix,
+  retainedTotalsKey,
   sessionBuckets,
   sharedPartition,
   usagePartition,
@@ -44,6 +45,7 @@ export async function purgeTenantData(
       await dynamo.batchWrite('sessions', [], page);
     }
   await purge('retained', scope);
+  await purge('retained', retainedTotalsKey(scope).pk);
   for (const month of months) await purge('usage', usagePartition(scope, month));
 }
 

@@ -234,7 +234,7 @@ export class Admission {
         connection?.close(reasons.serverShuttingDown);
         released.push(tenant.turns.take(session.clientId, () => Promise.resolve()));
       });
-    eachGuarded('stop', this.#tenants, (tenant) => released.push(tenant.routing.retained.settled()));
+    eachGuarded('stop', this.#tenants, (tenant) => released.push(tenant.routing.retained.rest()));
     await Promise.allSettled(released);
   }
 

@@ -58,11 +58,14 @@ export interface RetainedStore {
   mayMatch(filter: string): Promise<boolean>;
   /**
    * How much there is, kept up to date with each write from the first call on: from then it costs nothing. What has expired
-   * counts until it is counted anew, at most once an hour when this is called. May fail.
+   * counts until everything is read and counted anew, at most once an hour when this is called. May fail.
    */
   counted(): Promise<RetainedCount>;
-  /** Resolves when nothing waits to be written. */
-  settled(): Promise<void>;
+  /**
+   * The tenant is not used for a while, or the broker stops: resolves when nothing waits to be written, and what makes
+   * the next use cheap is stored.
+   */
+  rest(): Promise<void>;
   /** The tenant has been deleted: nothing more is written. What has not been settles as if it were. */
   close(): void;
 }

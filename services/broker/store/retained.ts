@@ -109,6 +109,7 @@ export class DynamoRetained implements RetainedStore {
 
   close(): void {
     this.#closed = true;
+    this.#totals.close();
     this.#removals.close();
     const dropped = [...this.#waiting.values()];
     this.#waiting.clear();
@@ -171,6 +172,15 @@ export class DynamoRetained implements RetainedStore {
     });
   }
 
+  async rest(): Promise<void> {
+    await this.settled();
+    if (this.#writing.size + this.#waiting.size > 0) return;
+    await this.#totals.rest().catch((error: unknown) => {
+      if (!mayPass(error)) throw error;
+      this.#log.info({ tenant: this.#scope, error }, 'the totals of retained messages are counted when next needed');
+    });
+  }
+
   /** What came while DynamoDB was away replaces what could not be written. */
   #takeNewer(topic: string, write: Waiting): void {
     const newer = this.#waiting.get(topic);
@@ -189,6 +199,7 @@ export class DynamoRetained implements RetainedStore {
     if (message.payloadBytes === 0) {
       // [MQTT-3.3.1-6] [MQTT-3.3.1-7] A message without payload removes and is not kept itself.
       const topic = message.topic.text;
+      await this.#totals.replaceable(0, this.#limits);
       const removal = removalToItem(this.#scope, topic, publishedAtMs);
       if (await this.#replace(removal, isLatest, values)) this.#removals.add(topic, publishedAtMs);
       return 0;
@@ -219,7 +230,7 @@ export class DynamoRetained implements RetainedStore {
   ): Promise<boolean> {
     try {
       const options = { condition, values, ...(names && { names }), returnOld: true };
-      this.#totals.replaced(await this.#dynamo.put('retained', item, options), item['bytes'] as number);
+      this.#totals.replaced(await this.#dynamo.put('retained', item, options), item);
       return true;
     } catch (error) {
       if (error instanceof ConditionFailed) return false;

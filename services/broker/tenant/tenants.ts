@@ -14,6 +14,7 @@ import {
   type Metrics,
   type TenantId,
   type TenantScope,
+  unattended,
 } from '../../kernel/kernel.js';
 import { scopeOf, type Tenant as TenantRecord, tenantOf } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -181,6 +182,7 @@ export class Tenants {
   #forget(tenant: Tenant): void {
     if (this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
     void this.#options.units.end(tenant.units);
+    if (!tenant.isGone) unattended('retained', tenant.routing.retained.rest());
     for (const meter of Object.keys(this.#past) as (keyof Meters)[]) this.#past[meter] += tenant.meters[meter];
   }
 

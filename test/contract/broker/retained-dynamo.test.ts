@@ -116,7 +116,7 @@ function retainedInTrouble(behind: DynamoServer): void {
         log: oncePerCause({ ...silentLog, error: (_: object, text: string) => void errors.push(text) }),
       });
       const before = puts();
-      proxy.choose = () => ({ kind: 'accessDenied' });
+      proxy.choose = (action) => (action === 'PutItem' ? { kind: 'accessDenied' } : undefined);
       const receipt = put('a', '1');
       await until(() => puts() >= before + 3, 'repeated attempts');
       expect(receipt.reasonCode).toBeUndefined();
@@ -210,6 +210,118 @@ function retainedInTrouble(behind: DynamoServer): void {
       proxy.choose = faultOn('PutItem', { kind: 'lostAnswer' }, 2);
       expect([await save('a', '1'), await save('b', '1')]).toEqual([0, 0]);
       expect(await other().save('c', '1')).toBe(0x97);
+    });
+
+    describe('have totals', () => {
+      const three = { retainedMessages: 3, retainedBytes: Infinity };
+      const queries = (): number => proxy.requests.get('Query') ?? 0;
+      /** What a store that is opened next counts from the table; and whether it takes one more message. */
+      async function reopened(other: ReturnType<typeof open>): Promise<{ counts: number; messages: number }> {
+        const before = queries();
+        await other.save('known', 'again');
+        const { messages } = await other.store.counted();
+        return { counts: queries() - before, messages };
+      }
+
+      it('that the next use believes when the last has rested', async () => {
+        const { store, save, other } = open({ limits: three });
+        await save('known', '1');
+        await save('a', '1');
+        await save('b', '1');
+        await save('b', '');
+        await store.rest();
+        const next = other();
+        expect(await reopened(next)).toEqual({ counts: 0, messages: 2 });
+        expect([await next.save('c', '1'), await next.save('d', '1')]).toEqual([0, 0x97]);
+        await next.store.rest();
+        await next.store.rest();
+        expect(await reopened(other())).toEqual({ counts: 0, messages: 3 });
+      });
+
+      it.each<
+        [
+          string,
+          (store: DynamoRetained, save: (topic: string, payload: string) => Promise<unknown>) => Promise<unknown>,
+        ]
+      >([
+        ['never rested', () => Promise.resolve()],
+        ['wrote again after its rest', async (store, save) => [await store.rest(), await save('a', '2')]],
+        ['removed after its rest', async (store, save) => [await store.rest(), await save('b', '')]],
+      ])('that are counted when the last use %s', async (_, last) => {
+        const { store, save, other } = open({ limits: three });
+        await save('known', '1');
+        await save('a', '1');
+        await last(store, save);
+        const next = other();
+        expect(await reopened(next)).toEqual({ counts: 1, messages: 2 });
+        await next.store.rest();
+        expect((await reopened(other())).counts).toBe(0);
+      });
+
+      it('that are right when answers are lost', async () => {
+        const { store, save, other } = open({ limits: three });
+        await save('known', '1');
+        await save('a', '1');
+        await store.rest();
+        const next = other();
+        await next.save('b', '1');
+        proxy.choose = faultOn('UpdateItem', { kind: 'lostAnswer' });
+        await next.store.rest();
+        await next.store.rest();
+        proxy.choose = noFaults;
+        expect(await reopened(other())).toEqual({ counts: 0, messages: 3 });
+      });
+
+      it('that are not read while no quota asks for them, and counted when one does', async () => {
+        const { store, save, other } = open();
+        const before = queries();
+        for (const topic of ['known', 'a', 'b']) await save(topic, '1');
+        await store.rest();
+        await other().save('c', '1');
+        expect(queries() - before).toBe(0);
+        expect((await other().store.counted()).messages).toBe(4);
+      });
+
+      it('in which what expires counts until somebody needs to know', async () => {
+        const clock = new ManualClock(Date.now());
+        const { store, save, other } = open({ limits: three, clock });
+        await save('known', '1');
+        await settled(store.put(message('a', '1', { expiresAtMs: clock.nowMs() + 1000 }), clock.nowMs()));
+        await store.rest();
+        clock.advance(3_601_000);
+        const next = other();
+        const before = queries();
+        expect((await next.store.counted()).messages).toBe(1);
+        expect((await next.store.counted()).messages).toBe(1);
+        expect(queries() - before).toBe(1);
+      });
+
+      it('that are counted anew once a month', async () => {
+        const clock = new ManualClock(Date.now());
+        const { store, save, other } = open({ limits: three, clock });
+        await save('known', '1');
+        await store.rest();
+        for (const [days, counts] of [
+          [29, 0],
+          [29, 1],
+          [29, 0],
+        ]) {
+          clock.advance(days! * 86_400_000);
+          const next = other();
+          expect((await reopened(next)).counts).toBe(counts);
+          await next.store.rest();
+        }
+      });
+
+      it('that a deleted tenant does not write any more', async () => {
+        const { store, save } = open({ limits: three });
+        await save('known', '1');
+        const key = { pk: `t${tenants}#totals`, sk: 'totals' };
+        await dynamo.delete('retained', key);
+        store.close();
+        await store.rest();
+        expect(await dynamo.get('retained', key, { consistent: true })).toBeUndefined();
+      });
     });
   });
 }

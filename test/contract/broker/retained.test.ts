@@ -340,12 +340,12 @@ function retainedStoreContract({ name, start }: Subject): void {
       });
     });
 
-    it('are all stored when they are said to be settled', async () => {
+    it('are all stored when the store rests', async () => {
       const { store, put, other } = open();
-      await store.settled();
+      await store.rest();
       for (let i = 0; i < 100; i++) put(`t/${i}`, '1');
       for (let i = 0; i < 100; i++) put(`t/${i}`, '2');
-      await store.settled();
+      await store.rest();
       const found = await read(other().store, 't/+');
       expect([Object.keys(found).length, new Set(Object.values(found))]).toEqual([100, new Set(['2'])]);
     });
@@ -357,7 +357,7 @@ function retainedStoreContract({ name, start }: Subject): void {
       store.close();
       expect(await save('a', '2')).toBe(0);
       await Promise.all(waiting.map(settled));
-      await store.settled();
+      await store.rest();
       expect(await read(other().store, 'a')).toEqual({ a: '1' });
     });
   });

@@ -79,7 +79,7 @@ export class MemoryRetained implements RetainedStore {
     return Promise.resolve({ messages: all.length, bytes: all.reduce((sum, message) => sum + bytesOf(message), 0) });
   }
 
-  settled(): Promise<void> {
+  rest(): Promise<void> {
     return Promise.resolve();
   }
 

@@ -104,7 +104,7 @@ function world(count = many, put: RetainedStore['put'] = () => handedOn) {
     read: () => Promise.resolve(),
     counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
     mayMatch: () => Promise.resolve(false),
-    settled: () => Promise.resolve(),
+    rest: () => Promise.resolve(),
     close() {},
   };
   const routing = new Routing(nothing, undefined, host);

@@ -62,7 +62,7 @@ const nothing: RetainedStore = {
   read: () => Promise.resolve(),
   counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
   mayMatch: () => Promise.resolve(false),
-  settled: () => Promise.resolve(),
+  rest: () => Promise.resolve(),
   close() {},
 };
 const options = (more: Partial<RouteOptions> = {}): RouteOptions => ({

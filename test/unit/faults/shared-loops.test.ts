@@ -309,7 +309,10 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
   },
   async retained() {
     const limits = { retainedMessages: Infinity, retainedBytes: Infinity };
-    const dynamo = { put: firstTime(() => Promise.resolve(undefined)) } as unknown as Dynamo;
+    const dynamo = {
+      put: firstTime(() => Promise.resolve(undefined)),
+      update: () => Promise.resolve(undefined),
+    } as unknown as Dynamo;
     const log = { ...silentLog, error: planted };
     const of = (id: TenantId) =>
       new DynamoRetained(dynamo, scopeOf({ id }), limits, { waitMs: () => 0 }, new ManualClock(), log);
