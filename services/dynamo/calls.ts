@@ -99,8 +99,6 @@ export class Calls {
       region: options.region,
       endpoint: () => endpointOf(this.#client),
       credentials: () => this.#client.config.credentials(),
-      connectionsMax: socketsMax,
-      connectTimeoutMs: requestTimeoutMs,
     });
   }
 
@@ -112,9 +110,7 @@ export class Calls {
     options: CallOptions = {},
     asker?: Asker,
   ): Promise<T> {
-    const send = (_: unknown, { abortSignal }: { abortSignal: AbortSignal }): Promise<T> =>
-      this.#http.send<T>(action, input, abortSignal);
-    return this.run(tables, action, send, options, asker);
+    return this.#run<T>(tables, action, (withinMs) => this.#http.send<T>(action, input, withinMs), options, asker);
   }
 
   /** The same over sockets of its own: what waits for those of others does not hold it up. Closed with this one. */
@@ -129,27 +125,39 @@ export class Calls {
     return this.#options.tablePrefix + table;
   }
 
-  async run<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
+  /** The same around a command of the SDK. Its own time-outs end with the head of the answer, and would wait for the body for ever. */
+  run<T extends object>(
     tables: readonly TableName[],
     action: string,
     send: (client: DynamoDBClient, options: { abortSignal: AbortSignal }) => Promise<T>,
     options: CallOptions = {},
+  ): Promise<T> {
+    const attempt = (withinMs: number): Promise<T> =>
+      send(this.#client, { abortSignal: AbortSignal.timeout(Math.ceil(withinMs)) });
+    return this.#run<T>(tables, action, attempt, options);
+  }
+
+  async #run<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
+    tables: readonly TableName[],
+    action: string,
+    send: (withinMs: number) => Promise<T>,
+    options: CallOptions,
     asker?: Asker,
   ): Promise<T> {
-    const names = tables.map((table) => this.tableName(table));
-    const call = { tables: names, action, place: this.place };
     const tenant = asker && this.charges.tenantOf(asker.table, asker.pk);
     const endsAtMs = performance.now() + (options.deadlineMs ?? Infinity);
     const leftMs = (): number => endsAtMs - performance.now();
     const maxAttempts = options.maxAttempts ?? this.#maxAttempts;
     for (let attempt = 1; ; attempt++) {
-      await this.#turn(tables, call, tenant ?? '', leftMs());
+      const turn = this.#queue.enter(tenant ?? '', leftMs());
+      const notSent = turn && (await turn);
+      if (notSent !== undefined) throw this.#notSent(tables, action, notSent);
       this.#meter.call(tables, action);
       let answer: T;
       try {
-        answer = await this.#attempt(send, Math.min(this.#requestTimeoutMs, leftMs()));
+        answer = await this.#attempt(send, leftMs());
       } catch (cause) {
-        const error = typedError(cause, call, (item) => fromAttributes(item as never));
+        const error = typedError(cause, this.#words(tables, action), (item) => fromAttributes(item as never));
         this.#meter.failed(tables, action, error);
         if (error instanceof ConditionFailed) {
           this.#troubles.succeeded(tables, action);
@@ -169,30 +177,25 @@ export class Calls {
     }
   }
 
-  /** Resolves when there is a socket for one attempt. */
-  async #turn(tables: readonly TableName[], call: CallWords, tenant: string, withinMs: number): Promise<void> {
-    const notSent = await this.#queue.enter(tenant, withinMs);
-    if (notSent === undefined) return;
-    const words = `DynamoDB ${nameOf(call)} was not sent: ${notSentWords[notSent]}`;
-    const error = new DynamoUnavailable(words, { code: notSent, call });
-    this.#meter.failed(tables, call.action, error);
-    this.#troubles.failed(tables, call.action, error);
-    throw error;
-  }
-
-  /** The client's own time-outs end with the head of the answer: who stops in the body would be waited for for ever. */
-  async #attempt<T>(
-    send: (client: DynamoDBClient, options: { abortSignal: AbortSignal }) => Promise<T>,
-    withinMs: number,
-  ): Promise<T> {
-    const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), Math.max(withinMs, 0));
+  async #attempt<T>(send: (withinMs: number) => Promise<T>, leftMs: number): Promise<T> {
     try {
-      return await send(this.#client, { abortSignal: abort.signal });
+      return await send(Math.max(0, Math.min(this.#requestTimeoutMs, leftMs)));
     } finally {
-      clearTimeout(timer);
       this.#queue.leave();
     }
+  }
+
+  #words(tables: readonly TableName[], action: string): CallWords {
+    return { tables: tables.map((table) => this.tableName(table)), action, place: this.place };
+  }
+
+  #notSent(tables: readonly TableName[], action: string, why: NotSent): DynamoUnavailable {
+    const call = this.#words(tables, action);
+    const words = `DynamoDB ${nameOf(call)} was not sent: ${notSentWords[why]}`;
+    const error = new DynamoUnavailable(words, { code: why, call });
+    this.#meter.failed(tables, action, error);
+    this.#troubles.failed(tables, action, error);
+    return error;
   }
 
   close(): void {

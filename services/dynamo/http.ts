@@ -1,18 +1,15 @@
 /**
  * One signed HTTP request to DynamoDB and its answer. The SDK takes 300 us of processor time a call, most of it for what a
- * broker does not need: middleware for every service, a model of every action. This takes a tenth. What is hard to get
- * right stays the SDK's: where DynamoDB is, and credentials that are found and renewed; and it is what a test compares this with.
+ * broker does not need: middleware for every service, a model of every action. An HTTP client for everybody takes 65 to 110.
+ * This takes 30, and half of them are the system's. What is hard to get right stays the SDK's: where DynamoDB is, and
+ * credentials that are found and renewed; and it is what a test compares this with.
  *
  * Errors have the shape of the SDK's (`SdkError`), so that `errors.ts` need not know who made the call.
  */
-import type { Pool as UndiciPool } from 'undici';
-import request from 'undici/lib/api/api-request.js';
-import Pool from 'undici/lib/dispatcher/pool.js';
+import { type Answer, headerOf } from './answer.js';
+import { Link } from './link.js';
 import type { SdkError } from './set-up.js';
 import { type Credentials, Signer } from './signature.js';
-
-/** A connection that nothing was sent on for so long is closed: a handshake is dear, and a broker makes a call a second. */
-const idleMsMax = 30_000;
 
 export interface HttpOptions {
   readonly region: string;
@@ -20,24 +17,32 @@ export interface HttpOptions {
   readonly endpoint: () => Promise<URL>;
   /** Asked before each request; remembers what it has found for as long as it is good. */
   readonly credentials: () => Promise<Credentials>;
-  /** Connections that are open at once; each carries one request at a time. */
-  readonly connectionsMax: number;
-  readonly connectTimeoutMs: number;
+  /** Authorities besides those that Node knows, or none of them. */
+  readonly ca?: Buffer;
 }
 
-interface Link {
-  readonly pool: UndiciPool;
+interface Place {
+  readonly url: URL;
   readonly host: string;
   readonly path: string;
 }
 
+/** How often connections that nobody has used for long are looked for. */
+const sweepEveryMs = 10_000;
 /** Above it a clock is corrected; DynamoDB refuses what is 15 minutes off. */
 const skewMsMax = 5 * 60_000;
 
 export class Http {
   readonly #options: HttpOptions;
   readonly #signer: Signer;
-  #link: Promise<Link> | undefined;
+  #place: Place | undefined;
+  #looking: Promise<Place> | undefined;
+  readonly #links = new Set<Link>();
+  /** The one that was used last is used next, so that the others have their end. */
+  readonly #idle: Link[] = [];
+  /** Of TLS. */
+  #session: Buffer | undefined;
+  #sweep: NodeJS.Timeout | undefined;
   #isClosed = false;
   /** By how much the clock of this machine is behind. */
   #skewMs = 0;
@@ -47,102 +52,117 @@ export class Http {
     this.#signer = new Signer(options.region);
   }
 
-  /** Rejects with an `SdkError`, or when `signal` is aborted. */
-  async send<T>(action: string, input: object, signal: AbortSignal): Promise<T> {
-    const [{ pool, host, path }, credentials] = await Promise.all([this.#linked(), this.#options.credentials()]);
-    if (this.#isClosed) throw withCode('the client has been closed', 'ECONNRESET');
+  /**
+   * Rejects with an `SdkError`, by the name of AbortError when it takes longer than `withinMs`, connecting included. As many
+   * connections are open as there are calls at once: who calls has the bound.
+   */
+  async send<T>(action: string, input: object, withinMs: number): Promise<T> {
     const body = JSON.stringify(input);
-    const unsigned = { host, path, target: `DynamoDB_20120810.${action}`, body };
+    const place = this.#place ?? (await this.#looked());
+    const credentials = await this.#options.credentials();
+    if (this.#isClosed) throw closed();
+    const unsigned = { host: place.host, path: place.path, target: `DynamoDB_20120810.${action}`, body };
     const headers = this.#signer.sign(unsigned, credentials, Date.now() + this.#skewMs);
-    let statusCode: number | undefined;
+    const text = `POST ${place.path} HTTP/1.1\r\n${headers}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+    const answer = await this.#exchange(place, text, withinMs);
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return told(answer) as T;
+  }
+
+  async #exchange(place: Place, text: string, withinMs: number): Promise<Answer> {
+    const link = this.#take(place);
+    const timer = setTimeout(() => link.destroy(timedOut()), Math.max(withinMs, 0));
     try {
-      const answer = await request.call(pool, { method: 'POST', path, headers, body, signal });
-      ({ statusCode } = answer);
-      const text = await answer.body.text();
-      if (statusCode === 200) return parsed(text) as T;
-      throw this.#refusal(statusCode, answer.headers, text);
-    } catch (error) {
-      // What undici throws then is a DOMException, whose code is a number.
-      if (signal.aborted) throw Object.assign(new Error('aborted', { cause: error }), { name: 'AbortError' });
-      throw withSystemCode(error as Error & SdkError, statusCode);
+      return await link.request(text);
+    } finally {
+      clearTimeout(timer);
+      if (link.isOpen) this.#giveBack(link);
     }
+  }
+
+  #take({ url }: Place): Link {
+    const nowMs = performance.now();
+    for (let link = this.#idle.pop(); link; link = this.#idle.pop()) {
+      if (link.isOpen && link.idleUntilMs > nowMs) return link;
+      link.destroy();
+    }
+    const link = new Link({
+      url,
+      ca: this.#options.ca,
+      session: this.#session,
+      onSession: (session) => (this.#session = session),
+      onClosed: (gone) => this.#links.delete(gone),
+    });
+    this.#links.add(link);
+    return link;
+  }
+
+  #giveBack(link: Link): void {
+    this.#idle.push(link);
+    this.#sweep ??= setInterval(() => this.#closeIdle(), sweepEveryMs).unref();
+  }
+
+  /** They stand in the order in which they were used. */
+  #closeIdle(): void {
+    const nowMs = performance.now();
+    for (const link of this.#idle.splice(0))
+      if (link.isOpen && link.idleUntilMs > nowMs) this.#idle.push(link);
+      else link.destroy();
+    if (this.#idle.length > 0) return;
+    clearInterval(this.#sweep);
+    this.#sweep = undefined;
   }
 
   /** One for all. When the endpoint could not be found, which may want credentials, the next call looks for it again. */
-  #linked(): Promise<Link> {
-    if (!this.#link) {
-      const link = this.#open();
-      link.catch(() => (this.#link = undefined));
-      this.#link = link;
+  #looked(): Promise<Place> {
+    if (!this.#looking) {
+      const looking = this.#options.endpoint().then((url) => {
+        return (this.#place = { url, host: url.host, path: url.pathname });
+      });
+      looking.catch(() => (this.#looking = undefined));
+      this.#looking = looking;
     }
-    return this.#link;
+    return this.#looking;
   }
 
-  async #open(): Promise<Link> {
-    const { endpoint, connectionsMax, connectTimeoutMs } = this.#options;
-    const url = await endpoint();
-    const pool = new Pool(url.origin, {
-      connections: connectionsMax,
-      pipelining: 1,
-      connect: { timeout: connectTimeoutMs },
-      keepAliveTimeout: idleMsMax, // Or what the server says, if that is less.
-      // Each attempt has its own time; what ends a call is its signal.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
-    return { pool, host: url.host, path: url.pathname };
-  }
-
-  #refusal(httpStatusCode: number, headers: Readonly<Record<string, unknown>>, text: string): Error {
-    const told = parsed(text) as {
+  #refusal({ status, head, body }: Answer): Error {
+    const said = told({ status, body }) as {
       __type?: string;
       message?: string;
       Message?: string;
       Item?: Record<string, unknown>;
     } | null;
-    const requestId = headers['x-amzn-requestid'];
-    const type = told?.__type ?? headers['x-amzn-errortype'];
+    const type = said?.__type ?? headerOf(head, 'x-amzn-errortype');
     const name = typeof type === 'string' ? type.replace(/^.*#/, '').replace(/:.*$/, '') : 'UnknownError';
     if (/RequestTimeTooSkewed|InvalidSignature|RequestExpired|SignatureDoesNotMatch/.test(name))
-      this.#correctClock(headers['date']);
-    return Object.assign(new Error(told?.message ?? told?.Message ?? name), {
+      this.#correctClock(headerOf(head, 'date'));
+    return Object.assign(new Error(said?.message ?? said?.Message ?? name), {
       name,
-      ...(told?.Item && { Item: told.Item }),
-      $metadata: { httpStatusCode, requestId: typeof requestId === 'string' ? requestId : undefined },
+      ...(said?.Item && { Item: said.Item }),
+      $metadata: { httpStatusCode: status, requestId: headerOf(head, 'x-amzn-requestid') },
     });
   }
 
-  #correctClock(date: unknown): void {
-    const aheadMs = Date.parse(String(date)) - Date.now();
+  #correctClock(date: string | undefined): void {
+    const aheadMs = Date.parse(date ?? '') - Date.now();
     if (Math.abs(aheadMs - this.#skewMs) > skewMsMax) this.#skewMs = aheadMs;
   }
 
   close(): void {
     this.#isClosed = true;
-    void this.#link?.then(({ pool }) => pool.destroy()).catch(() => undefined);
+    clearInterval(this.#sweep);
+    for (const link of this.#links) link.destroy(closed());
   }
 }
 
-/** Throws SyntaxError for what is no JSON: something else answers there. */
-function parsed(text: string): unknown {
-  return text === '' ? null : JSON.parse(text);
+/** Throws SyntaxError, with the status, for what is no JSON: something else answers there. */
+function told({ status, body }: Pick<Answer, 'status' | 'body'>): unknown {
+  try {
+    return body === '' ? null : JSON.parse(body);
+  } catch (error) {
+    throw Object.assign(error as Error & SdkError, { $metadata: { httpStatusCode: status } });
+  }
 }
 
-function withCode(words: string, code: string, cause?: Error): Error {
-  return Object.assign(new Error(words, { cause }), { code });
-}
-
-/** What undici says in words of its own, as the system would say it. */
-const systemCodes: Readonly<Record<string, string>> = {
-  UND_ERR_SOCKET: 'ECONNRESET',
-  UND_ERR_CONNECT_TIMEOUT: 'ETIMEDOUT',
-  UND_ERR_DESTROYED: 'ECONNRESET',
-  UND_ERR_CLOSED: 'ECONNRESET',
-};
-
-function withSystemCode(error: Error & SdkError, httpStatusCode: number | undefined): Error {
-  const code = systemCodes[error.code ?? ''];
-  if (code !== undefined) return withCode(error.message, code, error);
-  if (httpStatusCode === undefined || error.$metadata) return error;
-  return Object.assign(error, { $metadata: { httpStatusCode } });
-}
+const timedOut = (): Error => Object.assign(new Error('no answer in time'), { name: 'AbortError' });
+const closed = (): Error => Object.assign(new Error('the client has been closed'), { code: 'ECONNRESET' });

@@ -120,7 +120,6 @@ export const packageRooms: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/util-dynamodb': [],
   '@aws-sdk/client-secrets-manager': ['tenants-api'],
   '@smithy/': ['dynamo'],
-  undici: ['dynamo'],
   ws: ['transport'],
   hono: ['tenants-api'],
   '@hono/': ['tenants-api'],

@@ -3,7 +3,7 @@
  * of a thread, and a fleet that reconnects would pay it for every device, as would we for each who tries the same wrong one
  * again. What was not used for longest goes first. A wrong one takes no place from a right one.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
 import type { Clock } from '../../kernel/kernel.js';
 import type { SecretHash } from '../../tenancy/tenancy.js';
 
@@ -15,7 +15,7 @@ const wrongMax = 1 << 14;
 const wrongKeptMs = 600_000;
 
 export class RememberedPasswords {
-  readonly #key = randomBytes(32);
+  readonly #key = createSecretKey(randomBytes(32));
   readonly #right: Memory;
   readonly #wrong: Memory;
 

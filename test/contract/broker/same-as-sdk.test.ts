@@ -52,8 +52,6 @@ describe.each(dynamoServers)('over $name', ({ start }) => {
       region,
       endpoint: () => Promise.resolve(new URL(endpoint)),
       credentials: () => Promise.resolve(credentials),
-      connectionsMax: 4,
-      connectTimeoutMs: 10_000,
     });
   });
   afterAll(async () => {
@@ -84,8 +82,7 @@ describe.each(dynamoServers)('over $name', ({ start }) => {
 
   const bySdk = (action: Action, input: object): Promise<object> =>
     outcome(sdk.send(new (commands[action] as never as new (...input: Parameters<Send>) => ReturnType<Send>)(input)));
-  const byUs = (action: Action, input: object): Promise<object> =>
-    outcome(ours.send(action, input, new AbortController().signal));
+  const byUs = (action: Action, input: object): Promise<object> => outcome(ours.send(action, input, 10_000));
 
   const requests: readonly (readonly [what: string, action: Action, input: (table: string) => object])[] = [
     ['writes an item', 'PutItem', (TableName) => ({ ...metered, TableName, Item: item('a') })],

@@ -1,9 +1,13 @@
 /** The connections that requests take, the clock that they are signed by, and whose name they carry. Real sockets. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
+import { Dynamo } from '../../../services/dynamo/dynamo.js';
 import { Http } from '../../../services/dynamo/http.js';
 import type { Credentials } from '../../../services/dynamo/signature.js';
+import { testTls } from '../transport/test-tls.js';
 
 let server: Server;
 let http: Http;
@@ -24,11 +28,11 @@ async function open(
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const endpoint = (): Promise<URL> => Promise.resolve(new URL(`http://127.0.0.1:${port}`));
-  http = new Http({ region: 'eu-central-1', endpoint, credentials, connectionsMax: 3, connectTimeoutMs: 10_000 });
+  http = new Http({ region: 'eu-central-1', endpoint, credentials });
   return seen;
 }
 
-const send = (): Promise<unknown> => http.send('GetItem', {}, new AbortController().signal);
+const send = (): Promise<unknown> => http.send('GetItem', {}, 10_000);
 const empty = (_: IncomingMessage, response: ServerResponse): void => void response.end('{}');
 
 test('calls one after the other share their connections', async () => {
@@ -45,8 +49,74 @@ test('calls at once take as many connections as there may be, and the others wai
     most = Math.max(most, waiting.push(response));
     if (waiting.length === 3) setImmediate(() => waiting.splice(0).forEach((one) => one.end('{}')));
   });
-  await Promise.all(Array.from({ length: 51 }, send));
+  const { port } = server.address() as AddressInfo;
+  const options = { endpoint: `http://127.0.0.1:${port}`, region: 'eu-central-1', tablePrefix: 'x-' };
+  const dynamo = new Dynamo(options);
+  const three = dynamo.apart(3);
+  await Promise.all(Array.from({ length: 51 }, () => three.get('routes', { pk: 'a', sk: 'b' })));
   expect([seen.sockets, most]).toEqual([3, 3]);
+  dynamo.close();
+});
+
+test('a connection that the server will close soon takes no request', async () => {
+  const seen = await open((_, response) => {
+    response.setHeader('keep-alive', 'timeout=1');
+    response.end('{}');
+  });
+  await send();
+  await send();
+  expect(seen.sockets).toBe(2);
+});
+
+test('a connection that the server has closed takes no request', async () => {
+  const seen = await open(empty);
+  const closed = new Promise((resolve) => server.once('connection', (socket) => socket.once('close', resolve)));
+  await send();
+  server.closeIdleConnections();
+  await closed;
+  // One whose end is on its way meanwhile fails, and is made again by who has called.
+  const isMade = (): Promise<boolean> => send().then(...([() => true, () => false] as const));
+  for (let tries = 0; !(await isMade()); tries++) expect(tries).toBeLessThan(3);
+  expect(seen.sockets).toBe(2);
+});
+
+test('an answer that closes its connection, and one in chunks', async () => {
+  const seen = await open((_, response) => {
+    response.setHeader('connection', 'close');
+    response.write('{"text":');
+    setImmediate(() => response.end('"schön"}'));
+  });
+  expect(await send()).toEqual({ text: 'schön' });
+  expect(await send()).toEqual({ text: 'schön' });
+  expect(seen.sockets).toBe(2);
+});
+
+test('over TLS, and with the session of before', async () => {
+  const { ca, ecdsa } = await testTls();
+  const resumed: boolean[] = [];
+  const secure = createTlsServer(ecdsa, (request, response) => {
+    request.resume().on('end', () => {
+      resumed.push((request.socket as TLSSocket).isSessionReused());
+      response.setHeader('connection', 'close');
+      response.end(JSON.stringify({ text: 'x'.repeat(200_000) }));
+    });
+  });
+  await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+  const { port } = secure.address() as AddressInfo;
+  await open(empty);
+  http.close();
+  const options = {
+    region: 'eu-central-1',
+    endpoint: () => Promise.resolve(new URL(`https://localhost:${port}`)),
+    credentials: () => Promise.resolve({ accessKeyId: 'a', secretAccessKey: 'b' }),
+  };
+  http = new Http(options);
+  await expect(send()).rejects.toMatchObject({ code: expect.stringMatching(/SELF_SIGNED|UNABLE_TO/) as string });
+  http.close();
+  http = new Http({ ...options, ca });
+  for (let i = 0; i < 3; i++) expect(await send()).toEqual({ text: 'x'.repeat(200_000) });
+  expect(resumed).toEqual([false, true, true]);
+  secure.close();
 });
 
 test('a clock that is an hour behind is corrected by what DynamoDB says', async () => {
@@ -108,8 +178,6 @@ test('an endpoint that cannot be found ends the call, and the next one looks for
         ? Promise.reject(new Error('no credentials'))
         : Promise.resolve(new URL(`http://127.0.0.1:${port}`)),
     credentials: () => Promise.resolve({ accessKeyId: 'a', secretAccessKey: 'b' }),
-    connectionsMax: 3,
-    connectTimeoutMs: 10_000,
   });
   await expect(send()).rejects.toThrow('no credentials');
   expect(await send()).toEqual({});
