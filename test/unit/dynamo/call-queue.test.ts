@@ -110,7 +110,7 @@ describe('a slow DynamoDB', () => {
   }
 
   it('gets one attempt for each of 2000 calls that are made at once', async () => {
-    const metrics = await start(10, 1000); // All of them together take longer than an attempt may.
+    const metrics = await start(20, 2000); // All of them together take longer than an attempt may.
     const narrow = dynamo.apart(16);
     await Promise.all(Array.from({ length: 2000 }, (_, i) => narrow.delete('sessions', { pk: 'a#00', sk: `c${i}` })));
     const labels = { table: 'sessions', action: 'DeleteItem' };
