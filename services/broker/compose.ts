@@ -1,8 +1,8 @@
 /** Puts the rooms of one broker together. With `main.ts` the only file that knows them all. */
 import { randomBytes } from 'node:crypto';
 import { type BrokerId, type Clock, type Log, Metrics, reportFaults, type TenantScope } from '../kernel/kernel.js';
-import { brokerAccess, Dynamo, type TableName } from '../dynamo/dynamo.js';
-import { scopeOfPartition } from '../tenancy/tenancy.js';
+import { brokerAccess, checkLayout, Dynamo, type TableName } from '../dynamo/dynamo.js';
+import { brokersPartition, scopeOfPartition } from '../tenancy/tenancy.js';
 import { Adoptions } from './adoptions.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
@@ -232,7 +232,12 @@ async function stopServing(
 /** By a client of its own, for the metrics count the broker's work. */
 async function checkDynamo(config: Config): Promise<void> {
   const dynamo = new Dynamo(config.dynamo);
-  await dynamo.check(brokerAccess).finally(() => dynamo.close());
+  try {
+    await dynamo.check(brokerAccess);
+    await checkLayout(dynamo, brokersPartition);
+  } finally {
+    dynamo.close();
+  }
 }
 
 /** Since when nobody can be sure to have obeyed the control log; once more does no harm. */

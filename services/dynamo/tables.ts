@@ -55,7 +55,7 @@ export const tableDefinitions: readonly TableDefinition[] = [
     // Who adopts the sessions of a dead broker reads them by owner, then each record by its key.
     { name: 'by-owner', partitionKey: { name: 'owner', type: 'S' }, projection: 'keys' },
   ]),
-  table('routes', 'by tenant and client, then topic filter: subscriptions of persistent sessions'),
+  table('routes', 'by tenant and bucket, then client and topic filter: subscriptions of persistent sessions'),
   table('inbox', 'by tenant and client, then sequence: messages that a session has not acknowledged'),
   table('retained', 'by tenant, then topic: the retained message'),
   table('cluster', 'broker leases and the control log'),

@@ -1,4 +1,5 @@
 /** Where each record lives in the tables, and the bounds that the database's keys put on MQTT names. */
+import { createHash } from 'node:crypto';
 import type { BrokerId, ClientId, TenantId, TenantScope } from '../kernel/kernel.js';
 import { topicBytesMax } from '../topic/topic.js';
 
@@ -19,7 +20,7 @@ export const isClientId = (text: string): boolean =>
 /** What a broker answers with when a name is too long, and the documentation tells beforehand. */
 export const keyBounds = [
   { name: 'topic', bytesMax: topicBytesMax, reason: 'a topic name is the sort key of its retained message' },
-  { name: 'filter', bytesMax: topicBytesMax, reason: 'a topic filter is the sort key of its stored subscription' },
+  { name: 'filter', bytesMax: topicBytesMax, reason: 'a topic filter is as long as a topic name may be' },
   { name: 'clientId', bytesMax: clientIdBytesMax, reason: 'a client id is the sort key of its session record' },
 ] as const;
 
@@ -59,8 +60,44 @@ function stableHash(text: string): number {
   return hash >>> 0;
 }
 
-/** Tables `routes` and `inbox`: one partition a client. At most 49 + 1 + 1024 of 2048 bytes. */
+/**
+ * Table `routes`: in the partition that the session's record has in `sessions`, so that all subscriptions of a tenant are
+ * read page by page. The sort key begins with a hash of the client id, because client id and filter together may be longer
+ * than a key; so does a filter that is too long beside it. Both are attributes of the item where the key does not tell them.
+ */
+export function routeKey(scope: TenantScope, clientId: ClientId, filter: string): TableKey {
+  const { pk, prefix } = clientRoutes(scope, clientId);
+  const sk = prefix + filter;
+  return { pk, sk: Buffer.byteLength(sk) <= sortKeyBytesMax ? sk : `${prefix}${longFilterMark}${shortHash(filter)}` };
+}
+
+/** Where the subscriptions of one client are: all keys of `pk` that begin with `prefix`. */
+export function clientRoutes(scope: TenantScope, clientId: ClientId): { readonly pk: string; readonly prefix: string } {
+  return { pk: sessionKey(scope, clientId).pk, prefix: `${shortHash(clientId)}#` };
+}
+
+/** The filter that the sort key of a subscription ends with; undefined when it was too long for it. */
+export function filterInRouteKey(sk: string): string | undefined {
+  const filter = sk.slice(shortHashLength + 1);
+  return filter.startsWith(longFilterMark) ? undefined : filter;
+}
+
+/** In no filter. */
+const longFilterMark = '\0';
+const shortHashLength = 22;
+
+/** 128 bits: nobody finds two names that share one. Frozen, as `stableHash` is. */
+function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('base64url').slice(0, shortHashLength);
+}
+
+/** Table `inbox`: one partition a client. At most 49 + 1 + 1024 of 2048 bytes. */
 export const clientPartition = (scope: TenantScope, clientId: ClientId): string => `${scope}#${clientId}`;
+
+/** The client id in a key of `clientPartition`. */
+export function clientOfPartition(pk: string): ClientId {
+  return pk.slice(pk.indexOf('#') + 1) as ClientId;
+}
 
 /** The scope in a partition key, a shared subscription's included. */
 export function scopeOfPartition(pk: string): TenantScope {

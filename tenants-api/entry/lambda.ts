@@ -2,8 +2,9 @@
 import { fileURLToPath } from 'node:url';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import type { Context as HonoContext } from 'hono';
-import { Dynamo, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
+import { checkLayout, Dynamo, DynamoMisconfigured, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
 import { type Clock, type Log, systemClock } from '../../services/kernel/kernel.js';
+import { brokersPartition } from '../../services/tenancy/tenancy.js';
 import { createApp } from '../app.js';
 import type { Endpoints, Health } from '../deps.js';
 import { operatorKeyOf } from './operator-key.js';
@@ -85,10 +86,27 @@ function needed(env: NodeJS.ProcessEnv, name: string): string {
   return value;
 }
 
-const app = createApp(await fromEnvironment(process.env));
+const deps = await fromEnvironment(process.env);
+const app = createApp(deps);
+
+let layout: Promise<void> | undefined;
+
+/** Once, before anything is read. While DynamoDB is away there is nothing to be misread, and the next request asks again. */
+async function layoutFits(): Promise<void> {
+  layout ??= checkLayout(deps.dynamo, brokersPartition);
+  try {
+    await layout;
+  } catch (error) {
+    layout = undefined;
+    if (!(error instanceof DynamoMisconfigured)) return;
+    jsonLog.error({ error: error.message }, 'the API cannot serve');
+    throw error;
+  }
+}
 
 export async function handler(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
   if (event.version !== '2.0') throw new Error('this is no event of an HTTP API with payload format 2.0');
+  await layoutFits();
   const invocation: Invocation = { sourceIp: event.requestContext.http.sourceIp };
   return await resultOf(await app.fetch(requestOf(event), invocation));
 }

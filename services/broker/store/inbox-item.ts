@@ -11,7 +11,13 @@
  */
 import { type ClientId, ownBytes } from '../../kernel/kernel.js';
 import type { Item, TableWrite } from '../../dynamo/dynamo.js';
-import { RecordUnreadable } from '../../tenancy/tenancy.js';
+import {
+  clientOfPartition,
+  filterInRouteKey,
+  RecordUnreadable,
+  routeKey,
+  scopeOfPartition,
+} from '../../tenancy/tenancy.js';
 import type { ReceivedState, StoredMessage, StoredOrigin, StoredRoute, Write } from '../inbox/inbox.js';
 import { emptyBytes, Message, type Settlement } from '../message/message.js';
 
@@ -48,12 +54,22 @@ export function itemOf(partition: string, write: Write): TableWrite {
       const owed = owedAfter !== undefined && { owed: owedAfter === '' ? {} : { after: owedAfter } };
       return {
         table: 'routes',
-        put: { pk: partition, sk: filter, v: version, epoch: write.epoch, ...options, ...owed },
+        put: { ...routeNames(partition, filter), v: version, epoch: write.epoch, ...options, ...owed },
       };
     }
     case 'unroute':
-      return { table: 'routes', delete: { pk: partition, sk: write.filter } };
+      return { table: 'routes', delete: keyOf(partition, write.filter) };
   }
+}
+
+const keyOf = (partition: string, filter: string) =>
+  routeKey(scopeOfPartition(partition), clientOfPartition(partition), filter);
+
+/** The key, and the names that it does not tell. */
+function routeNames(partition: string, filter: string) {
+  const key = keyOf(partition, filter);
+  const isLong = filterInRouteKey(key.sk) === undefined;
+  return { ...key, client: clientOfPartition(partition), ...(isLong && { filter }) };
 }
 
 function messagesToItem(partition: string, key: string, messages: readonly StoredMessage[]) {
@@ -169,7 +185,7 @@ export function routeFromItem(item: Item, born: number): StoredRoute | undefined
   checkRoute(item);
   if ((item['epoch'] as number) < born) return undefined;
   return {
-    filter: item['sk'] as string,
+    filter: filterOf(item),
     qos: item['qos'] as 0 | 1 | 2,
     noLocal: item['noLocal'] as boolean,
     retainAsPublished: item['retainAsPublished'] as boolean,
@@ -179,12 +195,15 @@ export function routeFromItem(item: Item, born: number): StoredRoute | undefined
   };
 }
 
+const filterOf = (item: Item): string => filterInRouteKey(item['sk'] as string) ?? (item['filter'] as string);
+
 function checkRoute(item: Item): void {
   checkVersion(item, 'subscription');
-  const { epoch, qos, noLocal, retainAsPublished, retainHandling, id, owed } = item;
+  const { epoch, qos, noLocal, retainAsPublished, retainHandling, id, owed, client } = item;
   const isKnown =
     [epoch, qos, retainHandling, id].every(Number.isInteger) &&
     [noLocal, retainAsPublished].every(isFlag) &&
+    [client, filterOf(item)].every((name) => typeof name === 'string') &&
     (owed === undefined || isPlace(owed));
   if (!isKnown) throw new RecordUnreadable('a stored subscription lacks an attribute, or has one of the wrong type');
 }

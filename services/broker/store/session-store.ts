@@ -14,11 +14,13 @@ import {
   DynamoUnavailable,
   type Item,
   mayPass,
+  type TableKey,
 } from '../../dynamo/dynamo.js';
 import {
   brokerLeaseFromItem,
   brokerLeaseKey,
   clientPartition,
+  clientRoutes,
   epochAt,
   RecordUnreadable,
   scopeOfPartition,
@@ -192,7 +194,7 @@ export class DynamoSessionStore implements SessionStore {
   async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Restored> {
     const pk = clientPartition(tenant, clientId);
     const [routes, received, stored] = await Promise.all([
-      this.#routes(pk, born),
+      this.#routes(tenant, clientId, born),
       this.#contents.get('inbox', { pk, sk: receivedKey }, { consistent: true }),
       this.#summary(pk, born),
     ]);
@@ -206,9 +208,9 @@ export class DynamoSessionStore implements SessionStore {
     };
   }
 
-  async #routes(pk: string, born: number) {
+  async #routes(tenant: TenantScope, clientId: ClientId, born: number) {
     const items: Item[] = [];
-    for await (const page of this.#contents.queryAll('routes', { pk, consistent: true })) items.push(...page);
+    for await (const page of this.#routePages(tenant, clientId)) items.push(...page);
     return items.map((item) => routeFromItem(item, born)).filter((route) => route !== undefined);
   }
 
@@ -220,15 +222,20 @@ export class DynamoSessionStore implements SessionStore {
   async purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void> {
     const pk = clientPartition(scope, clientId);
     const older = { condition: '#epoch < :born', names: { '#epoch': 'epoch' }, values: { ':born': bornBelow } };
-    const remove = async (table: 'routes' | 'inbox', sk: string): Promise<void> => {
-      await this.#contents.delete(table, { pk, sk }, older).catch((error: unknown) => {
+    const remove = async (table: 'routes' | 'inbox', key: TableKey): Promise<void> => {
+      await this.#contents.delete(table, key, older).catch((error: unknown) => {
         if (!(error instanceof ConditionFailed)) throw error;
       });
     };
-    for await (const page of this.#contents.queryAll('routes', { pk, consistent: true }))
-      await Promise.all(page.map((item) => remove('routes', item['sk'] as string)));
-    await remove('inbox', receivedKey);
+    for await (const page of this.#routePages(scope, clientId))
+      await Promise.all(page.map((item) => remove('routes', { pk: item['pk'] as string, sk: item['sk'] as string })));
+    await remove('inbox', { pk, sk: receivedKey });
     await purgeMessages(this.#contents, pk, bornBelow);
+  }
+
+  #routePages(scope: TenantScope, clientId: ClientId): AsyncIterable<Item[]> {
+    const { pk, prefix } = clientRoutes(scope, clientId);
+    return this.#contents.queryAll('routes', { pk, sk: { beginsWith: prefix }, consistent: true });
   }
 
   async discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { Dynamo, tenantsApiAccess } from '../../../services/dynamo/dynamo.js';
 import { type BrokerId, type ClientId, Metrics, type TenantId } from '../../../services/kernel/kernel.js';
-import { clientPartition, sessionToItem, usagePartition } from '../../../services/tenancy/tenancy.js';
+import { clientPartition, routeKey, sessionToItem, usagePartition } from '../../../services/tenancy/tenancy.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 import { scopeOfName } from '../../support/scope.js';
 import { openApi, operatorKey, type TestApi } from './api.js';
@@ -37,7 +37,7 @@ async function seedSession(dynamo: Dynamo, nowMs: number): Promise<void> {
     droppedMessages: 0,
   });
   await dynamo.put('sessions', session);
-  await dynamo.put('routes', { pk: clientPartition(scope, client), sk: 'a/b' });
+  await dynamo.put('routes', { ...routeKey(scope, client, 'a/b'), client });
   await dynamo.put('inbox', { pk: clientPartition(scope, client), sk: 'm1' });
   await dynamo.put('retained', { pk: scope, sk: 'a/b' });
   await dynamo.put('usage', { pk: usagePartition(scope, month), sk: '21' });

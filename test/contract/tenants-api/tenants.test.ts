@@ -3,6 +3,7 @@ import type { Dynamo, TableName } from '../../../services/dynamo/dynamo.js';
 import type { ClientId, TenantId, TenantScope } from '../../../services/kernel/kernel.js';
 import {
   clientPartition,
+  routeKey,
   formatApiKey,
   generateApiKeyParts,
   hashSecret,
@@ -228,10 +229,12 @@ describe.each(entries)('$name', (entry) => {
       const perClient = (sk: string) => clientIds.map((clientId) => ({ pk: clientPartition(tenant, clientId), sk }));
       const sessions = clientIds.map((clientId) => ({ ...sessionKey(tenant, clientId), owner: 'b1' }));
       await dynamo.batchWrite('sessions', sessions);
-      await dynamo.batchWrite('routes', [...perClient('a/b'), ...perClient('#')]);
+      const routes = (filter: string) =>
+        clientIds.map((client) => ({ ...routeKey(tenant, client, filter), client, filter }));
+      await dynamo.batchWrite('routes', [...routes('a/b'), ...routes('x'.repeat(1020))]);
       await dynamo.batchWrite('inbox', [...perClient('0001'), ...perClient('0002')]);
       // Two members of a shared subscription, whose queue no broker has open.
-      await dynamo.batchWrite('routes', perClient(shared).slice(0, 2));
+      await dynamo.batchWrite('routes', routes(shared).slice(0, 2));
       await dynamo.batchWrite('inbox', [{ pk: sharedPartition(tenant, shared), sk: 'm1' }]);
       const topics = Array.from({ length: 120 }, (_, i) => ({ pk: tenant, sk: `topic/${i}` }));
       await dynamo.batchWrite('retained', topics);
@@ -248,7 +251,7 @@ describe.each(entries)('$name', (entry) => {
       ];
       for (let i = 0; i < clients; i++) {
         const clientId = `client-${i}` as ClientId;
-        partitions.push(['routes', clientPartition(tenant, clientId)], ['inbox', clientPartition(tenant, clientId)]);
+        partitions.push(['routes', sessionKey(tenant, clientId).pk], ['inbox', clientPartition(tenant, clientId)]);
         partitions.push(['sessions', sessionKey(tenant, clientId).pk]);
       }
       const pages = await Promise.all(partitions.map(([table, pk]) => dynamo.query(table, { pk })));

@@ -118,10 +118,28 @@ describe('stored items of version 1', () => {
 
   it('are subscriptions, those of the present session', () => {
     const options = { qos: 1, noLocal: false, retainAsPublished: true, retainHandling: 2, id: 7 } as const;
-    const item = { pk, sk: '$share/g/a/#', v: 1, epoch: 5, ...options };
+    const item = { pk: 'acme#02', sk: 'Ln0sA6lQeuJl7PW1NWiFpT#$share/g/a/#', client: 'c', v: 1, epoch: 5, ...options };
     const route = { filter: '$share/g/a/#', ...options };
     expect([routeFromItem(item, 5), routeFromItem(item, 6)]).toEqual([route, undefined]);
     expect(itemOf(pk, { kind: 'route', route, epoch: 5 })).toEqual({ table: 'routes', put: item });
+  });
+
+  it('are subscriptions whose filter is too long for the key', () => {
+    const options = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
+    const filter = 'x'.repeat(1002);
+    const sk = 'Ln0sA6lQeuJl7PW1NWiFpT#\0nDwtYd9rE8hayox69IQMDm';
+    const item = { pk: 'acme#02', sk, client: 'c', filter, v: 1, epoch: 5, ...options };
+    expect(itemOf(pk, { kind: 'route', route: { filter, ...options }, epoch: 5 })).toEqual({
+      table: 'routes',
+      put: item,
+    });
+    expect(routeFromItem(item, 5)).toEqual({ filter, ...options });
+    expect(itemOf(pk, { kind: 'unroute', filter })).toEqual({ table: 'routes', delete: { pk: 'acme#02', sk } });
+    for (const wrong of [
+      { ...item, filter: undefined },
+      { ...item, client: undefined },
+    ])
+      expect(() => routeFromItem(wrong, 5)).toThrow('wrong type');
   });
 
   it.each([
@@ -129,7 +147,7 @@ describe('stored items of version 1', () => {
     ['a/b', { after: 'a/b' }],
   ])('are subscriptions that are owed retained messages, behind "%s"', (owedAfter, owed) => {
     const options = { qos: 1, noLocal: false, retainAsPublished: true, retainHandling: 0, id: 0 } as const;
-    const item = { pk, sk: 'a/#', v: 1, epoch: 5, ...options, owed };
+    const item = { pk: 'acme#02', sk: 'Ln0sA6lQeuJl7PW1NWiFpT#a/#', client: 'c', v: 1, epoch: 5, ...options, owed };
     const route = { filter: 'a/#', ...options, owedAfter };
     expect(routeFromItem(item, 5)).toEqual(route);
     expect(itemOf(pk, { kind: 'route', route, epoch: 5 })).toEqual({ table: 'routes', put: item });

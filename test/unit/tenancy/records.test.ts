@@ -8,6 +8,8 @@ import {
   brokerLeaseFromItem,
   brokerLeaseToItem,
   clientPartition,
+  clientRoutes,
+  filterInRouteKey,
   controlCursorAt,
   controlFromItem,
   controlTimeMs,
@@ -23,6 +25,7 @@ import {
   servingLockToItem,
   sessionBuckets,
   sessionFromItem,
+  routeKey,
   sessionKey,
   sessionToItem,
   sharedPartition,
@@ -299,11 +302,28 @@ describe('keys', () => {
     expect(sessionKey(scope, 'ünï' as ClientId).pk).toBe('acme#00');
   });
 
+  it('of subscriptions are with the record of their session, those of a client together', () => {
+    const [one, two] = ['device-1', 'device-2'] as ClientId[];
+    for (const filter of ['a/#', '$share/g/ü', 'x'.repeat(1001), 'x'.repeat(1002), 'y'.repeat(1024)]) {
+      const { pk, sk } = routeKey(scope, one!, filter);
+      expect(pk).toBe(sessionKey(scope, one!).pk);
+      expect([clientRoutes(scope, one!).prefix, clientRoutes(scope, two!).prefix].map((p) => sk.startsWith(p))).toEqual(
+        [true, false],
+      );
+      expect(filterInRouteKey(sk)).toBe(Buffer.byteLength(filter) <= 1001 ? filter : undefined);
+    }
+    const long = ['x', 'y'].map((end) => routeKey(scope, one!, 'x'.repeat(1020) + end).sk);
+    expect(long[0]).not.toBe(long[1]);
+  });
+
   it('of the longest names fit', () => {
     const longest = scopeOf({ id: 't'.repeat(32) as TenantId, creationId: generateCreationId() });
     for (const { bytesMax, reason } of keyBounds) {
       expect(bytesMax).toBeLessThanOrEqual(1024);
       expect(reason).not.toBe('');
+      const name = 'ä'.repeat(bytesMax / 2);
+      const { pk, sk } = routeKey(longest, name as ClientId, name);
+      expect([Buffer.byteLength(pk) <= 2048, Buffer.byteLength(sk) <= 1024]).toEqual([true, true]);
       expect(Buffer.byteLength(clientPartition(longest, 'c'.repeat(bytesMax) as ClientId))).toBeLessThanOrEqual(2048);
     }
   });
