@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Credential } from '../support/broker.js';
+import { LiveClient } from '../support/live-client.js';
+import { until } from '../support/until.js';
 import type { AttackerJob } from './attacker-main.js';
 import { rowOf, type AttackName } from './attacks/attacks.js';
 import type { NeighbourJob, Served } from './neighbour.js';
@@ -14,11 +16,11 @@ const hostile = (name: AttackName): string => `hostile-${name}`;
 /** One CONNECT a second with a password that the broker does not know yet. */
 const chosenPasswords = 40;
 const preparesMsMax = 120_000;
-/** What a change of quotas may take to reach a broker. */
-const heardMs = 2000;
+
+type Quotas = Readonly<Record<string, number | null>>;
 
 /** Rates that only make a patient attacker wait. */
-const patience: Readonly<Record<string, number | null>> = {
+const patience: Quotas = {
   publishPerSecond: null,
   deliverPerSecond: null,
   bytesPerSecond: null,
@@ -41,6 +43,8 @@ interface BrokerUse {
   readonly heapBytesMax: number;
   /** Time of the thread with the event loop. */
   readonly loopShare: number;
+  /** How many times longer everything took this thread because others had its core; 1 on a machine alone. */
+  readonly slowdown: number;
   readonly writeUnits: number;
   readonly readUnits: number;
 }
@@ -52,10 +56,12 @@ export interface DuelOptions extends Omit<SiteOptions, 'throttled'> {
   readonly onProcess?: (pid: number, part: 'broker' | 'database' | 'neighbour' | 'attacker') => void;
 }
 
-interface AttackOptions {
+export interface AttackOptions {
   /** How much of the attack. */
   readonly scale?: number;
-  /** Called when the attack begins, and when the attacker has gone. */
+  /** What the operator has given the attacker instead of the free plan's: more, so that it shows within seconds. */
+  readonly quotas?: Quotas;
+  /** Called before the attack begins, and when the attacker has gone. */
   readonly onBegin?: () => void;
   readonly onEnd?: () => void;
 }
@@ -106,7 +112,7 @@ export class Duel {
   async attack(
     name: AttackName,
     seconds: number,
-    { scale = 1, onBegin, onEnd }: AttackOptions = {},
+    { scale = 1, quotas = {}, onBegin, onEnd }: AttackOptions = {},
   ): Promise<Measured> {
     const attacker = program('attacker-main.ts');
     this.#attacker = attacker;
@@ -116,37 +122,21 @@ export class Duel {
     const credential = await credentialOf(this.site, tenant, 'own');
     const place = { port: mqtt.port, credential, apiUrl: api.url, tenant: tenant.id, apiKey: tenant.apiKey };
     const job: AttackerJob = { name, scale, ...place };
-    const restore = rowOf(name).isPatient ? await this.#liftRates(tenant) : undefined;
+    const plan = new PlanOf(this.site, tenant, credential);
+    await plan.set({ ...quotas, ...(rowOf(name).isPatient && patience) });
     const prepared = once(attacker, 'message', { signal: AbortSignal.timeout(preparesMsMax) });
     attacker.send(job);
     await prepared;
-    await restore?.();
+    if (rowOf(name).isPatient) await plan.set(quotas);
+    onBegin?.();
+    await this.site.metrics(10_000); // What begins to look at the broker holds it up.
     await this.#served();
-    const begin = (): void => {
-      onBegin?.();
-      attacker.send('begin');
-    };
+    const begin = (): void => void attacker.send('begin');
     const end = (): void => {
       attacker.kill('SIGKILL');
       onEnd?.();
     };
     return this.#measure(seconds, begin, end);
-  }
-
-  async #liftRates(tenant: Tenant): Promise<() => Promise<void>> {
-    const path = `/${tenant.id}/quotas`;
-    const key = this.site.endpoints.operatorKey;
-    const { body } = await this.site.call(path, { key });
-    const before = (body['quotas'] ?? body) as Record<string, number | null>;
-    // An older broker knows fewer kinds.
-    const known = Object.keys(patience).filter((kind) => kind in before);
-    const set = async (quotas: Readonly<Record<string, number | null | undefined>>): Promise<void> => {
-      const body = Object.fromEntries(known.map((kind) => [kind, quotas[kind]]));
-      await this.site.call(path, { key, method: 'PUT', body });
-      await new Promise((resolve) => setTimeout(resolve, heardMs));
-    };
-    await set(patience);
-    return () => set(before);
   }
 
   async #measure(seconds: number, begin?: () => void, end?: () => void): Promise<Measured> {
@@ -170,6 +160,45 @@ export class Duel {
     this.#attacker?.kill('SIGKILL');
     this.#neighbour.kill('SIGKILL');
     await this.site.close();
+  }
+}
+
+/** The free plan of a tenant, with what the operator overrides. */
+class PlanOf {
+  readonly #site: Site;
+  readonly #path: string;
+  readonly #credential: Credential;
+  /** As it was. */
+  #free: Quotas | undefined;
+  #visits = 0;
+
+  constructor(site: Site, { id }: Tenant, credential: Credential) {
+    this.#site = site;
+    this.#path = `/${id}/quotas`;
+    this.#credential = credential;
+  }
+
+  /** Over the free plan, not over what was set before. An older broker knows fewer kinds. Resolves when the broker obeys. */
+  async set(overrides: Quotas): Promise<void> {
+    if (this.#free === undefined && Object.keys(overrides).length === 0) return;
+    const key = this.#site.endpoints.operatorKey;
+    if (!this.#free) {
+      const { body } = await this.#site.call(this.#path, { key });
+      this.#free = (body['quotas'] ?? body) as Quotas;
+    }
+    const known = Object.entries({ ...this.#free, ...overrides }).filter(([kind]) => kind in this.#free!);
+    // Which nobody needs to the byte: CONNACK says what the broker has heard.
+    const messageBytesMax = this.#free['messageBytesMax']! - ++this.#visits;
+    const body = { ...Object.fromEntries(known), messageBytesMax };
+    await this.#site.call(this.#path, { key, method: 'PUT', body });
+    await until(async () => (await this.#packetBytesMax()) === messageBytesMax, 'a change of quotas');
+  }
+
+  async #packetBytesMax(): Promise<number | undefined> {
+    const client = await LiveClient.open(this.#site.endpoints.mqtt.port);
+    const connack = await client.tryConnect({ ...this.#credential, clientId: `quota${this.#visits++}` });
+    client.packets.destroy();
+    return connack.properties?.['maximumPacketSize'];
   }
 }
 
@@ -197,7 +226,14 @@ async function chosenCredentials(site: Site, tenant: Tenant): Promise<Credential
 
 const looksEveryMs = 50;
 const asksEveryMs = 500;
-const ticksPerSecond = 100;
+
+/** Of a thread: on a core, and ready to run while others were. */
+interface LoopTime {
+  readonly usedMs: number;
+  readonly waitedMs: number;
+}
+
+const noTime: LoopTime = { usedMs: 0, waitedMs: 0 };
 
 /** The broker's process, looked at from outside: it may have no time to answer. */
 class Gauge {
@@ -205,7 +241,7 @@ class Gauge {
   readonly #pid: number;
   #rssBytesMax = 0;
   #heapBytesMax = 0;
-  #loopSeconds = 0;
+  #loop = noTime;
   #begunMs = 0;
   #before: string | undefined;
   #timers: NodeJS.Timeout[] = [];
@@ -218,7 +254,7 @@ class Gauge {
   async begin(): Promise<void> {
     this.#before = await this.#site.metrics(10_000);
     this.#begunMs = performance.now();
-    this.#loopSeconds = loopSeconds(this.#pid) ?? 0;
+    this.#loop = loopTime(this.#pid) ?? noTime;
     const look = (): void => void (this.#rssBytesMax = Math.max(this.#rssBytesMax, rssBytes(this.#pid) ?? 0));
     this.#timers = [setInterval(look, looksEveryMs), setInterval(() => void this.#ask(), asksEveryMs)];
   }
@@ -230,18 +266,20 @@ class Gauge {
 
   async end(): Promise<BrokerUse | undefined> {
     for (const timer of this.#timers) clearInterval(timer);
-    const seconds = loopSeconds(this.#pid);
-    const loopShare = ((seconds ?? NaN) - this.#loopSeconds) / ((performance.now() - this.#begunMs) / 1000);
+    const loop = loopTime(this.#pid);
+    const passedMs = performance.now() - this.#begunMs;
     await this.#ask();
     const after = await this.#site.metrics(30_000);
-    if (seconds === undefined || after === undefined) return undefined;
+    if (loop === undefined || after === undefined) return undefined;
+    const usedMs = loop.usedMs - this.#loop.usedMs;
     const units = (kind: string): number =>
       sumOf(after, 'shoal_dynamodb_units_total', `kind="${kind}"`) -
       sumOf(this.#before, 'shoal_dynamodb_units_total', `kind="${kind}"`);
     return {
       rssBytesMax: this.#rssBytesMax,
       heapBytesMax: this.#heapBytesMax,
-      loopShare,
+      loopShare: usedMs / passedMs,
+      slowdown: 1 + (loop.waitedMs - this.#loop.waitedMs) / usedMs,
       writeUnits: units('write'),
       readUnits: units('read'),
     };
@@ -261,10 +299,8 @@ function rssBytes(pid: number): number | undefined {
   return kib === undefined ? undefined : Number(kib) * 1024;
 }
 
-/** User and system time of the main thread. */
-function loopSeconds(pid: number): number | undefined {
-  const stat = read(`/proc/${pid}/task/${pid}/stat`);
-  // The second field is the command in parentheses and may hold anything; utime and stime are fields 14 and 15.
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields && (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+/** Of the main thread. */
+function loopTime(pid: number): LoopTime | undefined {
+  const [usedNs, waitedNs] = read(`/proc/${pid}/task/${pid}/schedstat`)?.split(' ').map(Number) ?? [];
+  return usedNs === undefined ? undefined : { usedMs: usedNs / 1e6, waitedMs: waitedNs! / 1e6 };
 }
