@@ -177,6 +177,11 @@ export class TimeAccount {
     }
   }
 
+  /** Work that has no clock of its own, or is done elsewhere: takes `ms` from the account. */
+  spend(ms: number): void {
+    this.#pay(ms);
+  }
+
   /** A connection has bytes that wait: its `step` is called when it is its turn. */
   queue(reader: Job): void {
     this.#readers.add(reader);

@@ -276,6 +276,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#admitted = admitted;
     this.#queue.meters = admitted.tenant.meters;
     this.#queue.memory = admitted.tenant.memory;
+    this.#queue.payer = admitted.tenant.time;
     this.#pace = new Pace(this, this.#reader, admitted.tenant, admitted.session, this.#world.clock);
     if (!this.closed) this.#place.become('open');
     this.#userName = undefined;

@@ -39,6 +39,12 @@ export interface AcknowledgementGate {
   onLapsed(listener: () => void): void;
 }
 
+/** The tenant's account of the thread. */
+export interface Payer {
+  /** Takes `ms` of its time for work that is done without being measured. */
+  spend(ms: number): void;
+}
+
 /** What a socket waits for. */
 export type Stage = 'proxy' | 'tls' | 'http' | 'connect' | 'admission' | 'open' | 'closing';
 

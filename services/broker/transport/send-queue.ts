@@ -7,7 +7,7 @@
  */
 import type { Meters } from '../message/message.js';
 import type { Flusher } from './flusher.js';
-import type { ByteStream } from './ports.js';
+import type { ByteStream, Payer } from './ports.js';
 
 /** A write this large gains nothing from waiting for the end of the tick. */
 const flushAtBytes = 1 << 16;
@@ -26,6 +26,8 @@ export class SendQueue {
   meters: Pick<Meters, 'packetsSent' | 'packetBytesSent'> | undefined;
   /** The same: what the network has not taken is counted there, from each write to the next. */
   memory: { outboxBytes: number } | undefined;
+  /** The same: pays for its writes. Set while nothing waits. */
+  payer: Payer | undefined;
   #countedBytes = 0;
   /** Packets that wait to be written. */
   #queuedPackets = 0;

@@ -80,7 +80,7 @@ export class Transport {
   constructor(options: TransportOptions) {
     this.#options = options;
     const { admission, topics, clock, log, metrics } = options;
-    const flusher = new Flusher(options.gate);
+    const flusher = new Flusher(options.gate, options.clock);
     options.thread.beforeTurn(() => flusher.flush());
     this.#world = {
       admission,

@@ -227,7 +227,7 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     expect([deliver.mock.calls.length, receipt.reasonCode]).toEqual([599, 0x80]);
   },
   async flush() {
-    const flusher = new Flusher({ leave: () => 'all', onLapsed() {} });
+    const flusher = new Flusher({ leave: () => 'all', onLapsed() {} }, systemClock);
     const streams = [new LooseStream(), new LooseStream()];
     vi.spyOn(streams[0]!, 'write').mockImplementation(planted);
     for (const stream of streams) new SendQueue(stream, flusher).push(Buffer.from('x'), 0, 1);

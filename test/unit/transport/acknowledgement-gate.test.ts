@@ -54,7 +54,7 @@ let flusher: Flusher;
 beforeEach(() => {
   clock = new ManualClock();
   gate = new FakeGate(clock);
-  flusher = new Flusher(gate);
+  flusher = new Flusher(gate, clock);
 });
 
 function open() {

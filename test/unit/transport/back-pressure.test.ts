@@ -77,7 +77,7 @@ class World {
     const { clock, admission } = this.site;
     const wheel = new DeadlineWheel(() => clock.monotonicMs());
     wheels.push(wheel);
-    const flusher = new Flusher({ leave: () => 'all', onLapsed: () => undefined });
+    const flusher = new Flusher({ leave: () => 'all', onLapsed: () => undefined }, clock);
     const onGone = (): void => void this.gone++;
     this.#world = {
       admission,

@@ -95,7 +95,7 @@ export async function looseConnection(
   } as unknown as Admission;
   const metrics = new Metrics();
   const wheel = new DeadlineWheel(() => performance.now()); // Its timer keeps no process alive.
-  const flusher = new Flusher({ leave: () => 'all', onLapsed() {} });
+  const flusher = new Flusher({ leave: () => 'all', onLapsed() {} }, systemClock);
   const world = { admission, topics: new TopicTable(), flusher, wheel, clock: systemClock, log: silentLog, metrics };
   const stream = new LooseStream();
   let sink!: ByteSink;

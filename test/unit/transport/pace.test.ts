@@ -83,7 +83,7 @@ class Broker {
     } as unknown as Admission;
     const wheel = new DeadlineWheel(() => this.clock.monotonicMs());
     wheels.push(wheel);
-    const flusher = new Flusher({ leave: () => 'all', onLapsed() {} });
+    const flusher = new Flusher({ leave: () => 'all', onLapsed() {} }, this.clock);
     const world = { admission, topics: new TopicTable(), flusher, wheel, clock: this.clock, log: silentLog };
     const stream = new PausableStream();
     let sink!: ByteSink;
