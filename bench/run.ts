@@ -14,6 +14,7 @@ import { readOptions, usage, type Options } from './options.js';
 import { topFunctions } from './profile.js';
 import { report, type Outcomes } from './report.js';
 import { scenarios } from './scenarios.js';
+import { trials } from './trials/trials.js';
 
 const reference = 'mosquitto';
 
@@ -35,9 +36,27 @@ for (const scenario of options.scenarios) {
   if (profileFolder !== undefined) printProfiles(profileFolder);
   raw[scenario] = Object.fromEntries(outcomes);
 }
-const neighbours = options.neighbours && (await measureNeighbours(options.neighbours, options.profile));
+const tried: Record<string, unknown> = {};
+for (const trial of options.trials) {
+  const profileFolder = options.profile ? mkdtempSync(join(tmpdir(), 'shoal-profile-')) : undefined;
+  const { database, quotas, seconds, sizes, brokerRoot: root } = options;
+  tried[trial] = await trials[trial]!({
+    ...{
+      database,
+      quotas,
+      seconds,
+      ...sizes,
+      brokers: names.filter((name) => brokers[name]!.unavailable({ version: 5 }) === undefined),
+    },
+    ...(root !== undefined && { root }),
+    ...(profileFolder !== undefined && { profileFolder }),
+  });
+  if (profileFolder !== undefined) printProfiles(profileFolder);
+}
+const neighbours =
+  options.neighbours && (await measureNeighbours(options.neighbours, options.brokerRoot, options.profile));
 if (options.json !== undefined)
-  writeFileSync(options.json, `${JSON.stringify({ options, outcomes: raw, neighbours }, null, 2)}\n`);
+  writeFileSync(options.json, `${JSON.stringify({ options, outcomes: raw, trials: tried, neighbours }, null, 2)}\n`);
 
 async function runScenario(scenarioName: string, profileFolder: string | undefined): Promise<Outcomes> {
   const scenario = scenarios[scenarioName]!;

@@ -19,8 +19,8 @@ export interface Window extends Common {
   readonly kind: 'window';
   readonly pairs: number;
   readonly window: number;
-  /** Instead of a subscriber for each publisher, one for all of them. */
-  readonly isFanIn?: boolean;
+  /** Instead of a subscriber for each publisher: one for all of them, or one publisher for all subscribers. */
+  readonly shape?: 'fan-in' | 'fan-out';
 }
 
 /** Publishers with a full window each, QoS 1; each has a subscriber of its own with a durable session, which is away. */
@@ -45,13 +45,20 @@ export interface Sparse extends Common {
   readonly messagesPerSecond: number;
 }
 
+/** Publishers with little traffic each, QoS 0, at a given rate in all, to one subscriber. */
+export interface Trickle extends Common {
+  readonly kind: 'trickle';
+  readonly publishers: number;
+  readonly messagesPerSecond: number;
+}
+
 /** Connections that do nothing. */
 export interface Idle extends Common {
   readonly kind: 'idle';
   readonly connections: number;
 }
 
-export type Scenario = Flood | Window | Offline | Drain | Sparse | Idle;
+export type Scenario = Flood | Window | Offline | Drain | Sparse | Trickle | Idle;
 
 /**
  * About 0.6 MB of 64-byte messages: less than what brokers queue for one subscriber, more than a bandwidth-delay product
@@ -62,6 +69,7 @@ const payloadBytes = 64;
 
 /** Names of several scenarios, for `--only`. */
 export const groups: Readonly<Record<string, readonly string[]>> = {
+  sparse: ['sparse-qos1', 'sparse-fan-in', 'pairs-qos1', '1to100-qos1', 'idle'],
   durable: ['durable-online', 'durable-offline', 'durable-offline-10', 'durable-drain'],
 };
 
@@ -85,7 +93,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     title: '100 publishers, QoS 1, window 10, to 1 subscriber',
     pairs: 100,
     window: 10,
-    isFanIn: true,
+    shape: 'fan-in',
     payloadBytes,
   },
   '1to100-qos0': {
@@ -106,6 +114,21 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     title: '1000 sparse pairs, QoS 1, 20 messages/s a pair',
     pairs: 1000,
     messagesPerSecond: 20_000,
+    payloadBytes,
+  },
+  'sparse-fan-in': {
+    kind: 'trickle',
+    title: '1000 sparse publishers to 1 subscriber, QoS 0, 50 messages/s a publisher',
+    publishers: 1000,
+    messagesPerSecond: 50_000,
+    payloadBytes,
+  },
+  '1to100-qos1': {
+    kind: 'window',
+    title: '1 publisher, QoS 1, window 100, to 100 subscribers (deliveries)',
+    pairs: 100,
+    window: 100,
+    shape: 'fan-out',
     payloadBytes,
   },
   'durable-online': {

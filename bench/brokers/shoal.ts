@@ -56,38 +56,39 @@ export interface RunningShoal extends RunningBroker {
   readonly endpoints: () => Endpoints;
 }
 
-export const shoal: Broker & { readonly start: (options: StartOptions) => Promise<RunningShoal> } = {
-  unavailable: () => undefined,
-  start: async ({ version, folder, shoal: options, unboundedQueues }) => {
-    const data = join(folder, 'data');
-    const script = join(options.root ?? ownRoot, startScript);
-    const child = spawn(process.execPath, [script, '--ephemeral', '--data', data, '--host', host, ...anyFreePort], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, NODE_ENV: 'production', ...(await preloads(options)) },
-    });
-    const { died, stop } = watch(child);
-    try {
-      const endpoints = await untilReady(data, died);
-      const credentials = await signUp(endpoints, 'bench', options, unboundedQueues);
-      const target = { host, port: endpoints.mqtt.port, version, credentials };
-      const pid = endpoints.pids.broker;
-      // The service starts its broker again when it dies; for us that is another broker than the one we measured.
-      const isProfiled = options.profileFolder !== undefined;
-      return {
-        target,
-        pid,
-        metricsUrl: endpoints.broker.metricsUrl,
-        isProfiled,
-        endpoints: () => readEndpoints(data),
-        stop,
-        died: () => died() ?? (isAlive(pid) ? undefined : 'the broker process died'),
-      };
-    } catch (error) {
-      await stop();
-      throw error;
-    }
-  },
-};
+export const shoal: Pick<Broker, 'unavailable'> & { readonly start: (options: StartOptions) => Promise<RunningShoal> } =
+  {
+    unavailable: () => undefined,
+    start: async ({ version, folder, shoal: options, unboundedQueues }) => {
+      const data = join(folder, 'data');
+      const script = join(options.root ?? ownRoot, startScript);
+      const child = spawn(process.execPath, [script, '--ephemeral', '--data', data, '--host', host, ...anyFreePort], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        env: { ...process.env, NODE_ENV: 'production', ...(await preloads(options)) },
+      });
+      const { died, stop } = watch(child);
+      try {
+        const endpoints = await untilReady(data, died);
+        const credentials = await signUp(endpoints, 'bench', options, unboundedQueues);
+        const target = { host, port: endpoints.mqtt.port, version, credentials };
+        const pid = endpoints.pids.broker;
+        // The service starts its broker again when it dies; for us that is another broker than the one we measured.
+        const isProfiled = options.profileFolder !== undefined;
+        return {
+          target,
+          pid,
+          metricsUrl: endpoints.broker.metricsUrl,
+          isProfiled,
+          endpoints: () => readEndpoints(data),
+          stop,
+          died: () => died() ?? (isAlive(pid) ? undefined : 'the broker process died'),
+        };
+      } catch (error) {
+        await stop();
+        throw error;
+      }
+    },
+  };
 
 function isAlive(pid: number): boolean {
   try {

@@ -11,6 +11,7 @@ import type { Job, Measurement, Outcome } from './job.js';
 import { offline } from './offline.js';
 import { sparse } from './sparse.js';
 import type { Traffic } from './traffic.js';
+import { trickle } from './trickle.js';
 import { windowed } from './window.js';
 
 process.once('message', (job: Job) => {
@@ -31,6 +32,8 @@ async function run(job: Job): Promise<Measurement> {
       return drain(scenario, job, broken);
     case 'sparse':
       return measure(await sparse(scenario, target, broken), job);
+    case 'trickle':
+      return measure(await trickle(scenario, target, broken), job);
     case 'idle':
       return measureIdle(scenario, job);
   }

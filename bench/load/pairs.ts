@@ -37,12 +37,29 @@ export async function openPairs(
 }
 
 /** All publishers with one subscriber, each with a topic of its own. */
-export async function openFanIn(count: number, target: Target, fail: (why: string) => void): Promise<Pair[]> {
+export async function openFanIn(
+  count: number,
+  target: Target,
+  fail: (why: string) => void,
+  qos: 0 | 1 = 1,
+): Promise<Pair[]> {
   const [subscriber, ...publishers] = await openAll(target, [
     'sub-0',
     ...Array.from({ length: count }, (_, index) => `pub-${index}`),
   ]);
-  await subscriber!.subscribe('bench/#', 1);
+  await subscriber!.subscribe('bench/#', qos);
   for (const connection of [subscriber!, ...publishers]) connection.onLost = fail;
   return publishers.map((publisher, index) => ({ topic: `bench/${index}`, publisher, subscriber: subscriber! }));
+}
+
+/** All subscribers with one publisher, of the same topic. */
+export async function openFanOut(count: number, target: Target, fail: (why: string) => void): Promise<Pair[]> {
+  const topic = 'bench/0';
+  const [publisher, ...subscribers] = await openAll(target, [
+    'pub-0',
+    ...Array.from({ length: count }, (_, index) => `sub-${index}`),
+  ]);
+  await Promise.all(subscribers.map((subscriber) => subscriber.subscribe(topic, 1)));
+  for (const connection of [publisher!, ...subscribers]) connection.onLost = fail;
+  return subscribers.map((subscriber) => ({ topic, publisher: publisher!, subscriber }));
 }

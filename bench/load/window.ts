@@ -1,16 +1,23 @@
-/** QoS 1 to a subscriber each, or to one: every publisher keeps its window full, a message for each acknowledgement. */
+/** QoS 1 to a subscriber each, all to one, or one to all: every publisher keeps its window full, a message for each acknowledgement. */
 import type { Window } from '../scenarios.js';
 import type { Traffic } from './traffic.js';
 import { AcknowledgingSubscriber, onPubackInOrder } from './acknowledge.js';
 import type { Connection, Target } from './connection.js';
-import { openFanIn, openPairs } from './pairs.js';
+import { openFanIn, openFanOut, openPairs } from './pairs.js';
 import { PublishRing } from './packets.js';
 
 export async function windowed(scenario: Window, target: Target, fail: (why: string) => void): Promise<Traffic> {
-  const { pairs: count, durable, isFanIn } = scenario;
-  const pairs = isFanIn ? await openFanIn(count, target, fail) : await openPairs(count, target, fail, durable);
+  const { pairs: count, durable, shape } = scenario;
+  const pairs =
+    shape === 'fan-in'
+      ? await openFanIn(count, target, fail)
+      : shape === 'fan-out'
+        ? await openFanOut(count, target, fail)
+        : await openPairs(count, target, fail, durable);
+  const deliveries = shape === 'fan-out' ? count : 1;
+  const sources = shape === 'fan-out' ? pairs.slice(0, 1) : pairs;
   const payload = Buffer.alloc(scenario.payloadBytes, 'x');
-  const publishers = pairs.map(
+  const publishers = sources.map(
     ({ topic, publisher }) =>
       new WindowPublisher(publisher, new PublishRing(topic, payload, target.version, scenario.window), scenario.window),
   );
@@ -19,7 +26,7 @@ export async function windowed(scenario: Window, target: Target, fail: (why: str
   );
   return {
     get expected() {
-      return publishers.reduce((sum, publisher) => sum + publisher.published, 0);
+      return deliveries * publishers.reduce((sum, publisher) => sum + publisher.published, 0);
     },
     get received() {
       return subscribers.reduce((sum, subscriber) => sum + subscriber.received, 0);

@@ -22,12 +22,16 @@ export type Failed = { readonly failed: string };
 
 const profiler = new URL('../profiler.mjs', import.meta.url).href;
 
-export async function measureNeighbours(options: NeighbourOptions, isProfiled: boolean) {
+export async function measureNeighbours(
+  options: NeighbourOptions,
+  brokerRoot: string | undefined,
+  isProfiled: boolean,
+) {
   console.log(`\n${heading}`);
   const results: Partial<Record<AttackName, Duelled | Failed>> = {};
   for (const name of options.attacks) {
     const folder = isProfiled ? mkdtempSync(join(tmpdir(), 'shoal-profile-')) : undefined;
-    const result = await duel(name, options, folder).catch((error: unknown): Failed => ({
+    const result = await duel(name, options, brokerRoot, folder).catch((error: unknown): Failed => ({
       failed: error instanceof Error ? error.message : String(error),
     }));
     results[name] = result;
@@ -41,7 +45,8 @@ export async function measureNeighbours(options: NeighbourOptions, isProfiled: b
 
 async function duel(
   name: AttackName,
-  { brokerRoot, seconds }: NeighbourOptions,
+  { seconds }: NeighbourOptions,
+  brokerRoot: string | undefined,
   folder: string | undefined,
 ): Promise<Duelled> {
   const fight = await Duel.start({
