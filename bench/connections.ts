@@ -27,7 +27,7 @@ const looksMax = 80;
 const quietLooks = 4;
 /** Each of the `atOnce` waits as long before it closes the next one: the database on this machine is slow. */
 const closeEveryMs = 100;
-/** A lease is renewed for a unit, every other second. */
+/** A lease is renewed for a unit, every second. */
 const leaseUnits = 1;
 
 interface Step {

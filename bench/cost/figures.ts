@@ -66,11 +66,11 @@ export const reckonings = figureList({
     of: 'written to the index when a session changes its broker',
     from: reckoned,
   },
-  leaseWriteUnits: { value: 1.3e6, unit: 'units a month', of: 'written by a broker for its lease', from: reckoned },
+  leaseWriteUnits: { value: 2.6e6, unit: 'units a month', of: 'written by a broker for its lease', from: reckoned },
   leaseReadUnits: {
-    value: 2.6e6,
+    value: 3.9e6,
     unit: 'units a month',
-    of: 'read by a broker: lease and control log',
+    of: 'read by a broker: leases and control log',
     from: reckoned,
   },
   sessionBytes: {

@@ -18,7 +18,7 @@ import type { BrokerTask } from './broker-task.js';
 
 /**
  * A broker that has just started may stand by until the one before has drained (120 s at most) or its lease has run
- * out (6 s); until then it is not healthy, and nobody may replace it for that.
+ * out (4 s); until then it is not healthy, and nobody may replace it for that.
  */
 const standbySecondsMax = 180;
 /** Of the connections that a task may have: beyond it, another task is started. */

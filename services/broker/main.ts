@@ -71,6 +71,7 @@ async function main(): Promise<void> {
     const config = readConfig(process.env);
     drainMsMax = config.drainMsMax;
     const brokerId = newBrokerId();
+    process.send?.({ type: 'member', brokerId }); // Whoever started it may give its lease up when it is gone.
     const log = oncePerCause(makeLog(config.logLevel, { broker: brokerId }));
     broker = await startBroker(config, brokerId, systemClock, log, { stopping: aborting.signal, onLost });
     process.send?.({ type: 'ready', ports: broker.ports });

@@ -1,6 +1,6 @@
 /**
- * One process of the machine, kept running: started with an IPC channel, ready when it says so, started again with a
- * growing delay when it ends by itself, and stopped when asked. `machine.ts` uses it for the database and the broker.
+ * One process of the machine, kept running: started with an IPC channel, ready when it says so, started again when it
+ * ends by itself (at once, unless it does so again and again), and stopped when asked. `machine.ts` uses it for the database and the broker.
  * A child ends by itself when its parent goes away, because its IPC channel closes.
  */
 import { fork, type ChildProcess } from 'node:child_process';
@@ -21,6 +21,10 @@ export interface ChildOptions<Ready> {
   readonly explainsItself: boolean;
   /** When given, a process that ends by itself is not started again, and this is called instead. */
   onLost?(): void;
+  /** Any other message of it. */
+  onMessage?(message: object): void;
+  /** Awaited between its end and its next start. */
+  beforeRestart?(): Promise<void>;
   /** Called when it runs again after it had ended by itself, with another process id. */
   onRestarted?(): void;
   /** Called with one line for every event that an operator should know. */
@@ -28,12 +32,13 @@ export interface ChildOptions<Ready> {
 }
 
 const readyWithinMs = 30_000;
+/** Ends by itself within a minute after which it is started again at once; then there is a delay, which doubles. */
+const promptRestarts = 2;
+const restartsWithinMs = 60_000;
 const restartMsMin = 250;
 const restartMsMax = 8000;
 /** Longer than a clean stop with many clients takes; after it the process is killed. */
 const stopWithinMs = 10_000;
-/** A child that ran this long had started well: the next restart is prompt again. */
-const settledAfterMs = 60_000;
 
 export class Child<Ready> {
   readonly #options: ChildOptions<Ready>;
@@ -41,7 +46,8 @@ export class Child<Ready> {
   #ready: Ready | undefined;
   #isReady = false;
   #stopping = false;
-  #restartMs = restartMsMin;
+  /** When it has ended by itself, in the last minute. */
+  #endedAtMs: number[] = [];
   #restartTimer: NodeJS.Timeout | undefined;
   /** Why it ends again and again, as far as that has been told. */
   #told: string | undefined;
@@ -66,6 +72,15 @@ export class Child<Ready> {
   async start(): Promise<Ready> {
     this.#ready = await this.#launch();
     return this.#ready;
+  }
+
+  /** Rejects when it is not running. */
+  send(message: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const running = this.#process;
+      if (!running) return reject(new Error(`the ${this.#options.name} is not running`));
+      running.send(message, (error) => (error ? reject(error) : resolve()));
+    });
   }
 
   /** Resolves when the process is gone. */
@@ -100,7 +115,6 @@ export class Child<Ready> {
       return Promise.reject(new StartFailure(`the ${this.#options.name} is not started because Shoal is stopping`));
     const { name, file, explainsItself } = this.#options;
     const { args, env } = this.#options.launch(this.#ready);
-    const startedMs = performance.now();
     const running = fork(file, args, { env, execArgv: ['--enable-source-maps'] });
     this.#process = running;
     let why: string | undefined;
@@ -120,7 +134,7 @@ export class Child<Ready> {
         } else if (message.type === 'failed') {
           why = 'message' in message ? String(message.message) : `the ${name} failed`;
           reject(new StartFailure(why, explainsItself || this.#ready !== undefined));
-        }
+        } else this.#options.onMessage?.(message);
       });
       running.once('error', (error) => {
         if (running.pid === undefined) this.#process = undefined; // There will be no exit of what has not begun.
@@ -128,25 +142,33 @@ export class Child<Ready> {
       });
       running.once('exit', (code, signal) => {
         clearTimeout(tooLate);
-        const wasReady = this.#isReady;
         this.#isReady = false;
         this.#process = undefined;
         const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
         reject(new StartFailure(`the ${name} exited before it was ready (${how})`));
         if (this.#stopping || this.#ready === undefined) return;
         if (this.#options.onLost !== undefined) return this.#options.onLost();
-        if (wasReady && performance.now() - startedMs > settledAfterMs) this.#restartMs = restartMsMin;
-        this.#tell(how, explainsItself ? undefined : why);
-        this.#restartTimer = setTimeout(() => this.#restart(), this.#restartMs);
-        this.#restartMs = Math.min(this.#restartMs * 2, restartMsMax);
+        const delayMs = this.#restartDelayMs();
+        this.#tell(how, explainsItself ? undefined : why, delayMs);
+        void (this.#options.beforeRestart?.() ?? Promise.resolve()).then(() => {
+          if (!this.#stopping) this.#restartTimer = setTimeout(() => this.#restart(), delayMs);
+        });
       });
     });
   }
 
+  #restartDelayMs(): number {
+    const nowMs = performance.now();
+    this.#endedAtMs = [...this.#endedAtMs.filter((atMs) => nowMs - atMs < restartsWithinMs), nowMs];
+    const delayed = this.#endedAtMs.length - promptRestarts;
+    return delayed <= 0 ? 0 : Math.min(restartMsMin * 2 ** (delayed - 1), restartMsMax);
+  }
+
   /** A reason that lasts, such as a full disk, is told once and not at each attempt. */
-  #tell(how: string, why: string | undefined): void {
+  #tell(how: string, why: string | undefined, delayMs: number): void {
     const { name, log } = this.#options;
-    if (why === undefined) log(`the ${name} exited unexpectedly (${how}); restarting it in ${this.#restartMs} ms`);
+    const when = delayMs === 0 ? '' : ` in ${delayMs} ms`;
+    if (why === undefined) log(`the ${name} exited unexpectedly (${how}); restarting it${when}`);
     else if (why !== this.#told) log(`${why}. It is tried again until it works; what was acknowledged is kept`);
     this.#told = why;
   }

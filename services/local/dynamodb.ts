@@ -1,6 +1,6 @@
 /**
  * The embedded DynamoDB, a process of its own so that it never shares an event loop with a broker. Started by
- * `machine.ts` over IPC: sends `{type:'ready', port}` or `{type:'failed', message}`. It outlives the broker on purpose:
+ * `machine.ts` over IPC: sends `{type:'ready', port, brokerPort}` or `{type:'failed', message}`, and answers `quiet` (`broker-door.ts`). It outlives the broker on purpose:
  * signals of a terminal or a process group do not stop it, only its parent does, by a message or by going away.
  *
  * Every write is in the page cache of the system before it is answered (LevelDB writes its log record by record, without
@@ -9,11 +9,12 @@
 import type { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import dynalite from 'dynalite';
+import { BrokerDoor } from './broker-door.js';
 import { databaseWords } from './disk.js';
 import { systemCode } from './failure.js';
 
 const host = '127.0.0.1';
-const [path = '', port = '0'] = process.argv.slice(2);
+const [path = '', port = '0', brokerPort = '0'] = process.argv.slice(2);
 
 /** After the parent is gone: how long a broker may go on writing its state before this process ends anyway. */
 const orphanGraceMs = 5000;
@@ -32,11 +33,14 @@ server.on('request', (request: IncomingMessage) => {
   request.on('error', () => {});
 });
 
+const brokerDoor = new BrokerDoor(server);
+
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
 process.on('SIGHUP', () => {});
 process.on('message', (message) => {
   if (message === 'stop') stop();
+  if (message === 'quiet') void brokerDoor.quiet().then(() => process.send?.({ type: 'quiet' }));
 });
 process.on('disconnect', stopWhenAlone);
 process.on('uncaughtException', (error) => {
@@ -47,10 +51,12 @@ process.on('uncaughtException', (error) => {
 });
 
 server.listen(Number(port), host, () => {
-  void firstRequest().then(
-    () => process.send?.({ type: 'ready', port: portOf() }),
-    (error: Error) => fail(error.message),
-  );
+  void firstRequest()
+    .then(() => brokerDoor.listen(Number(brokerPort), host))
+    .then(
+      (door) => process.send?.({ type: 'ready', port: portOf(), brokerPort: door }),
+      (error: Error) => fail(error.message),
+    );
 });
 
 /** dynalite opens the database in the background and does not pass on why it cannot: another attempt tells. */
@@ -93,6 +99,7 @@ async function firstRequest(): Promise<void> {
 }
 
 function stop(): void {
+  brokerDoor.close();
   server.close(() => process.exit(0));
   server.closeIdleConnections();
   // Clients keep their connections open; answers under way have a moment to leave.
@@ -104,7 +111,7 @@ function stopWhenAlone(): void {
   const startedMs = performance.now();
   const timer = setInterval(() => {
     server.getConnections((_, count) => {
-      if (count > 0 && performance.now() - startedMs < orphanGraceMs) return;
+      if (count + brokerDoor.connections > 0 && performance.now() - startedMs < orphanGraceMs) return;
       clearInterval(timer);
       stop();
     });

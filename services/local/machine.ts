@@ -6,13 +6,14 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { createTables, Dynamo } from '../dynamo/dynamo.js';
-import { forgiving, type Log, logBytesMax, systemClock } from '../kernel/kernel.js';
+import { type BrokerId, forgiving, type Log, logBytesMax, systemClock } from '../kernel/kernel.js';
 import { serveApi } from '../../tenants-api/entry/local.js';
 import { ensureCertificates, type CertificateFiles } from './certificates.js';
 import { Child } from './child.js';
 import { type DataFolder, openDataFolder, operatorKeyOf } from './data-folder.js';
 import { clientHost, listenerUrl, removeEndpoints, writeEndpoints, type Endpoints } from './endpoints.js';
 import { StartFailure } from './failure.js';
+import { giveUpEndedLease } from './ended-lease.js';
 import { healthOf } from './health.js';
 import { checkPorts, portFailure } from './ports.js';
 import type { Listener, Settings } from './settings.js';
@@ -107,18 +108,33 @@ async function startParts(
   let announce = (): void => {};
   const supervision: Supervision = { log, onLost, onRestarted: () => announce() };
 
-  const tables = tablesProcess(join(dist, 'dynamodb.js'), folder.tablesPath, supervision);
+  let databaseIsQuiet = (): void => {};
+  const tables = tablesProcess(join(dist, 'dynamodb.js'), folder.tablesPath, {
+    ...supervision,
+    onQuiet: () => databaseIsQuiet(),
+  });
   children.push(tables);
-  const tablesPort = await startPatiently(tables, patienceMs);
+  const tablesPorts = await startPatiently(tables, patienceMs);
   undo.push(() => tables.stop());
-  const endpoint = `http://127.0.0.1:${tablesPort}`;
+  const endpoint = `http://127.0.0.1:${tablesPorts.port}`;
   const dynamo = new Dynamo({ endpoint, region, tablePrefix });
   undo.push(() => dynamo.close());
   await createTables(dynamo).catch(tablesFailed);
   const sweeper = new Sweeper(dynamo, systemClock, logOf('sweeper', settings.logLevel));
   undo.push(() => sweeper.stop());
 
-  const broker = brokerProcess(join(dist, 'broker.js'), endpoint, settings, certificates, supervision);
+  const ended = async (brokerId: BrokerId): Promise<void> => {
+    const quiet = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        databaseIsQuiet = resolve;
+        tables.send('quiet').catch(reject);
+      });
+    if (await giveUpEndedLease(dynamo, brokerId, quiet, () => systemClock.nowMs())) return;
+    log('the lease of the broker that has ended could not be given up; the next one waits for its end');
+  };
+  const brokerEndpoint = `http://127.0.0.1:${tablesPorts.brokerPort}`;
+  const supervised = { ...supervision, ended };
+  const broker = brokerProcess(join(dist, 'broker.js'), brokerEndpoint, settings, certificates, supervised);
   children.push(broker);
   const brokerPorts = await broker.start();
   undo.push(() => broker.stop());
@@ -203,16 +219,31 @@ function plainEnv(): NodeJS.ProcessEnv {
   return Object.fromEntries(kept);
 }
 
+interface TablesPorts {
+  readonly port: number;
+  /** For the broker alone: `broker-door.ts`. */
+  readonly brokerPort: number;
+}
+
 function tablesProcess(
   file: string,
   path: string | undefined,
-  { log, onLost, onRestarted }: Supervision,
-): Child<number> {
-  return new Child<number>({
+  { log, onLost, onRestarted, onQuiet }: Supervision & { onQuiet(): void },
+): Child<TablesPorts> {
+  return new Child<TablesPorts>({
     name: 'database',
     file,
-    launch: (port) => ({ args: [path ?? '', String(port ?? 0)], env: plainEnv() }),
-    readReady: (message) => ('port' in message && typeof message.port === 'number' ? message.port : undefined),
+    launch: ({ port, brokerPort } = { port: 0, brokerPort: 0 }) => ({
+      args: [path ?? '', String(port), String(brokerPort)],
+      env: plainEnv(),
+    }),
+    readReady: (message) => {
+      const { port, brokerPort } = message as Record<string, unknown>;
+      return typeof port === 'number' && typeof brokerPort === 'number' ? { port, brokerPort } : undefined;
+    },
+    onMessage: (message) => {
+      if ('type' in message && message.type === 'quiet') onQuiet();
+    },
     askToStop: (running) => running.send('stop'),
     explainsItself: false,
     log,
@@ -248,8 +279,9 @@ function brokerProcess(
   endpoint: string,
   settings: Settings,
   certificates: CertificateFiles,
-  { log, onRestarted }: Supervision,
+  { log, onRestarted, ended }: Supervision & { ended(brokerId: BrokerId): Promise<void> },
 ): Child<BrokerPorts> {
+  let brokerId: BrokerId | undefined;
   return new Child<BrokerPorts>({
     name: 'broker',
     file,
@@ -280,6 +312,13 @@ function brokerProcess(
           SHOAL_LOG_LEVEL: settings.logLevel,
         },
       };
+    },
+    onMessage: (message) => {
+      if ('brokerId' in message) brokerId = message.brokerId as BrokerId;
+    },
+    beforeRestart: async () => {
+      if (brokerId !== undefined) await ended(brokerId);
+      brokerId = undefined;
     },
     readReady: (message) => ('ports' in message ? readPorts(message.ports) : undefined),
     askToStop: (running) => running.kill('SIGTERM'),

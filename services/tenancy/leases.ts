@@ -43,6 +43,15 @@ export function brokerLeaseFromItem(item: Item): BrokerLease {
   };
 }
 
+/** The write that gives a lease up: of its own broker, or of one whose process is known to be gone. */
+export function givenUpAt(nowMs: number) {
+  return {
+    update: 'SET givenUp = :yes, leaseUntilMs = :now',
+    condition: 'attribute_exists(pk) AND attribute_not_exists(takenBy)',
+    values: { ':yes': true, ':now': nowMs },
+  };
+}
+
 export function servingLockToItem(brokerId: BrokerId): Item & TableKey {
   return { ...servingLockKey, v: itemVersion, brokerId };
 }

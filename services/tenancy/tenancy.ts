@@ -50,6 +50,7 @@ export {
   type BrokerLease,
   brokerLeaseFromItem,
   brokerLeaseToItem,
+  givenUpAt,
   servingLockFromItem,
   servingLockToItem,
 } from './leases.js';

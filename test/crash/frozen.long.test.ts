@@ -10,7 +10,7 @@ import { requireKept } from './report.js';
 import { note, seed } from './settings.js';
 import { Site } from './site.js';
 
-/** Leases hold for 6 s. */
+/** Leases hold for 4 s. */
 const frozenMs = 8_000;
 let site: Site;
 

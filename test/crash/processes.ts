@@ -40,7 +40,7 @@ function ready<Message>(child: ChildProcess): Promise<Message> {
   return new Promise((resolve, reject) => {
     child.on('message', (message: { type: string; message?: string }) => {
       if (message.type === 'ready') resolve(message as Message);
-      else reject(new Error(message.message));
+      else if (message.type === 'failed') reject(new Error(message.message));
     });
     child.once('exit', (code, signal) => reject(new Error(`ended with ${code ?? signal} before it was ready`)));
   });

@@ -216,6 +216,25 @@ test('a broker that dies is started again on its ports, and /healthz says so', a
   await until(() => endpointsIn(folder).pids.broker !== endpoints.pids.broker, 'the new pid in endpoints.json');
 });
 
+test('a broker that dies again and again is started at once, and waits for no lease', async () => {
+  const folder = workshop.folder();
+  const shoal = await start(folder, '--log-level', 'info');
+  const endpoints = endpointsIn(folder);
+  const login = await signUp(endpoints);
+  const stored = { ...login, clientId: 'kept', clean: false, properties: { sessionExpiryInterval: 600 } };
+  for (let kills = 1; kills <= 2; kills++) {
+    const client = await connect(endpoints, stored);
+    await client.subscribeAsync('a', { qos: 1 });
+    const { broker } = endpointsIn(folder).pids;
+    process.kill(broker, 'SIGKILL');
+    await until(() => endpointsIn(folder).pids.broker !== broker, 'the next broker', 15_000);
+    client.end(true);
+  }
+  expect((await connect(endpoints, stored)).connected).toBe(true);
+  expect(shoal.stderr.match(/restarting it\n/g)).toHaveLength(2); // Without a delay.
+  expect(shoal.stderr).not.toMatch(/standing by|could not be given up/);
+});
+
 test('the database that dies is started again, with everything in it', async () => {
   const folder = workshop.folder();
   await start(folder);

@@ -18,8 +18,8 @@ export interface TaskMetric {
   readonly where?: (labels: MetricSample['labels']) => boolean;
 }
 
-/** Refusals that are not the client's doing. */
-const ownRefusals = new Set(['server-unavailable', 'server-busy', 'unspecified-error']);
+/** Refusals that are not the client's doing. `server-busy` is not among them: who floods the door would raise the alarm. */
+const ownRefusals = new Set(['server-unavailable', 'unspecified-error']);
 
 const now = (name: string, unit: Unit, from: string, meaning: string): TaskMetric => ({
   ...{ name, unit, from, meaning },

@@ -13,6 +13,7 @@ import {
   brokerLeaseKey,
   brokerLeaseToItem,
   brokersPartition,
+  givenUpAt,
   servingLockFromItem,
   servingLockKey,
   servingLockToItem,
@@ -48,11 +49,7 @@ export class LeaseRecords {
   }
 
   async giveUp(brokerId: BrokerId, nowMs: number): Promise<void> {
-    const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), {
-      update: 'SET givenUp = :yes, leaseUntilMs = :now',
-      condition: 'attribute_exists(pk) AND attribute_not_exists(takenBy)',
-      values: { ':yes': true, ':now': nowMs },
-    });
+    const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), givenUpAt(nowMs));
     await held(write); // When it is taken there is nothing left to give.
   }
 

@@ -64,7 +64,7 @@ export const reasons = {
     0x03,
   ),
   serverShuttingDown: row('server-shutting-down', 0x8b, 'operator', 'the broker is shutting down; reconnect', 0x03),
-  serverBusy: row('server-busy', 0x89, 'server', 'too many clients are connecting at once; try again later', 0x03),
+  serverBusy: row('server-busy', 0x89, 'client', 'too many clients are connecting at once; try again later', 0x03),
   badAuthenticationMethod: row(
     'bad-authentication-method',
     0x8c,

@@ -77,7 +77,7 @@ test('members of a family are added up, those that a metric is about', () => {
   errors('throttled', 'routes').add(1);
   errors('unavailable', 'inbox').add(2);
   clock.advance(60_000);
-  expect(lines()[0]).toMatchObject({ ConnectsRefused: 10, ConnectsFailed: 3, DynamoThrottles: 5, DynamoErrors: 2 });
+  expect(lines()[0]).toMatchObject({ ConnectsRefused: 10, ConnectsFailed: 2, DynamoThrottles: 5, DynamoErrors: 2 });
 });
 
 test('the last line has what was counted, and not again what stands', () => {
