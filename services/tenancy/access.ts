@@ -25,6 +25,8 @@ export interface Access {
   mayPublish(topic: string): boolean;
   /** `filter`: a valid topic filter without `$share/<group>/`. */
   maySubscribe(filter: string): boolean;
+  /** Two that are made of the same let a client do the same. */
+  readonly madeOf?: object;
 }
 
 /** Of one credential: a hundred filters of full length still fit well into one item. */
@@ -60,12 +62,14 @@ export function compileAccess(
   return {
     mayPublish: (topic) => !isReserved(topic) && rules.mayPublish(topic, clientId),
     maySubscribe: (filter) => !isBelow(filter, '$share') && rules.maySubscribe(filter, clientId),
+    madeOf: rules,
   };
 }
 
 const everything: Access = {
   mayPublish: (topic) => !isReserved(topic),
   maySubscribe: (filter) => !isBelow(filter, '$share'),
+  madeOf: {},
 };
 
 /** Where the brokers that are bridged to a tenant say whether they are there. mosquitto does so unless it is told not to. */

@@ -61,6 +61,8 @@ export class Session {
     { readonly outbound: DurableOutbound; readonly routes: StoredRoutes; readonly received: Received } | undefined;
   readonly #owed: OwedRetained;
   #access: Access;
+  /** What the access is made of that the will and all subscriptions have been compared with. */
+  #checkedBy: object | undefined;
 
   /** `keeping`: for a session that outlives its connections. */
   constructor(clientId: ClientId, host: SessionHost, access: Access, keeping?: Keeping) {
@@ -101,6 +103,7 @@ export class Session {
   /** What an earlier owner has stored. The subscriptions get their routes. */
   restore(restored: Restored): void {
     this.renew(restored.epoch);
+    this.#checkedBy = undefined;
     this.#durable!.outbound.restoreInbox(restored.born, restored.stored, restored.droppedMessages);
     this.#durable!.received.restore(restored.received);
     this.#inbound.restore(restored.received.packetIds);
@@ -168,6 +171,9 @@ export class Session {
 
   /** New access rules: subscriptions and a will that they do not allow any more end. */
   setAccess(access: Access): void {
+    // At most connects nothing has changed, and there may be thousands of subscriptions.
+    if (access.madeOf !== undefined && access.madeOf === this.#checkedBy) return;
+    this.#checkedBy = access.madeOf;
     this.#access = access;
     this.#inbound.setAccess(access);
     if (this.will && !access.mayPublish(this.will.topic)) this.will = undefined;

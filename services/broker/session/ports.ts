@@ -42,6 +42,8 @@ export interface Restored {
 export interface Access {
   mayPublish(topic: string): boolean;
   maySubscribe(filter: string): boolean;
+  /** Two that are made of the same let a client do the same. */
+  readonly madeOf?: object;
 }
 
 /** The tenant's quotas as far as a session keeps them. Read at each use, so a change counts at once. */

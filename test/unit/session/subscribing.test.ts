@@ -204,3 +204,18 @@ it('new access rules end the subscriptions that they do not allow', () => {
   expect([...session.subscriptions.keys()]).toEqual(['open']);
   expect(host.routes.slice(3)).toEqual(['-secret/a', '-$share/g/secret/b']);
 });
+
+it('the same access rules at the next connection are not asked again for each subscription', () => {
+  let asked = 0;
+  const madeOf = {};
+  const counting = { ...everything, maySubscribe: () => ++asked > 0, madeOf };
+  const { send, session } = connect({ access: counting });
+  send(subscribe(1, { topic: 'a' }, { topic: 'b' }));
+  session.setAccess(counting);
+  expect(asked).toBe(4); // Nobody has compared them with these rules before.
+  session.setAccess({ ...counting });
+  expect(asked).toBe(4);
+  session.setAccess({ ...access, madeOf: {} });
+  session.setAccess({ ...counting });
+  expect(asked).toBe(6);
+});
