@@ -14,8 +14,12 @@ export class RetainedReads {
   /** First come, first served. A session has at most one read, so there are no more than connections. */
   readonly #waiting: (() => void)[] = [];
 
-  constructor(store: RetainedStore) {
+  readonly #turn: () => Promise<void>;
+
+  /** `turn`: resolves when it is the tenant's turn on the broker's thread. */
+  constructor(store: RetainedStore, turn: () => Promise<void>) {
     this.#store = store;
+    this.#turn = turn;
   }
 
   /** Waits for its turn, and reads nothing when nobody wants it any more by then. */
@@ -23,6 +27,7 @@ export class RetainedReads {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
+      await this.#turn();
       if (read.isWanted()) await this.#store.read(filter, read);
     } finally {
       this.#over();

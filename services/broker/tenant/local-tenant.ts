@@ -43,6 +43,11 @@ import { TenantUnits } from './units.js';
 
 const readAgainMs = 500;
 
+/** A request to the database and its answer, without what is in it. */
+const requestMs = 0.1;
+/** To read an answer. */
+const answerKibMs = 0.006;
+
 /** Filters of one SUBSCRIBE for which the table is asked whether anything retained may match. Most have fewer. */
 const looksMax = 8;
 
@@ -128,7 +133,10 @@ export class Tenant implements SessionHost, FanOutHost {
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
     this.queues = new SharedQueues(this.scope, this, queues);
     this.routing = new Routing(makeRetained(this), this.queues, this);
-    this.#retainedReads = new RetainedReads(this.routing.retained);
+    this.#retainedReads = new RetainedReads(this.routing.retained, async () => {
+      await this.time.turn();
+      this.time.spend(requestMs);
+    });
   }
 
   get isEmpty(): boolean {
@@ -189,9 +197,20 @@ export class Tenant implements SessionHost, FanOutHost {
   }
 
   readRetained(filter: string, read: RetainedRead): Promise<void> {
-    if (!isSystemFilter(filter)) return this.#retainedReads.read(filter, read);
+    if (!isSystemFilter(filter)) return this.#readStored(filter, read);
     this.#told.clear();
-    return readSystemTopics(this, filter, read, (states) => this.#retainedReads.read(filter, states));
+    return readSystemTopics(this, filter, read, (states) => this.#readStored(filter, states));
+  }
+
+  /** When it is the tenant's turn, and paid for: the request and its answer by what they take, the rest as it is measured. */
+  #readStored(filter: string, read: RetainedRead): Promise<void> {
+    const take = (messages: readonly Message[], next: string | undefined): void => {
+      const bytes = messages.reduce((sum, { heldBytes }) => sum + heldBytes, 0);
+      this.time.spend((bytes / 1024) * answerKibMs);
+      this.time.charge(() => read.take(messages, next));
+    };
+    const { after, messagesMax } = read;
+    return this.#retainedReads.read(filter, { after, messagesMax, isWanted: () => read.isWanted(), take });
   }
 
   whichMayBeRetained(filters: readonly string[], answer: (matched: ReadonlySet<string>) => void): void {

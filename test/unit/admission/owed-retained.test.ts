@@ -457,19 +457,22 @@ describe('bounded memory', () => {
   it('all sessions of a tenant read so many bites at once, first come first served, and none for nobody', async () => {
     const held: { filter: string; take: () => void }[] = [];
     let [underWay, most] = [0, 0];
-    const reads = new RetainedReads({
-      put: () => handedOn,
-      rest: () => Promise.resolve(),
-      close: () => undefined,
-      counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
-      mayMatch: () => Promise.resolve(false),
-      read: async (filter, read) => {
-        most = Math.max(most, ++underWay);
-        await new Promise<void>((resolve) => held.push({ filter, take: resolve }));
-        read.take([], undefined);
-        underWay--;
+    const reads = new RetainedReads(
+      {
+        put: () => handedOn,
+        rest: () => Promise.resolve(),
+        close: () => undefined,
+        counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
+        mayMatch: () => Promise.resolve(false),
+        read: async (filter, read) => {
+          most = Math.max(most, ++underWay);
+          await new Promise<void>((resolve) => held.push({ filter, take: resolve }));
+          read.take([], undefined);
+          underWay--;
+        },
       },
-    });
+      () => Promise.resolve(),
+    );
     const taken: string[] = [];
     const all = Array.from({ length: 100 }, (_, i) =>
       reads.read(String(i), {
@@ -492,6 +495,27 @@ describe('bounded memory', () => {
       Array.from({ length: 100 }, (_, i) => String(i)).filter((_, i) => i % 10 !== 9),
     ]);
     expect(await reads.mayMatch('a')).toBe(false);
+  });
+
+  it('nothing is read before it is the turn of the tenant, and nothing when nobody wants it any more by then', async () => {
+    const read: string[] = [];
+    const turns: (() => void)[] = [];
+    const store = {
+      ...{ put: () => handedOn, rest: () => Promise.resolve(), close: () => undefined },
+      ...{ counted: () => Promise.resolve({ messages: 0, bytes: 0 }), mayMatch: () => Promise.resolve(false) },
+      read: (filter: string) => Promise.resolve(void read.push(filter)),
+    };
+    const reads = new RetainedReads(store, () => new Promise((resolve) => turns.push(resolve)));
+    let isWanted = true;
+    const one = (filter: string, wanted: () => boolean) =>
+      reads.read(filter, { after: '', messagesMax: 1, isWanted: wanted, take: () => undefined });
+    const all = [one('a', () => true), one('b', () => isWanted)];
+    await settle(1);
+    expect([read, turns.length]).toEqual([[], 2]);
+    isWanted = false;
+    for (const turn of turns) turn();
+    await Promise.all(all);
+    expect(read).toEqual(['a']);
   });
 
   it('a small queue loses none of them', async () => {
