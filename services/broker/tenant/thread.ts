@@ -18,7 +18,7 @@ const wholeQuantumMs = 8;
 /** The longest that one connection or job goes on while others wait. */
 const sliceMs = 1;
 /** Of slices between two looks at the sockets. Looking costs some 10 us. */
-const turnMs = 4;
+const turnMs = 2;
 /** More than that is not owed: a step that took so long is a fault of ours, and not to be made worse. */
 const debtMsMax = 1000;
 

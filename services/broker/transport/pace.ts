@@ -31,6 +31,8 @@ import type { InboundPublish, PacketReader } from '../wire/wire.js';
 
 /** Packets and deliveries between two looks at the clock: some 50 us. */
 const lookEvery = 64;
+/** Bytes of a packet that take as long as a delivery when they are properties. */
+const bytesOfUnit = 128;
 /** What a topic filter takes, in deliveries. */
 const filterWork = 4;
 /** MQTT 3.x knows no Receive Maximum: with more acknowledgements owed to a client its PUBLISHes wait. Ours to give, so they come. */
@@ -64,6 +66,8 @@ export class Pace implements Job, Slowed {
   #publishBytes = 0;
   /** The connection's own part of the packet rate; none before it has sent a packet. */
   #packets: TokenBucket | undefined;
+  /** Of the packets that have been handed over and not counted for the tenant yet: how many bytes `#work` knows. */
+  #seenBytes = 0;
   #nowMs = 0;
 
   constructor(connection: Paced, reader: PacketReader, tenant: Tenant, session: Session, clock: Clock) {
@@ -159,7 +163,9 @@ export class Pace implements Job, Slowed {
   }
 
   worked(units: number): void {
-    this.#work += units;
+    const { packetBytes } = this.#reader;
+    this.#work += units + (packetBytes - this.#seenBytes) * (1 / bytesOfUnit);
+    this.#seenBytes = packetBytes;
     if (this.#work < lookEvery) return;
     this.#work = 0;
     if (!this.#isYielding && !this.#isLast && this.#tenant.time.isOver) this.#yield();
@@ -217,6 +223,7 @@ export class Pace implements Job, Slowed {
     meters.packetBytesReceived += packetBytes;
     this.#reader.packets = 0;
     this.#reader.packetBytes = 0;
+    this.#seenBytes = 0;
     if (limits.packetsLimited && !this.#connection.closed)
       this.#spendPackets(packets, packetBytes - publishBytes, limits.packetsPerConnection, rates);
   }

@@ -168,6 +168,20 @@ describe('time', () => {
     expect(broker.handled).toEqual(wanted.map((n) => `a ${n}`));
   });
 
+  it('looks at the clock as often as large packets need it', async () => {
+    const broker = new Broker();
+    const { connect } = broker.tenant('a', unlimited, 1);
+    const client = await connect();
+    const publish = encode(
+      { cmd: 'publish', topic: 't', payload: Buffer.alloc(4000), qos: 0, dup: false, retain: false },
+      4,
+    );
+    client.send(Buffer.concat(Array.from({ length: 15 }, () => publish)));
+    expect(broker.count('a')).toBe(2);
+    broker.settle();
+    expect(broker.count('a')).toBe(15);
+  });
+
   it('alone a tenant gets all there is, whatever its share', async () => {
     const broker = new Broker();
     const { connect } = broker.tenant('a', { ...unlimited, cpuShare: 1 }, 0.1);
