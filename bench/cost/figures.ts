@@ -60,12 +60,6 @@ export const reckonings = figureList({
     from: reckoned,
   },
   aloneReadUnits: { value: 1, unit: 'unit', of: 'read for such a message when its client is back', from: reckoned },
-  ownerWriteUnits: {
-    value: 2,
-    unit: 'units',
-    of: 'written to the index when a session changes its broker',
-    from: reckoned,
-  },
   leaseWriteUnits: { value: 2.6e6, unit: 'units a month', of: 'written by a broker for its lease', from: reckoned },
   leaseReadUnits: {
     value: 3.9e6,
@@ -74,9 +68,9 @@ export const reckonings = figureList({
     from: reckoned,
   },
   sessionBytes: {
-    value: 1500,
+    value: 1000,
     unit: 'bytes',
-    of: 'stored for a session with a subscription, index included',
+    of: 'stored for a session with a subscription',
     from: assumed,
   },
 });

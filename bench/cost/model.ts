@@ -168,13 +168,10 @@ function tiered(amount: number, tiers: readonly { readonly upTo: number; readonl
 }
 
 function databaseUsd(devices: number, traffic: Traffic, tasks: number): number {
-  // Whoever comes back to another broker than before: its session changes its owner.
-  const elsewhere = traffic.reconnects * (1 - 1 / tasks);
   const online = traffic.telemetry + traffic.commands;
   const writes =
     tasks * reckonings.leaseWriteUnits.value +
     traffic.reconnects * (measured.connectWriteUnits.value + measured.leaveWriteUnits.value) +
-    elsewhere * reckonings.ownerWriteUnits.value +
     (online / million) * measured.onlineWriteUnits.value +
     (traffic.storedTelemetry + traffic.storedCommands) * reckonings.aloneWriteUnits.value +
     traffic.storedCommands * reckonings.noteWriteUnits.value;

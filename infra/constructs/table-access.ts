@@ -23,13 +23,10 @@ export function grantAccess(
   access: Access,
   { describes }: { readonly describes: boolean },
 ): void {
-  for (const { name, indexes } of tableDefinitions) {
+  for (const { name } of tableDefinitions) {
     const actions = [...(describes ? ['DescribeTable'] : []), ...(access[name] ?? [])];
     const arn = tables[name].tableArn;
     if (actions.length > 0) grantee.grantPrincipal.addToPrincipalPolicy(statement(actions, arn));
-    if (access[name]?.includes('Query'))
-      for (const index of indexes)
-        grantee.grantPrincipal.addToPrincipalPolicy(statement(['Query'], `${arn}/index/${index.name}`));
   }
   key?.grantEncryptDecrypt(grantee);
 }

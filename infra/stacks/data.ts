@@ -4,20 +4,13 @@ import {
   type Attribute,
   AttributeType,
   Billing,
-  type GlobalSecondaryIndexPropsV2,
   type ITableV2,
-  ProjectionType,
   TableEncryptionV2,
   TableV2,
 } from 'aws-cdk-lib/aws-dynamodb';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
-import {
-  type IndexDefinition,
-  type KeyAttribute,
-  type TableDefinition,
-  tableDefinitions,
-} from '../../services/dynamo/dynamo.js';
+import { type KeyAttribute, type TableDefinition, tableDefinitions } from '../../services/dynamo/dynamo.js';
 import type { Tables } from '../constructs/table-access.js';
 import type { Stage } from '../stages.js';
 
@@ -50,7 +43,6 @@ export class DataStack extends Stack implements Tables {
       tableName: stage.tablePrefix + definition.name,
       partitionKey: toAttribute(definition.partitionKey),
       sortKey: toAttribute(definition.sortKey),
-      globalSecondaryIndexes: definition.indexes.map(toIndex),
       timeToLiveAttribute: definition.ttlAttribute,
       billing: Billing.onDemand(),
       encryption: this.key ? TableEncryptionV2.customerManagedKey(this.key) : TableEncryptionV2.dynamoOwnedKey(),
@@ -66,12 +58,4 @@ const removalPolicy = (stage: Stage): RemovalPolicy => (stage.keepsData ? Remova
 function toAttribute({ name, type }: KeyAttribute): Attribute {
   const types = { S: AttributeType.STRING, N: AttributeType.NUMBER, B: AttributeType.BINARY };
   return { name, type: types[type] };
-}
-
-function toIndex({ name, partitionKey, projection }: IndexDefinition): GlobalSecondaryIndexPropsV2 {
-  return {
-    indexName: name,
-    partitionKey: toAttribute(partitionKey),
-    projectionType: projection === 'all' ? ProjectionType.ALL : ProjectionType.KEYS_ONLY,
-  };
 }

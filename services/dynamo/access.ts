@@ -10,7 +10,7 @@ export const brokerAccess: Access = {
   routes: ['Query', 'DeleteItem', 'BatchWriteItem'],
   inbox: ['GetItem', 'Query', 'DeleteItem', 'BatchWriteItem'],
   retained: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
-  cluster: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
+  cluster: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem'],
   usage: ['Query', 'UpdateItem'],
 };
 

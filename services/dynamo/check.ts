@@ -1,5 +1,5 @@
 /**
- * Whether DynamoDB is set up as this program needs it: every table is there, active, with its keys and its index, and,
+ * Whether DynamoDB is set up as this program needs it: every table is there, active, with its keys, and,
  * where the caller says what it will do, each of these actions is allowed. Used at start and by health checks. Changes
  * nothing: its writes state a condition that never holds, or delete what cannot exist.
  */
@@ -8,7 +8,6 @@ import type { Dynamo } from './client.js';
 import { type CallWords, ConditionFailed, DynamoMisconfigured, DynamoUnavailable, mayPass, nameOf } from './errors.js';
 import { foreign } from './set-up.js';
 import {
-  type IndexDefinition,
   type KeyAttribute,
   type TableDefinition,
   tableDefinition,
@@ -68,15 +67,7 @@ type Probe = (dynamo: Dynamo, table: TableName) => Promise<unknown>;
 const probes: Readonly<Record<Action, readonly Probe[]>> = {
   GetItem: [(dynamo, table) => dynamo.get(table, noKey, once)],
   BatchGetItem: [(dynamo, table) => dynamo.batchGet(table, [noKey])],
-  Query: [
-    (dynamo, table) => dynamo.query(table, { pk: noKey.pk, limit: 1, ...once }),
-    (dynamo, table) =>
-      Promise.all(
-        tableDefinition(table).indexes.map(({ name }) =>
-          dynamo.query(table, { pk: noKey.pk, index: name, limit: 1, ...once }),
-        ),
-      ),
-  ],
+  Query: [(dynamo, table) => dynamo.query(table, { pk: noKey.pk, limit: 1, ...once })],
   PutItem: [(dynamo, table) => dynamo.put(table, { ...noKey }, { ...never, ...once }).catch(asExpected)],
   UpdateItem: [
     (dynamo, table) =>
@@ -148,16 +139,6 @@ export function tableFault(definition: TableDefinition, found: TableDescription)
   const expected = [definition.partitionKey, definition.sortKey];
   if (!hasKeys(found, found.KeySchema, expected))
     return `other keys than ${expected.map(words).join(', ')}; create it anew`;
-  return definition.indexes.map((index) => indexFault(index, found)).find((fault) => fault !== undefined);
-}
-
-function indexFault(index: IndexDefinition, found: TableDescription): string | undefined {
-  const actual = found.GlobalSecondaryIndexes?.find(({ IndexName }) => IndexName === index.name);
-  if (actual === undefined) return `no index ${index.name}; add it with the key ${words(index.partitionKey)}`;
-  if (!hasKeys(found, actual.KeySchema, [index.partitionKey]))
-    return `other keys in index ${index.name} than ${words(index.partitionKey)}; create it anew`;
-  if (actual.IndexStatus === 'CREATING' || actual.IndexStatus === 'DELETING')
-    return `the state ${actual.IndexStatus} of index ${index.name}; wait until it is ACTIVE`;
   return undefined;
 }
 

@@ -35,10 +35,9 @@ export type SortKeyRange =
   | { readonly between: readonly [string, string] };
 
 export interface QueryOptions extends CallOptions {
-  /** The value of the partition key of the table, or of the index. */
+  /** The value of the partition key. */
   readonly pk: string;
   readonly sk?: SortKeyRange;
-  readonly index?: string;
   readonly filter?: string;
   readonly names?: Record<string, string>;
   readonly values?: Record<string, unknown>;
@@ -149,13 +148,12 @@ export class Dynamo {
 
   /** One page, of at most 1 MB or `limit` items. A page may be empty and still have a `next`. */
   async query(table: TableName, options: QueryOptions): Promise<Page> {
-    const asker = options.index === undefined ? { table, pk: options.pk } : undefined;
     const { Items, LastEvaluatedKey } = await this.#calls.call<QueryAnswer>(
       [table],
       'Query',
       this.#toQuery(table, options),
       options,
-      asker,
+      { table, pk: options.pk },
     );
     return {
       items: (Items ?? []).map(fromAttributes),
@@ -242,8 +240,7 @@ export class Dynamo {
 
   #toQuery(table: TableName, options: QueryOptions): object {
     const definition = tableDefinition(table);
-    const index = definition.indexes.find(({ name }) => name === options.index);
-    const names: Record<string, string> = { '#pk': (index ?? definition).partitionKey.name, ...options.names };
+    const names: Record<string, string> = { '#pk': definition.partitionKey.name, ...options.names };
     const values: Record<string, unknown> = { ':pk': options.pk, ...options.values };
     let condition = '#pk = :pk';
     if (options.sk !== undefined) {
@@ -262,7 +259,6 @@ export class Dynamo {
       ExpressionAttributeValues: toAttributes(values),
       ConsistentRead: options.consistent ?? false,
       ScanIndexForward: !(options.descending ?? false),
-      ...(options.index !== undefined && { IndexName: options.index }),
       ...(options.filter !== undefined && { FilterExpression: options.filter }),
       ...(attributes && { ProjectionExpression: attributes.join(', ') }),
       ...(options.limit !== undefined && { Limit: options.limit }),

@@ -1,9 +1,9 @@
 /** Creates the tables on an embedded server. In AWS the infrastructure does, from the same definitions. */
-import { CreateTableCommand, type KeySchemaElement, UpdateTimeToLiveCommand } from '@aws-sdk/client-dynamodb';
+import { CreateTableCommand, UpdateTimeToLiveCommand } from '@aws-sdk/client-dynamodb';
 import { describeTable } from './check.js';
 import type { Dynamo } from './client.js';
 import { DynamoRejected, DynamoUnavailable } from './errors.js';
-import { type KeyAttribute, type TableDefinition, tableDefinitions } from './tables.js';
+import { type TableDefinition, tableDefinitions } from './tables.js';
 
 /** An embedded server takes half a second a table, DynamoDB some ten. */
 const activeWithinMs = 60_000;
@@ -50,24 +50,16 @@ async function tolerate(errorName: string, run: () => Promise<unknown>): Promise
 }
 
 function toCommand(dynamo: Dynamo, definition: TableDefinition): CreateTableCommand {
-  const attributes = new Map<string, KeyAttribute>();
-  for (const key of [definition.partitionKey, definition.sortKey, ...definition.indexes.map((i) => i.partitionKey)])
-    attributes.set(key.name, key);
-  const hash = (key: KeyAttribute): KeySchemaElement => ({ AttributeName: key.name, KeyType: 'HASH' });
   return new CreateTableCommand({
     TableName: dynamo.tableName(definition.name),
     BillingMode: 'PAY_PER_REQUEST',
-    AttributeDefinitions: [...attributes.values()].map(({ name, type }) => ({
+    AttributeDefinitions: [definition.partitionKey, definition.sortKey].map(({ name, type }) => ({
       AttributeName: name,
       AttributeType: type,
     })),
-    KeySchema: [hash(definition.partitionKey), { AttributeName: definition.sortKey.name, KeyType: 'RANGE' }],
-    ...(definition.indexes.length > 0 && {
-      GlobalSecondaryIndexes: definition.indexes.map((index) => ({
-        IndexName: index.name,
-        KeySchema: [hash(index.partitionKey)],
-        Projection: { ProjectionType: index.projection === 'all' ? ('ALL' as const) : ('KEYS_ONLY' as const) },
-      })),
-    }),
+    KeySchema: [
+      { AttributeName: definition.partitionKey.name, KeyType: 'HASH' },
+      { AttributeName: definition.sortKey.name, KeyType: 'RANGE' },
+    ],
   });
 }

@@ -1,6 +1,5 @@
 /** The door of the DynamoDB client: the tables as data, one client for everybody, its typed errors. */
 export {
-  type IndexDefinition,
   type Item,
   type KeyAttribute,
   type TableDefinition,

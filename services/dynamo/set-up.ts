@@ -106,14 +106,12 @@ function isForeign({ name = '', code = '', $metadata }: SdkError): boolean {
 function accessRemedy(message: string): string {
   const told = /User: (\S+) is not authorized to perform: \S+ on resource: (\S+) ?(.*)/is.exec(message);
   if (!told) return 'grant this action on the table to the role in use';
-  const [, user, resource = '', reason = ''] = told;
-  const index = /\/index\/(.+)$/.exec(resource)?.[1];
+  const [, user, , reason = ''] = told;
   const why = reason
     .replace(/ the \w+:\w+ action/, ' it')
     .replaceAll(/\s+/g, ' ')
     .trim();
-  const where = index === undefined ? 'the table' : `the index ${index} of the table`;
-  return `grant this action on ${where} to ${user}${why === '' ? '' : ` (${why})`}`;
+  return `grant this action on the table to ${user}${why === '' ? '' : ` (${why})`}`;
 }
 
 export function codeOf({ name, code, $metadata }: SdkError): string {

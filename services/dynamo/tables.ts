@@ -21,29 +21,20 @@ export interface KeyAttribute {
   readonly type: 'S' | 'N' | 'B';
 }
 
-export interface IndexDefinition {
-  readonly name: string;
-  readonly partitionKey: KeyAttribute;
-  /** `keys` holds the keys alone: it is written only when one of them changes, so that a hot record costs one write. */
-  readonly projection: 'all' | 'keys';
-}
-
 export interface TableDefinition {
   readonly name: TableName;
   readonly partitionKey: KeyAttribute;
   readonly sortKey: KeyAttribute;
-  readonly indexes: readonly IndexDefinition[];
   readonly ttlAttribute: 'ttl';
   /** One line for people: what a row is. */
   readonly holds: string;
 }
 
-function table(name: TableName, holds: string, indexes: readonly IndexDefinition[] = []): TableDefinition {
+function table(name: TableName, holds: string): TableDefinition {
   return {
     name,
     partitionKey: { name: 'pk', type: 'S' },
     sortKey: { name: 'sk', type: 'S' },
-    indexes,
     ttlAttribute: 'ttl',
     holds,
   };
@@ -51,14 +42,11 @@ function table(name: TableName, holds: string, indexes: readonly IndexDefinition
 
 export const tableDefinitions: readonly TableDefinition[] = [
   table('tenants', 'by tenant id: the tenant, its API keys and credentials; sign-up counts by source address'),
-  table('sessions', 'by tenant and bucket, then client id: who owns the session, whether it is connected', [
-    // Who adopts the sessions of a dead broker reads them by owner, then each record by its key.
-    { name: 'by-owner', partitionKey: { name: 'owner', type: 'S' }, projection: 'keys' },
-  ]),
+  table('sessions', 'by tenant and bucket, then client id: who owns the session, whether it is connected'),
   table('routes', 'by tenant and bucket, then client and topic filter: subscriptions of persistent sessions'),
   table('inbox', 'by tenant and client, then sequence: messages that a session has not acknowledged'),
   table('retained', 'by tenant, then topic: the retained message'),
-  table('cluster', 'broker leases and the control log'),
+  table('cluster', 'broker leases, which tenants each broker has sessions of, and the control log'),
   table('usage', 'by tenant and month, then day: what was used'),
 ];
 

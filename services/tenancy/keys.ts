@@ -50,7 +50,11 @@ export function sessionBuckets(scope: TenantScope): readonly string[] {
 }
 
 function bucketPartition(scope: TenantScope, bucket: number): string {
-  return `${scope}#${bucket.toString().padStart(2, '0')}`;
+  return `${scope}#${twoDigits(bucket)}`;
+}
+
+function twoDigits(n: number): string {
+  return n.toString().padStart(2, '0');
 }
 
 /** FNV-1a over UTF-16 code units. Frozen: stored records are found by it. */
@@ -117,5 +121,18 @@ export const usagePartition = (scope: TenantScope, month: string): string => `${
 /** Table `cluster`. */
 export const brokersPartition = 'brokers';
 export const brokerLeaseKey = (brokerId: BrokerId): TableKey => ({ pk: brokersPartition, sk: brokerId });
+/**
+ * Notes of which tenants a broker has sessions of. A broker that takes over reads all of another's, and a fleet of tenants that
+ * comes at once writes as many as there are.
+ */
+export const tenantNoteKey = (brokerId: BrokerId, scope: TenantScope): TableKey => ({
+  pk: tenantNoteShards[stableHash(scope) % sessionBucketCount]!,
+  sk: tenantNotePrefix(brokerId) + scope,
+});
+export const tenantNoteShards: readonly string[] = Array.from(
+  { length: sessionBucketCount },
+  (_, shard) => `tenants#${twoDigits(shard)}`,
+);
+export const tenantNotePrefix = (brokerId: BrokerId): string => `${brokerId}#`;
 /** One item: the broker that serves. */
 export const servingLockKey: TableKey = { pk: 'serving', sk: 'lock' };

@@ -43,6 +43,9 @@ export {
   sessionKey,
   retainedTotalsKey,
   tenantKey,
+  tenantNoteKey,
+  tenantNotePrefix,
+  tenantNoteShards,
   usagePartition,
 } from './keys.js';
 export { RecordUnreadable } from './item.js';

@@ -41,20 +41,6 @@ describe.each(stageNames)('the tables of %s', (name) => {
     });
   });
 
-  it('sessions are found by owner, with their keys alone', () => {
-    template.hasResourceProperties(globalTable, {
-      TableName: `${stage.tablePrefix}sessions`,
-      AttributeDefinitions: Match.arrayWith([{ AttributeName: 'owner', AttributeType: 'S' }]),
-      GlobalSecondaryIndexes: [
-        {
-          IndexName: 'by-owner',
-          KeySchema: [{ AttributeName: 'owner', KeyType: 'HASH' }],
-          Projection: { ProjectionType: 'KEYS_ONLY' },
-        },
-      ],
-    });
-  });
-
   it('are encrypted, by the key of DynamoDB unless the stage says otherwise', () => {
     for (const { Properties } of resources(template, globalTable))
       expect(Properties['SSESpecification']).toEqual({ SSEEnabled: false }); // false: the key of DynamoDB

@@ -23,7 +23,7 @@ function statementsOf(template: Template, role: RegExp): readonly Statement[] {
   return policies.flatMap(({ Properties }) => (Properties['PolicyDocument'] as { Statement: Statement[] }).Statement);
 }
 
-/** Action by table, as far as they are of DynamoDB; each statement must be for one table, or one index of it. */
+/** Action by table, as far as they are of DynamoDB; each statement must be for one table. */
 function tableActions(statements: readonly Statement[]): Record<string, string[]> {
   const granted: Record<string, Set<string>> = {};
   for (const { Effect, Action, Resource: resource } of statements) {
@@ -33,8 +33,7 @@ function tableActions(statements: readonly Statement[]): Record<string, string[]
     const text = JSON.stringify(resource);
     const table = tableDefinitions.find(({ name }) => new RegExp(`GetAtt${name}[0-9A-F]{8}Arn`).test(text));
     expect(table, `the table of ${text}`).toBeDefined();
-    const suffix = /\/index\/[\w-]+/.exec(text)?.[0] ?? '';
-    const set = (granted[table!.name + suffix] ??= new Set());
+    const set = (granted[table!.name] ??= new Set());
     for (const action of actions) set.add(action.slice('dynamodb:'.length));
   }
   return Object.fromEntries(Object.entries(granted).map(([name, actions]) => [name, [...actions].toSorted()]));
@@ -48,7 +47,7 @@ describe.each(stageNames)('the rights in %s', (name) => {
     const expected = Object.fromEntries(
       tableDefinitions.map((table) => [table.name, ['DescribeTable', ...(brokerAccess[table.name] ?? [])].toSorted()]),
     );
-    expect(granted).toEqual({ ...expected, 'sessions/index/by-owner': ['Query'] });
+    expect(granted).toEqual(expected);
   });
 
   it('of the API are what it does', () => {
@@ -56,7 +55,7 @@ describe.each(stageNames)('the rights in %s', (name) => {
     const expected = Object.fromEntries(
       Object.entries(tenantsApiAccess).map(([table, actions]) => [table, [...actions].toSorted()]),
     );
-    expect(granted).toEqual({ ...expected, 'sessions/index/by-owner': ['Query'] });
+    expect(granted).toEqual(expected);
   });
 
   it('are for no more than one kind of thing, but for a word that has no resource', () => {

@@ -134,13 +134,6 @@ describe('tables', () => {
       `DynamoDB DescribeTable on table ${prefix}retained shows other keys than pk (S), sk (S); create it anew`,
     );
   });
-
-  test('an index that is missing', async () => {
-    await tables('index-', 'sessions', keys('pk', 'sk'));
-    expect(await refusal({ endpoint: dynalite.endpoint, prefix: 'index-' })).toBe(
-      'DynamoDB DescribeTable on table index-sessions shows no index by-owner; add it with the key owner (S)',
-    );
-  });
 });
 
 describe('access', () => {

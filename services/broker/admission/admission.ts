@@ -120,6 +120,7 @@ export class Admission {
     this.#tenants = new Tenants({
       ...options,
       restore: (tenant, record) => restoration.restore(tenant, record),
+      opened: ({ scope }) => options.records.entered(scope),
       current: (id) => accounts.tenant(id),
       retire: (tenant) => this.#control.retire(tenant),
     });
@@ -207,6 +208,7 @@ export class Admission {
         failures.push(new Error(`tenant ${scope} could not be taken over`, { cause: error }));
       }
     if (failures.length > 0) throw failures.length > 1 ? new AggregateError(failures) : failures[0]!;
+    await this.#records.forget(owner);
   }
 
   /** Obeys an entry of the control log, which was written at `atMs`; once more does no harm. */

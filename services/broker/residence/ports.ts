@@ -1,6 +1,7 @@
 /** What the life of a session needs of the world; `store`, `admission` and `transport` implement it. */
 import type { BrokerId, ClientId, TenantScope } from '../../kernel/kernel.js';
 import type { Credential, RecordUnreadable, SessionRecord } from '../../tenancy/tenancy.js';
+import type { StoredRoute } from '../inbox/inbox.js';
 import type { Restored } from '../session/session.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 
@@ -10,6 +11,11 @@ export interface Credentials {
 }
 
 export type Claim = Omit<SessionRecord, 'epoch' | 'owner' | 'born'>;
+export interface StoredSession {
+  readonly record: SessionRecord;
+  readonly routes: readonly StoredRoute[];
+}
+
 /** The durable side of sessions: their records, and what is stored with them. */
 export interface SessionStore {
   /**
@@ -21,11 +27,11 @@ export interface SessionStore {
   release(record: OwnRecord): Promise<void>;
   /** Writes queue depth and drops alone. Does nothing when others own it now or it has ended. */
   note(record: OwnRecord): Promise<void>;
-  /** All records of a tenant, page by page, without those that cannot be read. */
-  records(
+  /** All sessions of a tenant with their subscriptions, page by page, without those that cannot be read. */
+  sessions(
     scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
-  ): AsyncIterable<readonly SessionRecord[]>;
+  ): AsyncIterable<readonly StoredSession[]>;
   /**
    * Takes over the record of a broker that has gone, with what `change` says; undefined when somebody else was faster.
    * Like `load` it throws `RecordUnreadable` for what is wrong with this one session, and anything else when the store is
@@ -35,14 +41,23 @@ export interface SessionStore {
     record: SessionRecord,
     change: Pick<SessionRecord, 'connected'> & Partial<SessionRecord>,
   ): Promise<OwnRecord | undefined>;
-  /** What is stored of the session beside its record. */
-  load(record: OwnRecord): Promise<Restored>;
+  /** What is stored of the session beside its record and its subscriptions. */
+  load(record: OwnRecord): Promise<Omit<Restored, 'routes'>>;
   /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
   purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void>;
   /** Removes a session, with all of it, that is in no broker's memory: it could not be read. Not one that began after `born`. */
   discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void>;
-  /** Of tenants of which a broker owns sessions. */
+  /**
+   * To be called before anything is claimed or adopted: from now on this broker may have sessions of the tenant. Returns whether
+   * earlier ones may have left some that are not here yet.
+   */
+  enter(scope: TenantScope): Promise<boolean>;
+  /** Everything that earlier brokers have left of the tenant is here, and stays as long as it lives. */
+  entered(scope: TenantScope): void;
+  /** Of tenants of which a broker may own sessions. */
   scopesOf(owner: BrokerId): Promise<readonly TenantScope[]>;
+  /** All of these have been adopted. */
+  forget(owner: BrokerId): Promise<void>;
 }
 
 /** How a connection ended. */

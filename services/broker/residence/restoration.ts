@@ -18,7 +18,7 @@ import {
   splitUserName,
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
-import type { CommitLog, StoredOrigin } from '../inbox/inbox.js';
+import type { CommitLog, StoredOrigin, StoredRoute } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
 import { Session } from '../session/session.js';
 import { depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
@@ -50,16 +50,17 @@ export class Restoration {
   }
 
   async restore(tenant: Tenant, { status }: TenantRecord): Promise<void> {
+    const { records, unreadable } = this.#options;
     const restored: Residence[] = [];
     /** What subscribers have stored of QoS 2 messages: their publishers may send them again. */
     const origins: StoredOrigin[] = [];
-    const { records, unreadable } = this.#options;
     const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
       unreadable.session(tenant.scope, clientId, error);
-    for await (const page of records.records(tenant.scope, leftOut)) {
-      await atOnce(page, atOnceMax, async (record) => {
+    const pages = (await records.enter(tenant.scope)) ? records.sessions(tenant.scope, leftOut) : [];
+    for await (const page of pages) {
+      await atOnce(page, atOnceMax, async ({ record, routes }) => {
         try {
-          const residence = await this.#restoreOne(tenant, status, record, origins);
+          const residence = await this.#restoreOne(tenant, status, record, routes, origins);
           if (residence) restored.push(residence);
         } catch (error) {
           if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
@@ -88,6 +89,7 @@ export class Restoration {
     tenant: Tenant,
     status: TenantRecord['status'],
     found: SessionRecord,
+    routes: readonly StoredRoute[],
     origins: StoredOrigin[],
   ): Promise<Residence | undefined> {
     const { records, clock, leaseEndedAtMs } = this.#options;
@@ -105,7 +107,7 @@ export class Restoration {
     const willEpoch = record.will && { willEpoch: willEpochOf(record) };
     const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs, ...willEpoch });
     if (!adopted) return undefined;
-    return this.#reside(tenant, adopted, credential, record.born < record.epoch, origins);
+    return this.#reside(tenant, adopted, credential, record.born < record.epoch, routes, origins);
   }
 
   /** Its will is not to be published; see `revoked-wills.ts`. Of a credential that cannot be read nobody can say. */
@@ -119,6 +121,7 @@ export class Restoration {
     record: OwnRecord,
     found: Found,
     hadMore: boolean,
+    routes: readonly StoredRoute[],
     origins: StoredOrigin[],
   ): Promise<Residence> {
     const { records, commitLog } = this.#options;
@@ -139,7 +142,7 @@ export class Restoration {
     if (record.will?.qos === 2) tenant.wills.keep(record.clientId, willEpochOf(record), true);
     if (isDurable) {
       const stored = await records.load(record);
-      session.restore(stored);
+      session.restore({ ...stored, routes });
       for (const origin of stored.stored.origins) origins.push(origin);
     }
     // What its rules have come to while nobody looked. Without a credential nobody can say.

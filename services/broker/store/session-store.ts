@@ -23,19 +23,19 @@ import {
   clientRoutes,
   epochAt,
   RecordUnreadable,
-  scopeOfPartition,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
   type SessionRecord,
   sessionToItem,
 } from '../../tenancy/tenancy.js';
-import type { Claim, SessionStore } from '../residence/residence.js';
+import type { Claim, SessionStore, StoredSession } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
-import type { StoredSummary } from '../inbox/inbox.js';
+import type { StoredRoute, StoredSummary } from '../inbox/inbox.js';
 import type { Restored } from '../session/session.js';
 import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 import { purgeMessages, readSummary } from './stored-messages.js';
+import { TenantNotes } from './tenant-notes.js';
 
 /** What only some records have, and a claim that does not set it takes away. */
 const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch'];
@@ -43,6 +43,9 @@ const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs'
 const releaseTriesMax = 6;
 /** A client that waits for CONNACK gives up soon after. */
 const claimDeadlineMs = 4000;
+
+/** Of a tenant's 16 buckets, so many are read at the same time; each is a page of records and all subscriptions. */
+const bucketsAhead = 4;
 
 export interface SessionTables {
   /** For the one record of a client that comes or leaves. */
@@ -56,12 +59,14 @@ export class DynamoSessionStore implements SessionStore {
   readonly #contents: Dynamo;
   readonly #owner: BrokerId;
   readonly #clock: Clock;
+  readonly #notes: TenantNotes;
 
   constructor({ records, contents }: SessionTables, owner: BrokerId, clock: Clock) {
     this.#records = records;
     this.#contents = contents;
     this.#owner = owner;
     this.#clock = clock;
+    this.#notes = new TenantNotes(records, owner);
   }
 
   async claim(claim: Claim, born: number | undefined): Promise<{ epoch: number; born: number }> {
@@ -155,22 +160,56 @@ export class DynamoSessionStore implements SessionStore {
     }
   }
 
-  async *records(
+  async *sessions(
     scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
-  ): AsyncGenerator<readonly SessionRecord[], void, void> {
-    const readable = (item: Item): readonly SessionRecord[] => {
-      try {
-        return [sessionFromItem(item)];
-      } catch (error) {
-        if (!(error instanceof RecordUnreadable)) throw error;
-        onUnreadable?.(item['sk'] as ClientId, error);
-        return [];
+  ): AsyncGenerator<readonly StoredSession[], void, void> {
+    const ahead = sessionBuckets(scope).map((pk) => () => this.#readBucket(pk));
+    const reading = ahead.splice(0, bucketsAhead).map((read) => read());
+    for (let bucket = reading.shift(); bucket; bucket = reading.shift()) {
+      const next = ahead.shift();
+      if (next) reading.push(next());
+      const { pk, firstPage, routes } = bucket;
+      const byClient = await routes;
+      const readable = (item: Item): readonly StoredSession[] => {
+        const clientId = item['sk'] as ClientId;
+        try {
+          const record = sessionFromItem(item);
+          return [{ record, routes: routesFrom(byClient.get(clientId) ?? [], record.born) }];
+        } catch (error) {
+          if (!(error instanceof RecordUnreadable)) throw error;
+          onUnreadable?.(clientId, error);
+          return [];
+        }
+      };
+      for (let page = await firstPage; ; page = await this.#sessionPage(pk, page.next)) {
+        yield page.items.flatMap(readable);
+        if (!page.next) break;
       }
-    };
-    for (const pk of sessionBuckets(scope))
-      for await (const items of this.#contents.queryAll('sessions', { pk, consistent: true }))
-        yield items.flatMap(readable);
+    }
+  }
+
+  /** Begins to read; whoever waits for it is told what goes wrong. */
+  #readBucket(pk: string) {
+    const [firstPage, routes] = [this.#sessionPage(pk, undefined), this.#routesByClient(pk)];
+    for (const read of [firstPage, routes]) read.catch(() => undefined);
+    return { pk, firstPage, routes };
+  }
+
+  #sessionPage(pk: string, from: Item | undefined) {
+    return this.#contents.query('sessions', { pk, consistent: true, ...(from && { from }) });
+  }
+
+  async #routesByClient(pk: string): Promise<ReadonlyMap<string, Item[]>> {
+    const byClient = new Map<string, Item[]>();
+    for await (const items of this.#contents.queryAll('routes', { pk, consistent: true }))
+      for (const item of items) {
+        const client = item['client'] as string;
+        const before = byClient.get(client);
+        if (before) before.push(item);
+        else byClient.set(client, [item]);
+      }
+    return byClient;
   }
 
   async adopt(record: SessionRecord, change: Partial<SessionRecord>): Promise<OwnRecord | undefined> {
@@ -191,27 +230,19 @@ export class DynamoSessionStore implements SessionStore {
     }
   }
 
-  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Restored> {
+  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Omit<Restored, 'routes'>> {
     const pk = clientPartition(tenant, clientId);
-    const [routes, received, stored] = await Promise.all([
-      this.#routes(tenant, clientId, born),
+    const [received, stored] = await Promise.all([
       this.#contents.get('inbox', { pk, sk: receivedKey }, { consistent: true }),
       this.#summary(pk, born),
     ]);
     return {
       epoch,
       born,
-      routes,
       received: receivedFromItem(received, born),
       stored,
       droppedMessages,
     };
-  }
-
-  async #routes(tenant: TenantScope, clientId: ClientId, born: number) {
-    const items: Item[] = [];
-    for await (const page of this.#routePages(tenant, clientId)) items.push(...page);
-    return items.map((item) => routeFromItem(item, born)).filter((route) => route !== undefined);
   }
 
   async #summary(pk: string, born: number): Promise<StoredSummary> {
@@ -258,10 +289,22 @@ export class DynamoSessionStore implements SessionStore {
     });
   }
 
+  async enter(scope: TenantScope): Promise<boolean> {
+    return await this.#notes.enter(scope);
+  }
+
+  entered(scope: TenantScope): void {
+    this.#notes.entered(scope);
+  }
+
   async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
-    const scopes = new Set<TenantScope>();
-    for await (const page of this.#contents.queryAll('sessions', { index: 'by-owner', pk: owner }))
-      for (const item of page) scopes.add(scopeOfPartition(item['pk'] as string));
-    return [...scopes];
+    return await this.#notes.of(owner);
+  }
+
+  async forget(owner: BrokerId): Promise<void> {
+    await this.#notes.remove(owner);
   }
 }
+
+const routesFrom = (items: readonly Item[], born: number): readonly StoredRoute[] =>
+  items.map((item) => routeFromItem(item, born)).filter((route) => route !== undefined);

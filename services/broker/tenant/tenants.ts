@@ -40,6 +40,8 @@ export interface TenantsOptions {
   readonly thread: Thread;
   /** Takes over what earlier brokers have left of it. */
   readonly restore: (tenant: Tenant, record: TenantRecord) => Promise<void>;
+  /** Nothing can stand in the way any more: it is here. */
+  readonly opened: (tenant: Tenant) => void;
   /** The record as it is now. */
   readonly current: (id: TenantId) => Promise<TenantRecord | undefined>;
   /** Ends all that is here of a tenant that has been deleted, and drops it. */
@@ -161,6 +163,7 @@ export class Tenants {
     }
     tenant.limits.set(now, clock.nowMs());
     this.#tenants.set(record.id, tenant);
+    this.#options.opened(tenant);
     return tenant;
   }
 

@@ -88,8 +88,8 @@ const overDynamo: Subject[] = dynamoServers.map(({ name, start }) => ({
 }));
 
 /** Writes all of it, in one commit, and waits for that. */
-async function commit(log: CommitLog, writes: readonly Write[]): Promise<void> {
-  const source = new Source(log, new Set(), partition, writes);
+async function commit(log: CommitLog, writes: readonly Write[], to = partition): Promise<void> {
+  const source = new Source(log, new Set(), to, writes);
   log.request(source);
   await until(() => source.isDone, 'the commit');
 }
@@ -123,9 +123,51 @@ function sessionStoreContract({ name, start }: Subject): void {
 
     const recordOf = async (store: SessionStore) => {
       const all = [];
-      for await (const page of store.records(acme)) all.push(...page);
-      return all[0];
+      for await (const page of store.sessions(acme)) all.push(...page);
+      return all[0]?.record;
     };
+
+    const routesOf = async (store: SessionStore) => {
+      const all = [];
+      for await (const page of store.sessions(acme)) all.push(...page);
+      return all.flatMap(({ routes }) => routes);
+    };
+
+    it('come with their subscriptions, page by page, whoever is in the same partition', async () => {
+      const { store, log } = await server.open();
+      const mine = store(one);
+      const filters = ['a/#', '$share/g/b', 'x'.repeat(1020)];
+      for (let i = 0; i < 60; i++) {
+        const { epoch } = await mine.claim({ ...claim, clientId: `c${i}` as ClientId }, undefined);
+        const writes = filters
+          .slice(0, i % 4)
+          .map((filter) => ({ kind: 'route', route: route(filter), epoch }) as const);
+        if (i % 4 > 0) await commit(log, writes, `acme#c${i}`);
+      }
+      const found = new Map<string, string[]>();
+      for await (const page of mine.sessions(acme))
+        for (const { record, routes } of page) found.set(record.clientId, routes.map(({ filter }) => filter).sort());
+      expect(found.size).toBe(60);
+      for (let i = 0; i < 60; i++) expect(found.get(`c${i}`)).toEqual(filters.slice(0, i % 4).sort());
+    });
+
+    it('lead to their tenant until somebody else has them', async () => {
+      const { store } = await server.open();
+      const [first, second] = [store(one), store(two)];
+      expect(await first.enter(acme)).toBe(false); // Nobody was there before.
+      await first.claim(claim, undefined);
+      first.entered(acme);
+      expect(await first.enter(acme)).toBe(false);
+      expect(await second.scopesOf(one)).toEqual([acme]);
+      expect(await second.enter(acme)).toBe(true);
+      expect(await second.enter(acme)).toBe(true); // What has failed begins anew.
+      await second.claim(claim, undefined);
+      second.entered(acme);
+      expect(await second.enter(acme)).toBe(false);
+      await second.forget(one);
+      expect([await second.scopesOf(one), await second.scopesOf(two)]).toEqual([[], [acme]]);
+      expect(await store('broker-3' as BrokerId).enter(acme)).toBe(true);
+    });
 
     it('say who is connected, and what is left when the client goes', async () => {
       const { store, clock } = await server.open();
@@ -202,18 +244,19 @@ function sessionStoreContract({ name, start }: Subject): void {
       const expected = {
         epoch: 12,
         born: 10,
-        routes: [route('a')],
         received: { packetIds: [4, 5], settled },
         stored: { messages: 3, origins: [] },
         droppedMessages: 6,
       };
       expect(await mine.load(record)).toEqual(expected);
+      await mine.claim(claim, 10);
+      expect(await routesOf(mine)).toEqual([route('a')]);
       await mine.purge(acme, claim.clientId, 10);
       const everything = { ...record, born: 0 };
       expect(await mine.load(everything)).toEqual({ ...expected, born: 0 });
       await mine.purge(acme, claim.clientId, 13);
-      const { routes, received, stored: left } = await mine.load(everything);
-      expect([routes, received.packetIds, left.messages]).toEqual([[], [], 0]);
+      const { received, stored: left } = await mine.load(everything);
+      expect([await routesOf(mine), received.packetIds, left.messages]).toEqual([[], [], 0]);
     });
 
     it('are discarded with all that is stored of them, unless they began later or belong to a broker that is alive', async () => {
@@ -229,8 +272,8 @@ function sessionStoreContract({ name, start }: Subject): void {
       expect(await recordOf(mine)).toMatchObject(first);
       await mine.discard(acme, claim.clientId, first.born);
       expect(await recordOf(mine)).toBeUndefined();
-      const { routes, received, stored: left } = await mine.load({ ...claim, epoch: 1, born: 0 });
-      expect([routes, received.packetIds, left.messages]).toEqual([[], [], 0]);
+      const { received, stored: left } = await mine.load({ ...claim, epoch: 1, born: 0 });
+      expect([received.packetIds, left.messages]).toEqual([[], 0]);
       await mine.discard(acme, claim.clientId, first.born);
       await store(alive).claim(claim, undefined);
       await expect(mine.discard(acme, claim.clientId, undefined)).rejects.toThrow('alive');

@@ -1,5 +1,5 @@
 /** `SessionStore` in memory, with the conditions of the real one. */
-import type { Claim, SessionStore } from '../../../services/broker/residence/residence.js';
+import type { Claim, SessionStore, StoredSession } from '../../../services/broker/residence/residence.js';
 import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Restored } from '../../../services/broker/session/session.js';
@@ -16,6 +16,8 @@ export class MemorySessionStore implements SessionStore {
   readonly #owner: BrokerId;
   readonly #clock: Clock;
   readonly #isAlive: (owner: BrokerId) => boolean;
+  /** Tenants of which others had records, until they are here. */
+  readonly #left = new Set<TenantScope>();
 
   constructor(
     tables: SessionTables,
@@ -58,11 +60,14 @@ export class MemorySessionStore implements SessionStore {
       this.#tables.records.set(partition, { ...stored, queuedMessages, droppedMessages });
   }
 
-  async *records(tenant: TenantScope): AsyncGenerator<readonly SessionRecord[], void, void> {
+  async *sessions(tenant: TenantScope): AsyncGenerator<readonly StoredSession[], void, void> {
     const all = [...this.#tables.records.values()].filter((record) => record.tenant === tenant);
     for (let at = 0; at < all.length; at += recordsPerPage) {
       await Promise.resolve();
-      yield all.slice(at, at + recordsPerPage);
+      yield all.slice(at, at + recordsPerPage).map((record) => {
+        const routes = [...this.#tables.routes(clientPartition(tenant, record.clientId)).values()];
+        return { record, routes: routes.filter(({ epoch }) => epoch >= record.born).map(({ route }) => route) };
+      });
     }
   }
 
@@ -79,7 +84,7 @@ export class MemorySessionStore implements SessionStore {
     return adopted;
   }
 
-  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Restored> {
+  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Omit<Restored, 'routes'>> {
     await Promise.resolve();
     const partition = clientPartition(tenant, clientId);
     const received = this.#tables.received(partition);
@@ -87,7 +92,6 @@ export class MemorySessionStore implements SessionStore {
     return {
       epoch,
       born,
-      routes: [...this.#tables.routes(partition).values()].filter((one) => one.epoch >= born).map(({ route }) => route),
       received:
         received && received.epoch >= born
           ? withoutEpoch(received)
@@ -118,6 +122,23 @@ export class MemorySessionStore implements SessionStore {
       throw new Error('another broker that is alive owns the session');
     await this.purge(tenant, clientId, stored.epoch + 1);
     if (this.#tables.records.get(partition)?.epoch === stored.epoch) this.#tables.records.delete(partition);
+  }
+
+  async enter(scope: TenantScope): Promise<boolean> {
+    await Promise.resolve();
+    const isLeft = [...this.#tables.records.values()].some(
+      ({ tenant, owner }) => tenant === scope && owner !== this.#owner,
+    );
+    if (isLeft) this.#left.add(scope);
+    return this.#left.has(scope);
+  }
+
+  entered(scope: TenantScope): void {
+    this.#left.delete(scope);
+  }
+
+  async forget(): Promise<void> {
+    await Promise.resolve();
   }
 
   async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {

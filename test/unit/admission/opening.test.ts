@@ -26,8 +26,8 @@ beforeEach(async () => {
   site.boot();
   isReading = isLate = false;
   const gate = new Promise<void>((resolve) => (letGo = resolve));
-  const real = site.records.records.bind(site.records);
-  vi.spyOn(site.records, 'records').mockImplementationOnce(async function* (...args) {
+  const real = site.records.sessions.bind(site.records);
+  vi.spyOn(site.records, 'sessions').mockImplementationOnce(async function* (...args) {
     if (isLate) yield* real(...args);
     isReading = true;
     await gate;

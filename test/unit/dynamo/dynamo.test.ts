@@ -112,11 +112,6 @@ describe('queries', () => {
     expect(last.items.map(({ sk }) => sk)).toEqual(['b2', 'c1']);
     expect(last.next).toBeUndefined();
   });
-
-  it('read sessions by owner', async () => {
-    const { items } = await dynamo.query('sessions', { pk: 'one', index: 'by-owner' });
-    expect(items.map(({ sk }) => sk).sort()).toEqual(['a1', 'a2']);
-  });
 });
 
 describe('batches', () => {
