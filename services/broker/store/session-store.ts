@@ -31,7 +31,7 @@ import {
 } from '../../tenancy/tenancy.js';
 import type { Claim, SessionStore, StoredSession } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
-import type { StoredRoute, StoredSummary } from '../inbox/inbox.js';
+import type { StoredRoute } from '../inbox/inbox.js';
 import type { Restored } from '../session/session.js';
 import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 import { purgeMessages, readSummary } from './stored-messages.js';
@@ -232,22 +232,14 @@ export class DynamoSessionStore implements SessionStore {
 
   async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Omit<Restored, 'routes'>> {
     const pk = clientPartition(tenant, clientId);
-    const [received, stored] = await Promise.all([
-      this.#contents.get('inbox', { pk, sk: receivedKey }, { consistent: true }),
-      this.#summary(pk, born),
-    ]);
+    const { count, origins, received } = await readSummary(this.#contents, pk, born);
     return {
       epoch,
       born,
       received: receivedFromItem(received, born),
-      stored,
+      stored: { messages: count, origins: origins.map(({ origin }) => origin) },
       droppedMessages,
     };
-  }
-
-  async #summary(pk: string, born: number): Promise<StoredSummary> {
-    const { count, origins } = await readSummary(this.#contents, pk, born);
-    return { messages: count, origins: origins.map(({ origin }) => origin) };
   }
 
   async purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void> {

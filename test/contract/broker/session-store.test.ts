@@ -5,7 +5,7 @@ import type { CommitLog, StoredMessage, Write } from '../../../services/broker/i
 import { Message } from '../../../services/broker/message/message.js';
 import { DynamoSessionStore } from '../../../services/broker/store/store.js';
 import { type BrokerId, type ClientId, type TenantScope } from '../../../services/kernel/kernel.js';
-import { brokerLeaseToItem } from '../../../services/tenancy/tenancy.js';
+import { brokerLeaseToItem, sessionKey } from '../../../services/tenancy/tenancy.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { MemorySessionStore } from '../../support/memory/session-store.js';
@@ -149,6 +149,37 @@ function sessionStoreContract({ name, start }: Subject): void {
         for (const { record, routes } of page) found.set(record.clientId, routes.map(({ filter }) => filter).sort());
       expect(found.size).toBe(60);
       for (let i = 0; i < 60; i++) expect(found.get(`c${i}`)).toEqual(filters.slice(0, i % 4).sort());
+    });
+
+    it('are all found, also when those of one partition are more than a page', async () => {
+      const { store } = await server.open();
+      const mine = store(one);
+      const { pk } = sessionKey(acme, 'c0' as ClientId);
+      const ids = Array.from({ length: 500 }, (_, i) => `c${i}` as ClientId);
+      const together = ids.filter((clientId) => sessionKey(acme, clientId).pk === pk).slice(0, 24);
+      expect(together).toHaveLength(24);
+      const large = { ...will, payload: new Uint8Array(60_000) };
+      for (const clientId of together) await mine.claim({ ...claim, clientId, will: large }, undefined);
+      const found: string[] = [];
+      for await (const page of mine.sessions(acme)) found.push(...page.map(({ record }) => record.clientId));
+      expect(found.sort()).toEqual(together.sort());
+    }, 30_000);
+
+    it('lead to their tenant, though whoever adopts them dies before it is done', async () => {
+      const { store } = await server.open();
+      const [first, second, third] = [store(one), store(two), store('broker-3' as BrokerId)];
+      const beta = 'beta' as TenantScope;
+      for (const tenant of [acme, beta]) {
+        await first.enter(tenant);
+        await first.claim({ ...claim, tenant }, undefined);
+      }
+      await second.enter(acme); // And dies: before it has adopted anything, or after.
+      expect((await third.scopesOf(one)).toSorted()).toEqual([acme, beta]);
+      expect([await third.enter(acme), await third.enter(beta)]).toEqual([true, true]);
+      third.entered(acme);
+      await third.forget(one);
+      expect([await third.enter(acme), await third.enter(beta)]).toEqual([false, true]);
+      expect((await store('broker-4' as BrokerId).scopesOf('broker-3' as BrokerId)).toSorted()).toEqual([acme, beta]);
     });
 
     it('lead to their tenant until somebody else has them', async () => {

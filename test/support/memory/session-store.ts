@@ -18,6 +18,7 @@ export class MemorySessionStore implements SessionStore {
   readonly #isAlive: (owner: BrokerId) => boolean;
   /** Tenants of which others had records, until they are here. */
   readonly #left = new Set<TenantScope>();
+  readonly #entered = new Set<TenantScope>();
 
   constructor(
     tables: SessionTables,
@@ -126,25 +127,29 @@ export class MemorySessionStore implements SessionStore {
 
   async enter(scope: TenantScope): Promise<boolean> {
     await Promise.resolve();
-    const isLeft = [...this.#tables.records.values()].some(
-      ({ tenant, owner }) => tenant === scope && owner !== this.#owner,
-    );
-    if (isLeft) this.#left.add(scope);
+    const isNoted = [...this.#tables.notes].some(([owner, scopes]) => owner !== this.#owner && scopes.has(scope));
+    const records = [...this.#tables.records.values()];
+    // Also of a broker that a test has not let enter.
+    const isLeft = isNoted || records.some(({ tenant, owner }) => tenant === scope && owner !== this.#owner);
+    this.#tables.notes.set(this.#owner, (this.#tables.notes.get(this.#owner) ?? new Set()).add(scope));
+    if (isLeft && !this.#entered.has(scope)) this.#left.add(scope);
     return this.#left.has(scope);
   }
 
   entered(scope: TenantScope): void {
     this.#left.delete(scope);
+    this.#entered.add(scope);
   }
 
-  async forget(): Promise<void> {
+  async forget(owner: BrokerId): Promise<void> {
     await Promise.resolve();
+    this.#tables.notes.delete(owner);
   }
 
   async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
     await Promise.resolve();
     const owned = [...this.#tables.records.values()].filter((record) => record.owner === owner);
-    return [...new Set(owned.map(({ tenant }) => tenant))];
+    return [...new Set([...owned.map(({ tenant }) => tenant), ...(this.#tables.notes.get(owner) ?? [])])];
   }
 }
 

@@ -7,11 +7,14 @@ import type {
   Write,
 } from '../../../services/broker/inbox/inbox.js';
 import { Message, type Origin } from '../../../services/broker/message/message.js';
+import type { BrokerId, TenantScope } from '../../../services/kernel/kernel.js';
 import type { SessionRecord } from '../../../services/tenancy/tenancy.js';
 
 export class SessionTables {
   /** By `tenant#client`, as everything here. */
   readonly records = new Map<string, SessionRecord>();
+  /** Tenants of which a broker may have sessions. */
+  readonly notes = new Map<BrokerId, Set<TenantScope>>();
   readonly #routes = new Map<string, Map<string, { route: StoredRoute; epoch: number }>>();
   readonly #messages = new Map<string, Map<string, readonly StoredMessage[]>>();
   readonly #received = new Map<string, ReceivedState & { epoch: number }>();

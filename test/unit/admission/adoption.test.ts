@@ -67,6 +67,26 @@ describe('taking over', () => {
     expect(world.gauge('shoal_records_unreadable_total')).toBe(0);
   });
 
+  it('lets go of the notes of a broker when all of its tenants are here, and not before', async () => {
+    const world = await worldWith([acmeScope, 'a'], [acmeScope, 'b']);
+    const forget = vi.spyOn(world.records, 'forget');
+    const entered = vi.spyOn(world.records, 'entered');
+    const failing = loadFails(world, 'a', () => new Error('out of reach'));
+    await expect(world.admission.adopt(gone)).rejects.toThrow(acme);
+    expect([forget.mock.calls, entered.mock.calls]).toEqual([[], []]);
+    failing.mockRestore();
+    await world.admit({ clientId: 'new' });
+    await world.admission.adopt(gone);
+    expect([forget.mock.calls, entered.mock.calls]).toEqual([[[gone]], [[acmeScope]]]);
+  });
+
+  it('reads nothing of a tenant of which no other broker has had sessions', async () => {
+    const world = new World();
+    const [enter, sessions] = [vi.spyOn(world.records, 'enter'), vi.spyOn(world.records, 'sessions')];
+    await world.admit({ clientId: 'new' });
+    expect([enter.mock.calls, sessions.mock.calls]).toEqual([[[acmeScope]], []]);
+  });
+
   it('keeps sessions whose credential cannot be read, and lets nobody in with it', async () => {
     const world = await worldWith([acmeScope, 'a'], [acmeScope, 'b']);
     world.accounts.fault = (what) =>
