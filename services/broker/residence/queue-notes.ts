@@ -7,7 +7,7 @@
  * can neither bring a session back nor overwrite what a later owner says. Nothing depends on it, so one that DynamoDB does
  * not take is left for the next sweep.
  */
-import { type Clock, eachGuarded } from '../../kernel/kernel.js';
+import { atOnce, type Clock, eachGuarded } from '../../kernel/kernel.js';
 import { depthOf, type Residence, type Tenant } from '../tenant/tenant.js';
 import type { SessionStore } from './ports.js';
 
@@ -16,6 +16,8 @@ export const sweepQueuesEveryMs = 5_000;
 const connectedEveryMs = 60_000;
 /** 100 writes a second at most. */
 const notesPerSweepMax = 500;
+/** When the broker stops: as many as there are connections to DynamoDB for them. */
+const notesAtOnce = 64;
 
 interface Due {
   readonly tenant: Tenant;
@@ -42,7 +44,11 @@ export class QueueNotes {
 
   /** Of all sessions, now; for a clean stop. */
   async all(): Promise<void> {
-    await Promise.all(this.#changed(() => true).map((one) => this.#note(one)));
+    await atOnce(
+      this.#changed(() => true),
+      notesAtOnce,
+      (one) => this.#note(one),
+    );
   }
 
   #changed(isDue: (residence: Residence) => boolean): Due[] {

@@ -121,6 +121,24 @@ describe('the depth of a queue', () => {
     expect(depth(world)).toEqual([1, 0, false]);
   });
 
+  it('is noted at a clean stop with a bounded number of calls at once, whatever becomes of them', async () => {
+    const world = new World({ connections: null, connectsPerSecond: null });
+    const clients: FakeConnection[] = [];
+    for (let n = 0; n < 150; n++) clients.push(await subscribed(world, `c${n}`));
+    for (const client of clients) client.end('lost', { publishWill: true });
+    await settle();
+    await publish(clients[0]!, 1, world.clock.nowMs());
+    let [underWay, most] = [0, 0];
+    const note = vi.spyOn(world.records, 'note').mockImplementation(async () => {
+      most = Math.max(most, ++underWay);
+      await settle();
+      underWay--;
+      throw new Error('away');
+    });
+    await world.admission.noteQueues();
+    expect([note.mock.calls.length, underWay, most]).toEqual([150, 0, 64]);
+  });
+
   it('is noted at a clean stop', async () => {
     const world = new World();
     const [away, here] = [await subscribed(world, 'away'), await subscribed(world, 'here')];
