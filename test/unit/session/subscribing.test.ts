@@ -219,3 +219,12 @@ it('the same access rules at the next connection are not asked again for each su
   session.setAccess({ ...counting });
   expect(asked).toBe(6);
 });
+
+it('filters beyond the quota of the session are not compared with the access rules', () => {
+  let asked = 0;
+  const { send, outbox, host } = connect({ access: { ...everything, maySubscribe: () => ++asked > 0 } });
+  host.limits.subscriptionsPerSession = 2;
+  send(subscribe(1, ...Array.from({ length: 100 }, (_, n) => ({ topic: `a/${n}` }))));
+  expect(granted(outbox.take())).toEqual([[0, 0, ...new Array<number>(98).fill(0x97)]]);
+  expect(asked).toBe(2);
+});
