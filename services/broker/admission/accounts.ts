@@ -5,6 +5,8 @@
  *  - a record that was being read while it was forgotten is not kept (its generation is over);
  *  - a CONNECT that used an old record asks again before it is let in (see `arrival.ts`);
  *  - a password that does not match what is remembered may be newer than the memory: it is read again;
+ *  - what does not exist is looked for once a second, for nobody tells when it is made; what is looked for takes no room from
+ *    what is there;
  *  - what the control log never told (a broker that could not read it) ends after `credentialsKeptMs`;
  *  - a name that has been taken by somebody else: credentials are found by the scope of their tenant, and who has the name
  *    is not believed for as long as a deleted tenant keeps it back, whatever the control log told.
@@ -17,6 +19,10 @@ const credentialsKeptMs = 60_000;
 /** Less than the 2.5 s for which the API keeps the name of a deleted tenant back. One read a tenant in that time at most. */
 const tenantsKeptMs = 2000;
 const doubtMs = 100;
+/** Who has tried a name too early gets in so much later. */
+const missingKeptMs = 1000;
+/** 2 MB at each of the two. */
+const missingMax = 1 << 13;
 /** 64 MB in all: 55 000 credentials without grants, 500 with a hundred long ones. What is over it is read again. */
 const recordBytesMax = 32 << 20;
 /** A record with its promises and its place in the cache: measured, see `test/memory`. */
@@ -40,6 +46,8 @@ interface RecordCacheOptions<T> {
 class RecordCache<T> {
   /** The one that was read first comes first. */
   readonly #kept = new Map<string, Kept<T>>();
+  /** What did not exist, and when it was read; in that order. */
+  readonly #missing = new Map<string, number>();
   readonly #options: RecordCacheOptions<T>;
   bytes = 0;
 
@@ -47,24 +55,42 @@ class RecordCache<T> {
     this.#options = options;
   }
 
-  /** One read for all who ask at the same time. What does not exist and what failed is not remembered. */
-  get(key: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
-    const known = this.#kept.get(key);
+  /** Whether it is remembered, or remembered that it does not exist: `get` reads nothing then. */
+  has(key: string): boolean {
     const nowMs = this.#options.clock.monotonicMs();
-    if (known && known.readAtMs + this.#options.keptMs > nowMs) return known.value;
+    const known = this.#kept.get(key);
+    if (known && known.readAtMs + this.#options.keptMs > nowMs) return true;
+    const missingAtMs = this.#missing.get(key);
+    return missingAtMs !== undefined && missingAtMs + missingKeptMs > nowMs;
+  }
+
+  /** One read for all who ask at the same time. What failed is not remembered. */
+  get(key: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
+    if (this.has(key)) return this.#kept.get(key)?.value ?? nothing;
+    const nowMs = this.#options.clock.monotonicMs();
     this.forget(key);
     const value = read();
     const kept = { value, readAtMs: nowMs, bytes: 0 };
     this.#kept.set(key, kept);
     this.#weigh(kept, recordBytes);
-    const drop = (): void => {
-      if (this.#kept.get(key) === kept) this.forget(key);
-    };
-    value.then((found) => {
-      if (found === undefined || this.#options.isPassing(found)) drop();
-      else if (this.#kept.get(key) === kept) this.#weigh(kept, this.#options.bytesOf(found));
-    }, drop);
+    value.then(
+      (found) => {
+        if (this.#kept.get(key) !== kept) return;
+        if (found !== undefined && !this.#options.isPassing(found))
+          return this.#weigh(kept, this.#options.bytesOf(found));
+        this.forget(key);
+        if (found === undefined) this.#miss(key, nowMs);
+      },
+      () => {
+        if (this.#kept.get(key) === kept) this.forget(key);
+      },
+    );
     return value;
+  }
+
+  #miss(key: string, readAtMs: number): void {
+    this.#missing.set(key, readAtMs);
+    if (this.#missing.size > missingMax) this.#missing.delete(this.#missing.keys().next().value!);
   }
 
   /** Lets the oldest go when there is no room for it. */
@@ -78,6 +104,7 @@ class RecordCache<T> {
   }
 
   forget(key: string): void {
+    this.#missing.delete(key);
     const kept = this.#kept.get(key);
     if (!kept) return;
     this.bytes -= kept.bytes;
@@ -87,6 +114,10 @@ class RecordCache<T> {
   /** Lets go what would be read again anyway. */
   sweep(): void {
     const nowMs = this.#options.clock.monotonicMs();
+    for (const [key, readAtMs] of this.#missing) {
+      if (readAtMs + missingKeptMs > nowMs) break;
+      this.#missing.delete(key);
+    }
     for (const [key, { readAtMs }] of this.#kept) {
       if (readAtMs + this.#options.keptMs > nowMs) return;
       this.forget(key);
@@ -103,8 +134,11 @@ class RecordCache<T> {
 
   forgetAll(prefix: string): void {
     for (const key of this.#kept.keys()) if (key.startsWith(prefix)) this.forget(key);
+    for (const key of this.#missing.keys()) if (key.startsWith(prefix)) this.#missing.delete(key);
   }
 }
+
+const nothing = Promise.resolve(undefined);
 
 export class CachedAccounts implements Accounts {
   readonly #source: Accounts;
@@ -134,6 +168,15 @@ export class CachedAccounts implements Accounts {
 
   credential(scope: TenantScope, name: string): Promise<Credential | undefined> {
     return this.#credentials.get(`${scope}/${name}`, () => this.#source.credential(scope, name));
+  }
+
+  /** Whether to ask for it reads nothing. */
+  knowsTenant(id: TenantId): boolean {
+    return this.#tenants.has(id);
+  }
+
+  knowsCredential(scope: TenantScope, name: string): boolean {
+    return this.#credentials.has(`${scope}/${name}`);
   }
 
   /**

@@ -1,5 +1,5 @@
 /** Who is it: user name and password of a CONNECT, against records that are remembered (see `accounts.ts`). */
-import { addressGroup, type Clock, type Metrics } from '../../kernel/kernel.js';
+import { addressGroup, type Clock, type Metrics, type TenantId } from '../../kernel/kernel.js';
 import {
   type Credential,
   isStretched,
@@ -58,12 +58,9 @@ export class Authentication {
     if (who === undefined) throw wrong();
     const { password } = packet;
     if (password === undefined) throw missing('password');
+    const asker = { tenant: who.tenant, addressGroup: groupOf(connection), connection };
     for (let isFirst = true; ; isFirst = false) {
-      const record = await this.#accounts.tenant(who.tenant);
-      // Of a tenant that does not exist a credential is looked up, too: it takes as long.
-      const scope = scopeOf(record ?? { id: who.tenant });
-      const credential = await this.#accounts.credential(scope, who.name);
-      const asker = { tenant: who.tenant, addressGroup: groupOf(connection), connection };
+      const { record, credential, scope } = await this.#lookUp(who, asker);
       const guess = { addressGroup: asker.addressGroup, name: `${scope}/${who.name}` };
       if (!(await this.#isRight(password, credential?.secretHash, asker, guess, isFirst))) {
         // Rotated or made anew a moment ago, perhaps, and the control log has not told yet.
@@ -74,6 +71,29 @@ export class Authentication {
       if (record.status === 'suspended') throw new PeerFault(reasons.notAuthorized, 'the tenant is suspended');
       return { record, credential };
     }
+  }
+
+  /** Whether there is a tenant of that name is no secret: sign-up tells. Whether it has a credential of that name is one. */
+  async #lookUp(who: { readonly tenant: TenantId; readonly name: string }, asker: Asker) {
+    const accounts = this.#accounts;
+    const isNewTenant = this.#mayRead(accounts.knowsTenant(who.tenant), asker);
+    const record = await accounts.tenant(who.tenant);
+    const scope = scopeOf(record ?? { id: who.tenant });
+    if (record === undefined) {
+      if (isNewTenant) this.#guesses.missed(asker);
+      return { record, credential: undefined, scope };
+    }
+    const isNewName = this.#mayRead(accounts.knowsCredential(scope, who.name), asker);
+    const credential = await accounts.credential(scope, who.name);
+    if (credential === undefined && isNewName) this.#guesses.missed(asker);
+    return { record, credential, scope };
+  }
+
+  /** Whether it has to be read. Throws when too much was that did not exist. */
+  #mayRead(isKnown: boolean, asker: Asker): boolean {
+    if (!isKnown && !this.#guesses.mayLookUp(asker))
+      throw new PeerFault(reasons.tooManyWrongPasswords, reasons.tooManyWrongPasswords.words);
+    return !isKnown;
   }
 
   /** `counts`: a wrong one is a guess. What is cheap to find out is found out first, so that it holds nobody up. */

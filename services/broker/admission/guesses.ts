@@ -11,6 +11,8 @@ const ofBoth = { everyMs: 1000, burst: 10, keysMax };
 const ofName = { everyMs: 100, burst: 50, keysMax };
 /** A house full of devices that were all given a wrong password. */
 const ofAddress = { everyMs: 100, burst: 100, keysMax };
+/** Names that do not exist, each looked for in the database: more than a factory brings that was given the wrong list. */
+const ofMissing = { everyMs: 20, burst: 200, keysMax };
 
 export interface Guess {
   readonly addressGroup: string;
@@ -23,6 +25,7 @@ export class Guesses {
   readonly #byBoth = new Paces(ofBoth);
   readonly #byName = new Paces(ofName);
   readonly #byAddress = new Paces(ofAddress);
+  readonly #missing = new Paces(ofMissing);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -40,6 +43,16 @@ export class Guesses {
   /** It was the right password. */
   wasNone(guess: Guess): void {
     for (const [paces, key] of this.#ratesOf(guess)) paces.giveBack(key);
+  }
+
+  /** A name was looked for, and did not exist. */
+  missed({ addressGroup }: Pick<Guess, 'addressGroup'>): void {
+    this.#missing.spend(addressGroup, this.#clock.monotonicMs());
+  }
+
+  /** Whether a name that is not remembered is looked for, for somebody at that address. */
+  mayLookUp({ addressGroup }: Pick<Guess, 'addressGroup'>): boolean {
+    return this.#missing.waitMs(addressGroup, this.#clock.monotonicMs()) === 0;
   }
 
   #ratesOf({ addressGroup, name }: Guess): (readonly [Paces, string])[] {

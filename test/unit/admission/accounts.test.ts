@@ -69,6 +69,57 @@ describe('remembered credentials', () => {
     expect([accounts.doubt(acme, 'c0'), accounts.doubt(acme, 'c0'), accounts.bytes]).toEqual([true, false, 0]);
   });
 
+  it('that do not exist are looked for once a second, or when they have been told of', async () => {
+    const clock = new ManualClock();
+    let reads = 0;
+    let made: Credential | undefined;
+    const missing = new CachedAccounts(
+      {
+        tenant: () => Promise.resolve((reads++, undefined)),
+        credential: () => Promise.resolve((reads++, made)),
+      },
+      clock,
+    );
+    const look = async (): Promise<number> => {
+      const before = reads;
+      await missing.tenant('nobody' as TenantId);
+      await missing.credential(acme, 'c0');
+      return reads - before;
+    };
+    expect([await look(), await look(), missing.knowsCredential(acme, 'c0')]).toEqual([2, 0, true]);
+    clock.advance(999);
+    expect([await look(), missing.doubt(acme, 'c0')]).toEqual([0, false]);
+    clock.advance(1);
+    expect([missing.knowsCredential(acme, 'c0'), await look(), await look()]).toEqual([false, 2, 0]);
+    missing.forgetCredential(acme, 'c0');
+    missing.forgetTenant('nobody' as TenantId);
+    expect(await look()).toBe(2);
+    missing.forgetCredentialsOf(acme);
+    made = { scope: acme, name: 'c0', secretHash, createdAtMs: 0, revision: 1 };
+    expect([await look(), await missing.credential(acme, 'c0')]).toEqual([1, made]);
+  });
+
+  it('that do not exist are not remembered when they were told of while they were looked for', async () => {
+    let reads = 0;
+    const missing = new CachedAccounts(
+      { tenant: () => Promise.resolve(undefined), credential: () => Promise.resolve((reads++, undefined)) },
+      new ManualClock(),
+    );
+    const looking = missing.credential(acme, 'c0');
+    missing.forgetCredential(acme, 'c0');
+    await looking;
+    await missing.credential(acme, 'c0');
+    expect(reads).toBe(2);
+  });
+
+  it('that do not exist are remembered so far, and take no room from those that do', async () => {
+    const { accounts, ask } = open();
+    await ask(0, 1000);
+    for (let i = 0; i < 20_000; i++) await accounts.tenant(`t${i}` as TenantId);
+    expect([accounts.knowsTenant('t19999' as TenantId), accounts.knowsTenant('t0' as TenantId)]).toEqual([true, false]);
+    expect(await ask(0, 1000)).toBe(0);
+  });
+
   it('that do not exist take no room', async () => {
     const clock = new ManualClock();
     const missing = new CachedAccounts(
