@@ -32,6 +32,7 @@ import {
   saveUnitsEveryMs,
   type Thread,
   TurnedAway,
+  Turnstile,
 } from '../tenant/tenant.js';
 import {
   Arrival,
@@ -106,6 +107,7 @@ export class Admission {
   readonly #accounts: CachedAccounts;
   readonly #records: SessionStore;
   readonly #places = new Places(placesMax);
+  readonly #turnstile: Turnstile;
   #isDraining = false;
   #stopping = false;
 
@@ -114,6 +116,7 @@ export class Admission {
     const accounts = new CachedAccounts(options.accounts, clock);
     this.#log = options.log;
     this.#clock = clock;
+    this.#turnstile = new Turnstile(clock);
     this.#departure = new Departure(options);
     const unreadable = new Unreadable(options.log, metrics);
     const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable });
@@ -161,6 +164,9 @@ export class Admission {
     try {
       if (this.#isDraining) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
       if (!place) throw strangersBusy();
+      const turn = this.#turn(tenant ?? '');
+      if (turn) await turn;
+      if (connection.closed) throw new TurnedAway('gone');
       await this.#admit(packet, connection, place);
       this.#admitted.add();
     } catch (error) {
@@ -172,11 +178,20 @@ export class Admission {
     }
   }
 
+  /** Until fewer CONNECTs are at work; undefined when few are. */
+  #turn(named: string): Promise<void> | undefined {
+    let hasPassed = false;
+    let pass = (): void => void (hasPassed = true);
+    this.#turnstile.come(named, () => pass());
+    return hasPassed ? undefined : new Promise((resolve) => (pass = resolve));
+  }
+
   async #admit(packet: ConnectPacket, connection: Connection, place: Place): Promise<void> {
     const { record: account, credential } = await this.#authentication.authenticate(packet, connection);
     const { clientId, assigned } = chooseClientId(packet);
     if (!place.becomes(ofTenant(scopeOf(account)))) throw tenantBusy();
     const tenant = await this.#tenants.open(account);
+    tenant.time.spend(this.#turnstile.averageMs);
     const access = compileAccess(credential.grants, { clientId, username: credential.name });
     const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#topicLevelsMax);
     await this.#arrival.admit({ packet, connection, tenant, account, credential, clientId, access, will, assigned });

@@ -12,4 +12,5 @@ export { systemTopicsEveryMs } from './system-topics.js';
 export { type Job, Thread, type TimeAccount } from './thread.js';
 export { saveUnitsEveryMs, UnitLedger, type UsageStore } from './units.js';
 export { TenantGone, Tenants } from './tenants.js';
+export { Turnstile } from './turnstile.js';
 export { TurnedAway, type TurnedAwayBy } from './turned-away.js';

@@ -5,7 +5,7 @@ import { type BlockList, createServer as createTcpServer, type Server, type Sock
 import { createServer as createTlsServer } from 'node:tls';
 import { caught, type Clock, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission } from '../admission/admission.js';
-import type { Thread } from '../tenant/tenant.js';
+import { type Thread, Turnstile } from '../tenant/tenant.js';
 import { type TopicTable } from '../wire/wire.js';
 import { chooseProtocol } from './alpn.js';
 import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
@@ -75,6 +75,7 @@ export class Transport {
   readonly #connections = new Set<Connection>();
   readonly #servers: Server[] = [];
   readonly #doorstep: Doorstep;
+  readonly #turnstile: Turnstile;
   #onEmpty: (() => void) | undefined;
 
   constructor(options: TransportOptions) {
@@ -93,6 +94,9 @@ export class Transport {
       onGone: (connection) => this.#gone(connection),
     };
     this.#doorstep = new Doorstep({ ...options, wheel: this.#world.wheel });
+    this.#turnstile = new Turnstile(clock);
+    const waiting = 'Sockets that wait until something is read of them';
+    metrics.gauge('shoal_sockets_waiting', waiting, () => this.#turnstile.waiting);
   }
 
   /** Resolves with the port in use. Rejects with the system's error when it cannot listen. */
@@ -120,7 +124,8 @@ export class Transport {
       const server = this.#makeServerFor(options, () => undefined);
       takeConnections(server, (socket, accept) =>
         accepting(socket, () => {
-          if (doorstep.enter(socket, stage)) accept(socket);
+          const visitor = doorstep.enter(socket, stage);
+          if (visitor) this.#letIn(socket, visitor.group, accept);
         }),
       );
       return server;
@@ -143,10 +148,21 @@ export class Transport {
         const visitor = doorstep.enter(socket, 'proxy');
         if (!visitor) return;
         visitor.occupant = { late: () => proxied.late(socket) };
-        accept(socket);
+        this.#letIn(socket, visitor.group, accept);
       }),
     );
     return server;
+  }
+
+  /** When it is its turn. Nothing has been read of it until then, as far as its listener allows (`pauseOnConnect`). */
+  #letIn(socket: Socket, group: string, accept: (socket: Socket) => void): void {
+    this.#turnstile.come(group, () =>
+      accepting(socket, () => {
+        if (socket.destroyed) return;
+        accept(socket);
+        if (socket.listenerCount('data') > 0) socket.resume(); // TLS reads the socket in its own way.
+      }),
+    );
   }
 
   #makeServerFor({ kind, tls }: ListenerOptions, takeOrigin: TakeOrigin): Server {
@@ -161,7 +177,7 @@ export class Transport {
     const credentials = { ...tls, minVersion: 'TLSv1.2' as const };
     switch (kind) {
       case 'mqtt':
-        return createTcpServer({ noDelay: true }, onSocket);
+        return createTcpServer({ noDelay: true, pauseOnConnect: true }, onSocket);
       case 'mqtts': {
         const options = { ...credentials, handshakeTimeout: noHandshakeTimeout, ALPNCallback: chooseProtocol };
         return tellTlsFailures(createTlsServer(options, onSocket), { log, metrics, takeOrigin });

@@ -1,0 +1,86 @@
+/** Who comes while many do: so many a turn of the event loop, in turns by group. */
+import { expect, test } from 'vitest';
+import { Turnstile } from '../../../services/broker/tenant/turnstile.js';
+import { heardFaults } from '../../support/heard-faults.js';
+import { ManualClock } from '../../support/manual-clock.js';
+
+/** Turns of an event loop: what is deferred in one runs in the next, in order. */
+function setUp() {
+  const clock = new ManualClock();
+  let deferred: (() => void)[] = [];
+  const turnstile = new Turnstile(clock, (run) => deferred.push(run));
+  const turn = (): void => deferred.splice(0).forEach((run) => run());
+  const isIdle = (): boolean => deferred.length === 0;
+  const passed: string[] = [];
+  return { clock, turnstile, turn, isIdle, passed };
+}
+
+test('few pass at once, and more in the turns that follow', () => {
+  const { turnstile, turn, isIdle, passed } = setUp();
+  for (let n = 0; n < 40; n++) turnstile.come('a', () => passed.push(`a${n}`));
+  const counts = [passed.length];
+  for (let n = 0; n < 6; n++) {
+    turn();
+    counts.push(passed.length);
+  }
+  expect(counts).toEqual([16, 16, 32, 40, 40, 40, 40]);
+  expect(passed).toEqual(Array.from({ length: 40 }, (_, n) => `a${n}`));
+  expect([turnstile.waiting, isIdle()]).toEqual([0, true]);
+  turnstile.come('a', () => passed.push('at once'));
+  expect(passed.at(-1)).toBe('at once');
+});
+
+test('one of a group that has few does not wait for one that has many', () => {
+  const { turnstile, turn, passed } = setUp();
+  for (let n = 0; n < 4000; n++) turnstile.come('many', () => passed.push('many'));
+  turnstile.come('few', () => passed.push('few'));
+  turn();
+  turn();
+  expect(passed.indexOf('few')).toBe(17);
+  for (let n = 0; n < 250; n++) turn();
+  expect([passed.length, turnstile.waiting]).toEqual([4001, 0]);
+});
+
+test('a turn is over when it has taken its time, and what one takes is known', () => {
+  const { clock, turnstile, turn, passed } = setUp();
+  const slow = (): void => {
+    clock.advance(1);
+    passed.push('slow');
+  };
+  for (let n = 0; n < 30; n++) turnstile.come('a', slow);
+  turn();
+  const before = passed.length;
+  turn();
+  expect(passed.length - before).toBe(3);
+  for (let n = 0; n < 10; n++) turn();
+  expect(passed).toHaveLength(30);
+  expect(turnstile.averageMs).toBeGreaterThan(0.3);
+  expect(turnstile.averageMs).toBeLessThanOrEqual(1);
+});
+
+test('one that throws holds up nobody', () => {
+  const faults = heardFaults();
+  const { turnstile, turn, passed } = setUp();
+  for (let n = 0; n < 20; n++)
+    turnstile.come('a', () => {
+      if (n === 17) throw new Error('broken');
+      passed.push(`a${n}`);
+    });
+  turn();
+  turn();
+  expect(passed).toHaveLength(19);
+  expect(faults.counts).toEqual({ accept: 1 });
+  faults.stop();
+});
+
+test('one that comes in the middle of a turn waits behind those of its group', () => {
+  const { turnstile, turn, passed } = setUp();
+  for (let n = 0; n < 20; n++)
+    turnstile.come('a', () => {
+      passed.push(`a${n}`);
+      if (n === 16) turnstile.come('a', () => passed.push('last'));
+    });
+  for (let n = 0; n < 4; n++) turn();
+  expect(passed).toHaveLength(21);
+  expect(passed.at(-1)).toBe('last');
+});
