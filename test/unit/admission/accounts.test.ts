@@ -72,11 +72,11 @@ describe('remembered credentials', () => {
   it('that do not exist are looked for once a second, or when they have been told of', async () => {
     const clock = new ManualClock();
     let reads = 0;
-    let made: Credential | undefined;
+    const made: Credential[] = [];
     const missing = new CachedAccounts(
       {
         tenant: () => Promise.resolve((reads++, undefined)),
-        credential: () => Promise.resolve((reads++, made)),
+        credential: () => Promise.resolve((reads++, made[0])),
       },
       clock,
     );
@@ -95,8 +95,8 @@ describe('remembered credentials', () => {
     missing.forgetTenant('nobody' as TenantId);
     expect(await look()).toBe(2);
     missing.forgetCredentialsOf(acme);
-    made = { scope: acme, name: 'c0', secretHash, createdAtMs: 0, revision: 1 };
-    expect([await look(), await missing.credential(acme, 'c0')]).toEqual([1, made]);
+    made.push({ scope: acme, name: 'c0', secretHash, createdAtMs: 0, revision: 1 });
+    expect([await look(), await missing.credential(acme, 'c0')]).toEqual([1, made[0]]);
   });
 
   it('that do not exist are not remembered when they were told of while they were looked for', async () => {

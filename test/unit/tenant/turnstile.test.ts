@@ -7,7 +7,7 @@ import { ManualClock } from '../../support/manual-clock.js';
 /** Turns of an event loop: what is deferred in one runs in the next, in order. */
 function setUp() {
   const clock = new ManualClock();
-  let deferred: (() => void)[] = [];
+  const deferred: (() => void)[] = [];
   const turnstile = new Turnstile(clock, (run) => deferred.push(run));
   const turn = (): void => deferred.splice(0).forEach((run) => run());
   const isIdle = (): boolean => deferred.length === 0;
