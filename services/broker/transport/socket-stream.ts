@@ -1,5 +1,6 @@
 /** TCP and TLS as `ByteStream`. */
 import type { Socket } from 'node:net';
+import { type Above, type Below, takeBelow } from './below.js';
 import type { ByteSink, ByteStream } from './ports.js';
 import type { Origin } from './proxy-header.js';
 
@@ -7,12 +8,13 @@ import type { Origin } from './proxy-header.js';
  * A plain or TLS socket. Sends small packets at once: the outbox has already put together what belongs together.
  * A class whose handlers are shared: closures of its own for each of many idle connections would be most of their cost.
  */
-export class SocketStream implements ByteStream {
+export class SocketStream implements ByteStream, Above {
   readonly #socket: SinkSocket;
   readonly #origin: Origin | undefined;
+  readonly #below: Below | undefined;
 
-  /** `origin`: who the client is, when a load balancer has said so. */
-  constructor(socket: Socket, sink: ByteSink, origin?: Origin) {
+  /** `origin`: who the client is, when a load balancer has said so. `below`: for tests. */
+  constructor(socket: Socket, sink: ByteSink, origin?: Origin, below = takeBelow) {
     this.#socket = socket as SinkSocket;
     this.#origin = origin;
     this.#socket[sinkOf] = sink;
@@ -23,6 +25,15 @@ export class SocketStream implements ByteStream {
     socket.on('drain', onDrain);
     socket.on('error', ignore); // `close` follows.
     socket.on('close', onClose);
+    this.#below = below(socket, this);
+  }
+
+  onBytes(chunk: Buffer): void {
+    this.#socket[sinkOf].onBytes(chunk);
+  }
+
+  onTaken(): void {
+    if (this.#socket.writableLength === 0) this.#socket[sinkOf].onDrain();
   }
 
   get remoteAddress(): string {
@@ -34,19 +45,23 @@ export class SocketStream implements ByteStream {
   }
 
   get unsentBytes(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + (this.#below?.unsentBytes ?? 0);
   }
 
   write(bytes: Buffer): void {
-    if (this.#socket.writable) this.#socket.write(bytes);
+    const socket = this.#socket;
+    if (!socket.writable) return;
+    if (this.#below === undefined || socket.writableLength > 0 || !this.#below.write(bytes)) socket.write(bytes);
   }
 
   pause(): void {
     this.#socket.pause();
+    this.#below?.pause();
   }
 
   resume(): void {
     this.#socket.resume();
+    this.#below?.resume();
   }
 
   end(): void {
