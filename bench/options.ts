@@ -50,7 +50,7 @@ export const usage = `npm run bench -- [options]
   --profile               CPU profile of Shoal's broker process: prints where its time went
   --json <file>           every single measurement
   --attacks <name,...>    of neighbours: ${Object.keys(attacks).join(', ')}
-  --broker-root <dir>     of trials and neighbours: another checkout, with its packages, whose broker is measured
+  --broker-root <dir>     another checkout, with its packages: measured by trials and neighbours, and as the broker shoal-before
   --devices <n>           of connect and storm (default 2000)
   --sessions <n>          of restart (default 1000)
   --tenants <n>           of tenants (default 300)`;

@@ -63,6 +63,7 @@ async function runScenario(scenarioName: string, profileFolder: string | undefin
   const shoal = {
     quotas: options.quotas,
     database: options.database,
+    ...(options.brokerRoot !== undefined && { rootBefore: options.brokerRoot }),
     ...(profileFolder !== undefined && { profileFolder }),
   };
   const durable = scenario.durable ?? false;

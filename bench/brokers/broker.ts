@@ -20,6 +20,8 @@ export interface ShoalOptions {
   readonly database: DatabaseChoice;
   /** The checkout whose service is started, with its packages; the own one unless given. */
   readonly root?: string;
+  /** The checkout that is `shoal-before`. */
+  readonly rootBefore?: string;
 }
 
 export interface DatabaseChoice {
