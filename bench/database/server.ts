@@ -32,6 +32,9 @@ export class Database {
   readonly #server: Server;
   readonly #delayMs: number;
   readonly #sockets = new Set<Socket>();
+  /** Those of the broker's port. */
+  readonly #brokerSockets = new Set<Socket>();
+  #brokerDoor: Server | undefined;
   #answered = 0;
 
   private constructor(delayMs: number) {
@@ -52,7 +55,31 @@ export class Database {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** A second port, of the broker alone, as the embedded database has one (`services/local/broker-door.ts`). */
+  async listenForBroker(port: number, host = '127.0.0.1'): Promise<number> {
+    const door = createServer({ noDelay: true }, (socket) => {
+      this.#brokerSockets.add(socket);
+      socket.once('close', () => this.#brokerSockets.delete(socket));
+      this.#serve(socket);
+    });
+    this.#brokerDoor = door;
+    await new Promise<void>((resolve, reject) => {
+      door.once('error', reject);
+      door.listen(port, host, resolve);
+    });
+    return (door.address() as AddressInfo).port;
+  }
+
+  /** When the broker's process has gone: resolves once nothing that it has sent can change anything any more. */
+  async quiet(): Promise<void> {
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all(
+      [...this.#brokerSockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))),
+    );
+  }
+
   async close(): Promise<void> {
+    this.#brokerDoor?.close();
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
