@@ -27,6 +27,7 @@ interface Family {
 
 export class Metrics {
   readonly #families = new Map<string, Family>();
+  readonly #beforeSamples: (() => void)[] = [];
 
   /** The same name and labels give the same counter. Labels are for small closed sets, never client or tenant ids. */
   counter(name: string, help: string, labels: Readonly<Record<string, string>> = {}): Counter {
@@ -48,8 +49,14 @@ export class Metrics {
     this.#family(name, 'counter', help).members.set(JSON.stringify(labels), { labels, read });
   }
 
+  /** Called before numbers are read, for what several of them are read from. It must not throw. */
+  beforeSamples(prepare: () => void): void {
+    this.#beforeSamples.push(prepare);
+  }
+
   /** All, or those of some families: the others are then not even read. */
   *samples(families?: ReadonlySet<string>): Iterable<MetricSample> {
+    for (const prepare of this.#beforeSamples) prepare();
     for (const [name, { kind, help, members }] of this.#families)
       for (const { labels, read } of families?.has(name) === false ? [] : members.values()) {
         let value: number;

@@ -1,6 +1,6 @@
 /**
  * A tenant on this broker: an object of its own, with its own routing, sessions, limits and meters (G6). It is made
- * when the first client of the tenant connects and dropped some time after the last session has ended.
+ * when the first client of the tenant connects and dropped some time after the last session has ended. Empty it takes 15 KB.
  * It is what the tenant's sessions see as their host; who comes in and who leaves is decided in `admission.ts`.
  */
 import { type Clock, type ClientId, guarded, type Log, type TenantId, type TenantScope } from '../../kernel/kernel.js';
@@ -198,6 +198,7 @@ export class Tenant implements SessionHost, FanOutHost {
 
   readRetained(filter: string, read: RetainedRead): Promise<void> {
     if (!isSystemFilter(filter)) return this.#readStored(filter, read);
+    this.load.update(this.meters, this.#clock.monotonicMs());
     this.#told.clear();
     return readSystemTopics(this, filter, read, (states) => this.#readStored(filter, states));
   }
@@ -226,8 +227,8 @@ export class Tenant implements SessionHost, FanOutHost {
 
   /** Tells subscribers of `$SYS` topics the tenant's own numbers, as far as they have changed. */
   publishSystemTopics(): void {
+    if (this.#systemSubscriptions === 0) return this.load.glance(this.meters, this.#clock.monotonicMs());
     this.load.update(this.meters, this.#clock.monotonicMs());
-    if (this.#systemSubscriptions === 0) return;
     const nowMs = this.#clock.nowMs();
     for (const message of changedSystemMessages(this, this.#told)) this.routing.publish(message, nowMs);
   }

@@ -6,6 +6,9 @@
  *      it came just before the opening       the record is read again when all sessions are there
  *      the tenant is deleted meanwhile       its sessions end, whoever waits for it is turned away
  *      its name is taken by another tenant   the one that is here ends first; their scopes tell them apart
+ *
+ * Opening one costs calls, so a tenant whose last session has ended is kept for a while: a device that wakes every few minutes
+ * finds its tenant open, and costs its claim. An empty one takes 15 KB, and their number is limited.
  */
 import {
   type Clock,
@@ -24,6 +27,11 @@ import type { LeaseGate, SharedStore } from './ports.js';
 import { Tenant } from './local-tenant.js';
 import type { UnitLedger } from './units.js';
 import type { Thread } from './thread.js';
+
+/** How long an empty tenant is kept: longer than most devices sleep. */
+const keptEmptyMs = 900_000;
+/** 30 MB. Beyond them those that have been empty for longest go first. */
+export const keptEmptyMax = 2000;
 
 export interface TenantsOptions {
   readonly makeRetained: (tenant: Tenant) => RetainedStore;
@@ -80,20 +88,35 @@ const totals: Readonly<Record<Exclude<keyof Meters, 'connects'>, readonly [name:
   expiredMessages: ['shoal_messages_expired_total', 'Messages that expired before delivery'],
 };
 
+interface Emptiness {
+  readonly sinceMs: number;
+  /** CONNECTs of the tenant by then. */
+  readonly connects: number;
+}
+
+interface Sums {
+  connections: number;
+  sessions: number;
+  subscriptions: number;
+  memoryBytes: number;
+  memoryBytesMax: number;
+  readonly meters: Meters;
+}
+
 export class Tenants {
   readonly #options: TenantsOptions;
   /** Of tenants that are not here any more: totals never go back. */
   readonly #past = newMeters();
   readonly #tenants = new Map<TenantId, Tenant>();
   readonly #opening = new Map<TenantId, Promise<Tenant>>();
+  /** Those that were empty at the last look, the oldest first. */
+  readonly #empty = new Map<Tenant, Emptiness>();
+  #sums: Sums | undefined;
 
   constructor(options: TenantsOptions) {
     this.#options = options;
     const { metrics } = options;
-    const sum = (read: (tenant: Tenant) => number) => () => [...this].reduce((n, tenant) => n + read(tenant), 0);
-    const connections = sum((tenant) => tenant.connections);
-    const sessions = sum((tenant) => tenant.residences.size);
-    const subscriptions = sum((tenant) => tenant.subscriptions);
+    metrics.beforeSamples(() => (this.#sums = undefined));
     const { thread } = options;
     metrics.total(
       'shoal_thread_seconds_total',
@@ -103,16 +126,38 @@ export class Tenants {
     const waiting = 'Tenants that have used their share of the thread, and wait for their turn';
     metrics.gauge('shoal_tenants_waiting_for_time', waiting, () => thread.waiting);
     metrics.gauge('shoal_tenants', 'Tenants with sessions on this broker', () => this.#tenants.size);
-    metrics.gauge('shoal_connections', 'Clients connected', connections);
-    metrics.gauge('shoal_sessions', 'Sessions, connected or not', sessions);
-    metrics.gauge('shoal_subscriptions', 'Subscriptions', subscriptions);
-    const memory = sum((tenant) => tenant.memory.bytes);
-    metrics.gauge('shoal_tenant_memory_bytes', 'Memory that tenants hold, as their quotas count it', memory);
-    metrics.gauge('shoal_tenant_memory_max_bytes', 'The same of the tenant that holds most', () =>
-      [...this].reduce((most, tenant) => Math.max(most, tenant.memory.bytes), 0),
-    );
+    metrics.gauge('shoal_connections', 'Clients connected', () => this.#sum().connections);
+    metrics.gauge('shoal_sessions', 'Sessions, connected or not', () => this.#sum().sessions);
+    metrics.gauge('shoal_subscriptions', 'Subscriptions', () => this.#sum().subscriptions);
+    const held = 'Memory that tenants hold, as their quotas count it';
+    metrics.gauge('shoal_tenant_memory_bytes', held, () => this.#sum().memoryBytes);
+    const most = 'The same of the tenant that holds most';
+    metrics.gauge('shoal_tenant_memory_max_bytes', most, () => this.#sum().memoryBytesMax);
+    const empty = 'Tenants without sessions that are kept open for a while';
+    metrics.gauge('shoal_tenants_empty', empty, () => this.#empty.size);
     for (const [meter, [name, help]] of Object.entries(totals) as [keyof typeof totals, readonly [string, string]][])
-      metrics.total(name, help, () => this.#past[meter] + sum((tenant) => tenant.meters[meter])());
+      metrics.total(name, help, () => this.#past[meter] + this.#sum().meters[meter]);
+  }
+
+  /** In one walk for all numbers of a scrape. */
+  #sum(): Sums {
+    if (this.#sums) return this.#sums;
+    const sums: Sums = {
+      ...{ connections: 0, sessions: 0, subscriptions: 0, memoryBytes: 0, memoryBytesMax: 0 },
+      meters: newMeters(),
+    };
+    const names = Object.keys(sums.meters) as (keyof Meters)[];
+    for (const { connections, residences, subscriptions, memory, meters } of this.#tenants.values()) {
+      sums.connections += connections;
+      sums.sessions += residences.size;
+      sums.subscriptions += subscriptions;
+      const { bytes } = memory;
+      sums.memoryBytes += bytes;
+      if (bytes > sums.memoryBytesMax) sums.memoryBytesMax = bytes;
+      for (const name of names) sums.meters[name] += meters[name];
+    }
+    this.#sums = sums;
+    return sums;
   }
 
   /** If it is here, or as soon as it is: one that is being opened is waited for. */
@@ -175,15 +220,24 @@ export class Tenants {
     this.#forget(tenant);
   }
 
-  /** Forgets tenants whose last session has ended. */
+  /** Forgets tenants whose last session ended a while ago; of too many, those first that have been empty for longest. */
   sweep(): void {
+    const nowMs = this.#options.clock.monotonicMs();
     eachGuarded('sweep', this.#tenants.values(), (tenant) => {
-      if (tenant.isEmpty) this.#forget(tenant);
+      const { connects } = tenant.meters;
+      const known = this.#empty.get(tenant);
+      if (tenant.isEmpty && known?.connects === connects) return;
+      this.#empty.delete(tenant); // Somebody is there, or was between two looks.
+      if (tenant.isEmpty) this.#empty.set(tenant, { sinceMs: nowMs, connects });
+    });
+    eachGuarded('sweep', this.#empty, ([tenant, { sinceMs }]) => {
+      if (nowMs - sinceMs >= keptEmptyMs || this.#empty.size > keptEmptyMax) this.#forget(tenant);
     });
   }
 
   #forget(tenant: Tenant): void {
     if (this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
+    this.#empty.delete(tenant);
     void this.#options.units.end(tenant.units);
     if (!tenant.isGone) unattended('retained', tenant.routing.retained.rest());
     for (const meter of Object.keys(this.#past) as (keyof Meters)[]) this.#past[meter] += tenant.meters[meter];

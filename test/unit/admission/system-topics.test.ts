@@ -13,6 +13,24 @@ const averages = (load: LoadAverages, name = received): number[] =>
 const tickMs = 10_000;
 
 describe('load averages', () => {
+  it('of a tenant at which nobody looks are those of one that is read all the time', () => {
+    const meters = newMeters();
+    const [read, unread] = [new LoadAverages(0), new LoadAverages(0)];
+    for (let tick = 1; tick <= 200; tick++) {
+      if (tick % 50 < 10) meters.messagesReceived += tick;
+      read.update(meters, tick * 10_000);
+      unread.glance(meters, tick * 10_000);
+    }
+    const nowMs = 2_500_000; // Quiet until somebody asks.
+    for (let atMs = 2_010_000; atMs <= nowMs; atMs += 10_000) {
+      read.update(meters, atMs);
+      unread.glance(meters, atMs);
+    }
+    unread.update(meters, nowMs);
+    expect(averages(read)[2]).toBeGreaterThan(1);
+    for (const window of [0, 1, 2]) expect(averages(unread)[window]).toBeCloseTo(averages(read)[window]!, 6);
+  });
+
   it('come to the rate a minute, each over its own time', () => {
     const [load, meters] = [new LoadAverages(0), newMeters()];
     let atMs = 0;
