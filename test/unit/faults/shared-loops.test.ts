@@ -373,7 +373,7 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     });
     const current = (id: TenantId) => Promise.resolve(record(id));
     const restore = () => Promise.resolve();
-    const tenants = new Tenants({ ...options, restore, current } as unknown as TenantsOptions);
+    const tenants = new Tenants({ ...options, restore, current, opened() {} } as unknown as TenantsOptions);
     const one = await tenants.open(record(acme));
     await tenants.open(record(other));
     Object.defineProperty(one, 'isEmpty', { get: planted });
