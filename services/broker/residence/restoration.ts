@@ -20,7 +20,7 @@ import {
 } from '../../tenancy/tenancy.js';
 import type { CommitLog, StoredOrigin, StoredRoute } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
-import { Session } from '../session/session.js';
+import { type Restored, Session } from '../session/session.js';
 import { depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
 import type { Credentials, SessionStore } from './ports.js';
@@ -105,9 +105,16 @@ export class Restoration {
       ? disconnectedAtMs + (record.will?.delaySeconds ?? 0) * 1000
       : (record.willAtMs ?? disconnectedAtMs);
     const willEpoch = record.will && { willEpoch: willEpochOf(record) };
-    const adopted = await records.adopt(record, { connected: false, disconnectedAtMs, willAtMs, ...willEpoch });
+    // One that ends now had more than its record if it was longer-lived before its last CONNECT.
+    const isDurable = record.expirySeconds > 0 || record.born < record.epoch;
+    // At the same time: what is read is used only if the adoption has succeeded.
+    const [adopted, stored] = await Promise.all([
+      records.adopt(record, { connected: false, disconnectedAtMs, willAtMs, ...willEpoch }),
+      isDurable ? records.load(record) : undefined,
+    ]);
     if (!adopted) return undefined;
-    return this.#reside(tenant, adopted, credential, record.born < record.epoch, routes, origins);
+    const restored = stored && { ...stored, epoch: adopted.epoch, routes };
+    return this.#reside(tenant, adopted, credential, restored, origins);
   }
 
   /** Its will is not to be published; see `revoked-wills.ts`. Of a credential that cannot be read nobody can say. */
@@ -116,34 +123,30 @@ export class Restoration {
     return status === 'suspended' || (credential !== 'unreadable' && isOfDeleted(record, credential));
   }
 
-  async #reside(
+  #reside(
     tenant: Tenant,
     record: OwnRecord,
     found: Found,
-    hadMore: boolean,
-    routes: readonly StoredRoute[],
+    restored: Restored | undefined,
     origins: StoredOrigin[],
-  ): Promise<Residence> {
-    const { records, commitLog } = this.#options;
+  ): Residence {
+    const { commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
     const isThere = found !== undefined && found !== 'unreadable';
     const credential = isThere ? found : goneCredential(tenant.scope, name);
     const access = compileAccess(credential.grants, { clientId: record.clientId, username: name });
-    // One that ends now had more than its record if it was longer-lived before its last CONNECT.
-    const isDurable = record.expirySeconds > 0 || hadMore;
     const session = new Session(
       record.clientId,
       tenant,
       access,
-      isDurable ? { partition: clientPartition(tenant.scope, record.clientId), log: commitLog } : undefined,
+      restored ? { partition: clientPartition(tenant.scope, record.clientId), log: commitLog } : undefined,
     );
     session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
     if (record.will) session.will = willFromStored(record.will);
     if (record.will?.qos === 2) tenant.wills.keep(record.clientId, willEpochOf(record), true);
-    if (isDurable) {
-      const stored = await records.load(record);
-      session.restore({ ...stored, routes });
-      for (const origin of stored.stored.origins) origins.push(origin);
+    if (restored) {
+      session.restore(restored);
+      for (const origin of restored.stored.origins) origins.push(origin);
     }
     // What its rules have come to while nobody looked. Without a credential nobody can say.
     if (isThere) session.setAccess(access);
