@@ -5,7 +5,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Dynamo } from '../../services/dynamo/dynamo.js';
 import type { ClientId, TenantScope } from '../../services/kernel/kernel.js';
-import { clientPartition, sessionKey } from '../../services/tenancy/tenancy.js';
+import { clientPartition, clientRoutes, filterInRouteKey, sessionKey } from '../../services/tenancy/tenancy.js';
 import { call, endpointsIn, freePorts, Workshop } from '../local/shoal.js';
 import type { ConnectFields } from '../support/live-client.js';
 import { LiveClient } from '../support/live-client.js';
@@ -28,12 +28,17 @@ async function storedOf(
 ): Promise<{ routes: string[]; inbox: string[]; record: boolean }> {
   const scope = known ?? (await scopeOfName(dynamo, tenant));
   const pk = clientPartition(scope, clientId as ClientId);
-  const keys = async (table: 'routes' | 'inbox'): Promise<string[]> =>
-    (await dynamo.query(table, { pk, consistent: true })).items.map((item) => String(item['sk']));
+  const { pk: bucket, prefix } = clientRoutes(scope, clientId as ClientId);
+  const filters = async (): Promise<string[]> =>
+    (await dynamo.query('routes', { pk: bucket, sk: { beginsWith: prefix }, consistent: true })).items.map((item) =>
+      filterInRouteKey(item['sk'] as string)!,
+    );
+  const keys = async (): Promise<string[]> =>
+    (await dynamo.query('inbox', { pk, consistent: true })).items.map((item) => String(item['sk']));
   const key = sessionKey(scope, clientId as ClientId);
   const [routes, inbox, record] = await Promise.all([
-    keys('routes'),
-    keys('inbox'),
+    filters(),
+    keys(),
     dynamo.get('sessions', key, { consistent: true }),
   ]);
   return { routes, inbox, record: record !== undefined };

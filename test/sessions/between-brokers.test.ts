@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApp } from '../../tenants-api/app.js';
 import { createTables, Dynamo } from '../../services/dynamo/dynamo.js';
 import { type ClientId, silentLog, systemClock } from '../../services/kernel/kernel.js';
-import { clientPartition, credentialKey, sessionKey } from '../../services/tenancy/tenancy.js';
+import { clientPartition, clientRoutes, credentialKey, routeKey, sessionKey } from '../../services/tenancy/tenancy.js';
 import { BrokerProcess, endProcesses, region, startEngine, tablePrefix } from '../crash/processes.js';
 import type { ConnectFields } from '../support/live-client.js';
 import { LiveClient } from '../support/live-client.js';
@@ -86,8 +86,11 @@ async function client(broker: BrokerProcess, fields: ConnectFields): Promise<Liv
 async function rows(tenant: Tenant, clientId: string): Promise<number> {
   const [id, name] = [await scopeOfName(dynamo, tenant.id), clientId as ClientId];
   const pk = clientPartition(id, name);
+  const routes = clientRoutes(id, name);
   const counts = await Promise.all([
-    dynamo.query('routes', { pk, consistent: true }).then(({ items }) => items.length),
+    dynamo
+      .query('routes', { pk: routes.pk, sk: { beginsWith: routes.prefix }, consistent: true })
+      .then(({ items }) => items.length),
     dynamo.query('inbox', { pk, consistent: true }).then(({ items }) => items.length),
     dynamo.get('sessions', sessionKey(id, name), { consistent: true }).then((item) => (item ? 1 : 0)),
   ]);
@@ -157,7 +160,7 @@ test('what cannot be read costs its own session, and its tenant nothing', async 
   const spoil = (table: 'sessions' | 'routes' | 'tenants', key: { pk: string; sk: string }): Promise<unknown> =>
     dynamo.update(table, key, { update: 'SET v = :later', values: { ':later': 99 } });
   for (const clientId of ['record', 'unwanted']) await spoil('sessions', sessionKey(id, clientId as ClientId));
-  await spoil('routes', { pk: clientPartition(id, 'route' as ClientId), sk: 't' });
+  await spoil('routes', routeKey(id, 'route' as ClientId, 't'));
   await spoil('tenants', credentialKey(id, 'forgotten'));
   expect(await tenant.session('record')).toBeUndefined();
   expect(await tenant.session('good')).toBeDefined();
