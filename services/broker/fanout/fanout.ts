@@ -9,7 +9,7 @@ export type {
   RetainedStore,
   Subscriber,
 } from './ports.js';
-export { readsAtOnceMax, RetainedReads } from './replay.js';
+export { readsAtOnceMax, RetainedReads, sharersMax } from './replay.js';
 export type { RouteOptions } from './filter-routes.js';
 export { Routing } from './routing.js';
 export type { SharedGroup } from './shared-group.js';

@@ -27,6 +27,8 @@ export interface RetainedRead {
   readonly messagesMax: number;
   /** Asked before each page that is read. */
   isWanted(): boolean;
+  /** Awaited before what has been read is looked at. */
+  turn?(): Promise<void>;
   /**
    * Called at most once, at the moment at which each of the messages is the latest of its topic; they are in the order of
    * the bytes of their topics. `next`: behind which topic it goes on; undefined when that was all.

@@ -2,19 +2,37 @@
  * Reading the retained messages of one tenant for its subscribers: a bite at a time, and a bounded number of bites at
  * once, whatever its clients ask for (G7). Whose bite it is, and how far they have come, is known to their sessions
  * (`session/owed-retained`); nothing is held here between two bites.
+ *
+ * Those who wait for the same bite (a fleet comes back, and each device subscribes to `+/cfg`) get it together: they begin in
+ * one moment, and the store asks the table once. Each takes it in a turn of its own.
  */
 import type { RetainedRead, RetainedStore } from './ports.js';
 
 /** Of one tenant: each holds a page of at most 1 MB while it is read, and one of the connections to DynamoDB. */
 export const readsAtOnceMax = 8;
+/** Subscribers that share one of them, and are done when all of them have taken it. */
+export const sharersMax = 32;
+
+interface Waiting {
+  readonly read: RetainedRead;
+  readonly done: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+interface Bite {
+  readonly filter: string;
+  readonly waiting: Waiting[];
+}
 
 export class RetainedReads {
   readonly #store: RetainedStore;
-  #free = readsAtOnceMax;
-  /** First come, first served. A session has at most one read, so there are no more than connections. */
-  readonly #waiting: (() => void)[] = [];
-
   readonly #turn: () => Promise<void>;
+  #free = readsAtOnceMax;
+  /**
+   * By filter and where they have come to; the first to wait is the first to be served. A session has at most one read, so
+   * there are no more of them than connections.
+   */
+  readonly #bites = new Map<string, Bite>();
 
   /** `turn`: resolves when it is the tenant's turn on the broker's thread. */
   constructor(store: RetainedStore, turn: () => Promise<void>) {
@@ -23,15 +41,14 @@ export class RetainedReads {
   }
 
   /** Waits for its turn, and reads nothing when nobody wants it any more by then. */
-  async read(filter: string, read: RetainedRead): Promise<void> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      await this.#turn();
-      if (read.isWanted()) await this.#store.read(filter, read);
-    } finally {
-      this.#over();
-    }
+  read(filter: string, read: RetainedRead): Promise<void> {
+    return new Promise((done, failed) => {
+      const key = `${filter}\0${read.after}`;
+      const bite = this.#bites.get(key);
+      if (bite) bite.waiting.push({ read, done, failed });
+      else this.#bites.set(key, { filter, waiting: [{ read, done, failed }] });
+      this.#serve();
+    });
   }
 
   /** Whether there may be messages that match. One short look; true when it is not this one's turn or the look fails. */
@@ -47,10 +64,34 @@ export class RetainedReads {
     }
   }
 
-  /** The turn goes to the next in line. */
+  #serve(): void {
+    for (const [key, { filter, waiting }] of this.#bites) {
+      if (this.#free === 0) return;
+      this.#free--;
+      this.#bites.delete(key);
+      const sharers = waiting.splice(0, sharersMax);
+      if (waiting.length > 0) this.#bites.set(key, { filter, waiting }); // Behind the others.
+      void this.#share(filter, sharers);
+    }
+  }
+
+  async #share(filter: string, sharers: readonly Waiting[]): Promise<void> {
+    await this.#turn();
+    const turn = this.#turn;
+    await Promise.all(
+      sharers.map(async ({ read, done, failed }) => {
+        const { after, messagesMax } = read;
+        const isWanted = (): boolean => read.isWanted();
+        const take: RetainedRead['take'] = (messages, next) => read.take(messages, next);
+        const reading = isWanted() && this.#store.read(filter, { after, messagesMax, isWanted, turn, take });
+        await Promise.resolve(reading).then(() => done(), failed);
+      }),
+    );
+    this.#over();
+  }
+
   #over(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free++;
+    this.#free++;
+    this.#serve();
   }
 }

@@ -1,9 +1,9 @@
 /**
  * Reads the retained messages of one tenant from the table: of the narrowest range that holds all matches, a page small
- * enough that a subscriber can take all of it.
+ * enough that a subscriber can take all of it. Reads of the same page that begin in the same moment are one.
  */
 import type { Clock, TenantScope } from '../../kernel/kernel.js';
-import { type Dynamo, type Item, mayPass } from '../../dynamo/dynamo.js';
+import { type Dynamo, type Item, mayPass, type Page } from '../../dynamo/dynamo.js';
 import { filterMatches, topicBytesMax } from '../../topic/topic.js';
 import type { RetainedRead } from '../fanout/fanout.js';
 
@@ -34,6 +34,8 @@ export class RetainedReader {
   readonly #scope: TenantScope;
   readonly #clock: Clock;
   #itemBytes = itemBytesAtFirst;
+  /** Pages that are asked for when the present moment is over. */
+  readonly #asked = new Map<string, Promise<Page>>();
 
   constructor(dynamo: Dynamo, scope: TenantScope, clock: Clock) {
     this.#dynamo = dynamo;
@@ -50,9 +52,9 @@ export class RetainedReader {
       const item = await this.#trying(() => this.#get(range.only));
       return { items: item ? [item] : [], next: undefined };
     }
-    let limit = Math.max(1, Math.min(messagesMax, Math.floor(biteBytesMax / this.#itemBytes)));
+    let limit = powerOfTwo(Math.min(messagesMax, biteBytesMax / this.#itemBytes));
     for (let from = after; ;) {
-      const page = await this.#trying(() => this.#query(range.prefix, from, limit));
+      const page = await this.#trying(() => this.#shared(range.prefix, from, limit));
       const next = page.next?.['sk'] as string | undefined;
       const items = page.items.filter(({ sk }) => filterMatches(filter, sk as string));
       if (items.length > 0 || next === undefined || !isWanted()) return { items, next };
@@ -78,7 +80,23 @@ export class RetainedReader {
     return this.#dynamo.get('retained', key, { consistent: true, ...(deadlineMs !== undefined && { deadlineMs }) });
   }
 
-  async #query(prefix: string, after: string, limit: number, deadlineMs?: number) {
+  /**
+   * A page for everybody who asks for it before it is sent for. Not for those who come later: what they may see was
+   * perhaps written after it was read.
+   */
+  #shared(prefix: string, after: string, limit: number): Promise<Page> {
+    const key = `${limit}\0${prefix}\0${after}`;
+    const asked = this.#asked.get(key);
+    if (asked) return asked;
+    const page = Promise.resolve().then(() => {
+      this.#asked.delete(key);
+      return this.#query(prefix, after, limit);
+    });
+    this.#asked.set(key, page);
+    return page;
+  }
+
+  async #query(prefix: string, after: string, limit: number, deadlineMs?: number): Promise<Page> {
     const page = await this.#dynamo.query('retained', {
       pk: this.#scope,
       consistent: true,
@@ -102,6 +120,9 @@ export class RetainedReader {
       }
   }
 }
+
+/** At least 1, at most `max`: so that those who have nearly the same room ask for the same. */
+const powerOfTwo = (max: number): number => 2 ** Math.floor(Math.log2(Math.max(1, max)));
 
 /** The one topic, or what all topics that match begin with; undefined when no topic can. */
 function rangeOf(filter: string): { only: string } | { prefix: string } | undefined {

@@ -246,6 +246,7 @@ export class DynamoRetained implements RetainedStore {
     try {
       const unwritten = this.#unwritten(filter, Buffer.from(read.after));
       const { items, next } = await this.#reader.some(filter, read);
+      await read.turn?.();
       const end = next === undefined ? undefined : Buffer.from(next);
       const fromTable = items.filter(({ sk }) => !unwritten.has(sk as string)).flatMap((item) => this.#readable(item));
       const fromMemory = [...unwritten.values()]

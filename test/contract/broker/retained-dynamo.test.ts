@@ -1,5 +1,6 @@
 /** What the store of retained messages in DynamoDB adds to its contract: few writes, and nothing wrong in any trouble. */
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { RetainedReads } from '../../../services/broker/fanout/fanout.js';
 import { DynamoRetained } from '../../../services/broker/store/store.js';
 import { type Dynamo, DynamoUnavailable, oncePerCause } from '../../../services/dynamo/dynamo.js';
 import { silentLog, systemClock, type TenantScope } from '../../../services/kernel/kernel.js';
@@ -210,6 +211,34 @@ function retainedInTrouble(behind: DynamoServer): void {
       proxy.choose = faultOn('PutItem', { kind: 'lostAnswer' }, 2);
       expect([await save('a', '1'), await save('b', '1')]).toEqual([0, 0]);
       expect(await other().save('c', '1')).toBe(0x97);
+    });
+
+    it('are read once for all who wait for the same, and each is told what is new to it', async () => {
+      const { store, save, put } = open();
+      await Promise.all(Array.from({ length: 20 }, (_, i) => save(`${i}/cfg`, '1')));
+      const reads = new RetainedReads(store, () => Promise.resolve());
+      const took: Record<string, string>[] = [];
+      const all = (count: number): Promise<unknown> =>
+        Promise.all(
+          Array.from({ length: count }, () => {
+            const got: Record<string, string> = {};
+            took.push(got);
+            return reads.read('+/cfg', {
+              after: '',
+              messagesMax: 128,
+              isWanted: () => true,
+              take: (messages) => messages.forEach(({ topic, payload }) => (got[topic.text] = payload.toString())),
+            });
+          }),
+        );
+      const before = proxy.requests.get('Query') ?? 0;
+      const first = all(100);
+      const receipt = put('3/cfg', '2'); // All of them get it live, so none gets the old one.
+      await Promise.all([first, settled(receipt), all(1)]);
+      // The first has come alone, as nobody waited; then 32 at once.
+      expect((proxy.requests.get('Query') ?? 0) - before).toBeLessThanOrEqual(7);
+      expect(took).toHaveLength(101);
+      for (const got of took) expect([Object.keys(got).length >= 19, got['3/cfg'] ?? '2']).toEqual([true, '2']);
     });
 
     describe('have totals', () => {

@@ -4,7 +4,12 @@
  */
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
-import { readsAtOnceMax, RetainedReads } from '../../../services/broker/fanout/fanout.js';
+import {
+  type RetainedRead,
+  readsAtOnceMax,
+  RetainedReads,
+  sharersMax,
+} from '../../../services/broker/fanout/fanout.js';
 import { handedOn, Message } from '../../../services/broker/message/message.js';
 import { biteMessagesMax } from '../../../services/broker/session/owed-retained.js';
 import { ack, type Device, settle, Site } from './site.js';
@@ -495,6 +500,34 @@ describe('bounded memory', () => {
       Array.from({ length: 100 }, (_, i) => String(i)).filter((_, i) => i % 10 !== 9),
     ]);
     expect(await reads.mayMatch('a')).toBe(false);
+  });
+
+  it('those who wait for the same bite begin in one moment, and each takes it in a turn of its own', async () => {
+    /** In which turn each of them began. */
+    const began: number[] = [];
+    let turns = 0;
+    const store = {
+      ...{ put: () => handedOn, rest: () => Promise.resolve(), close: () => undefined },
+      ...{ counted: () => Promise.resolve({ messages: 0, bytes: 0 }), mayMatch: () => Promise.resolve(false) },
+      read: async (filter: string, read: RetainedRead) => {
+        if (filter === 'same') began.push(turns);
+        await settle(1);
+        await read.turn!();
+        if (filter === 'fails') throw new Error('planted');
+        read.take([], undefined);
+      },
+    };
+    const reads = new RetainedReads(store, () => Promise.resolve(void turns++));
+    const taken: number[] = [];
+    const one = (filter: string, i: number) =>
+      reads.read(filter, { after: '', messagesMax: 1, isWanted: () => true, take: () => void taken.push(i) });
+    const busy = Array.from({ length: readsAtOnceMax }, (_, i) => one(`busy/${i}`, -1));
+    const same = Array.from({ length: sharersMax + 1 }, (_, i) => one('same', i));
+    const fails = expect(one('fails', -1)).rejects.toThrow('planted');
+    await Promise.all([...busy, ...same, fails]);
+    expect(new Set(began.slice(0, sharersMax)).size).toBe(1);
+    expect(began[sharersMax]).toBeGreaterThan(began[0]!);
+    expect(taken.filter((i) => i >= 0)).toEqual(Array.from({ length: sharersMax + 1 }, (_, i) => i));
   });
 
   it('nothing is read before it is the turn of the tenant, and nothing when nobody wants it any more by then', async () => {
