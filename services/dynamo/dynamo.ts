@@ -14,7 +14,7 @@ export type { Access } from './check.js';
 export type { CallOptions, DynamoOptions } from './calls.js';
 export { Dynamo, type Page, type SortKeyRange, type WriteCondition } from './client.js';
 export { createTables } from './create.js';
-export { checkLayout } from './layout.js';
+export { checkLayout, layoutUnreadable } from './layout.js';
 export { itemBytes } from './item-size.js';
 export { removeExpired } from './expire.js';
 export { oncePerCause } from './troubles.js';

@@ -10,8 +10,11 @@ import type { TableKey } from './tables.js';
 export const layoutVersion = 2;
 const layoutKey: TableKey = { pk: 'layout', sk: 'version' };
 
+/** The `code` of DynamoMisconfigured when the tables hold what this release does not read. */
+export const layoutUnreadable = 'LayoutUnreadable';
+
 /**
- * Throws DynamoMisconfigured when the tables hold what this release does not read. `mark`: a partition of the table
+ * Throws DynamoMisconfigured (`layoutUnreadable`) when the tables hold what this release does not read. `mark`: a partition of the table
  * `cluster` in which something is found wherever a broker has run, and which nobody writes before this check. Without it
  * the tables are new, and get the item.
  */
@@ -27,6 +30,7 @@ export async function checkLayout(dynamo: Dynamo, mark: string): Promise<void> {
       throw new DynamoMisconfigured(
         `the tables hold data of layout ${JSON.stringify(version)}, and this release reads layout ${layoutVersion}: ` +
           'start with new tables (another SHOAL_TABLE_PREFIX, an empty data folder), or run the release that wrote them',
+        { code: layoutUnreadable },
       );
     const isNew = { condition: 'attribute_not_exists(pk)' };
     await dynamo.put('cluster', { ...layoutKey, version: layoutVersion }, isNew).catch((error: unknown) => {

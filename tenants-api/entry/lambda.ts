@@ -2,7 +2,13 @@
 import { fileURLToPath } from 'node:url';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import type { Context as HonoContext } from 'hono';
-import { checkLayout, Dynamo, DynamoMisconfigured, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
+import {
+  checkLayout,
+  Dynamo,
+  DynamoMisconfigured,
+  DynamoUnavailable,
+  layoutUnreadable,
+} from '../../services/dynamo/dynamo.js';
 import { type Clock, type Log, systemClock } from '../../services/kernel/kernel.js';
 import { brokersPartition } from '../../services/tenancy/tenancy.js';
 import { createApp } from '../app.js';
@@ -91,14 +97,14 @@ const app = createApp(deps);
 
 let layout: Promise<void> | undefined;
 
-/** Once, before anything is read. While DynamoDB is away there is nothing to be misread, and the next request asks again. */
+/** Once, before anything is read. Whatever else is wrong with DynamoDB is told by the request itself, and the next one asks again. */
 async function layoutFits(): Promise<void> {
   layout ??= checkLayout(deps.dynamo, brokersPartition);
   try {
     await layout;
   } catch (error) {
     layout = undefined;
-    if (!(error instanceof DynamoMisconfigured)) return;
+    if (!(error instanceof DynamoMisconfigured) || error.code !== layoutUnreadable) return;
     jsonLog.error({ error: error.message }, 'the API cannot serve');
     throw error;
   }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
+import { brokersPartition } from '../../../services/tenancy/tenancy.js';
 import { eventOf, type GatewayRequest } from '../../support/api-gateway.js';
 import { type Dynalite, startDynalite } from '../../support/dynalite.js';
 import { Lambda } from '../../support/lambda.js';
@@ -194,6 +195,18 @@ describe('the start', () => {
     expect((await read('the-key-of-the-secret')).statusCode).toBe(404);
     expect((await read(operatorKey)).statusCode).toBe(401);
     expect(asked).toEqual(['secretsmanager.GetSecretValue {"SecretId":"arn:of:the:key"}']);
+  });
+
+  it('serves nothing over data of a release before, and says so', async () => {
+    const before = await dynalite.open();
+    await before.put('cluster', { pk: brokersPartition, sk: 'broker-1', leaseUntilMs: 1 });
+    const lambda = await start(lambdaEnv({ endpoint: dynalite.endpoint, dynamo: before }));
+    for (let twice = 0; twice < 2; twice++)
+      await expect(lambda.invoke(plain)).rejects.toThrow(
+        /^the tables hold data of layout 1, .*: start with new tables/,
+      );
+    await until(() => lambda.lines.some((line) => line.includes('the API cannot serve')), 'a line for the operator');
+    expect(await (await start()).invoke(plain)).toMatchObject({ statusCode: 200 });
   });
 
   it('fails when the secret cannot be read', async () => {

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Dynamo } from '../../../services/dynamo/dynamo.js';
+import { checkLayout, type Dynamo } from '../../../services/dynamo/dynamo.js';
 import type { BrokerId, ClientId } from '../../../services/kernel/kernel.js';
 import {
   brokerLeaseToItem,
+  brokersPartition,
   neverExpiresSeconds,
   type SessionRecord,
   sessionToItem,
@@ -23,6 +24,7 @@ describe.each(entries)('$name', (entry) => {
   beforeAll(async () => {
     dynamo = await dynalite.open();
     api = await entry.open({ endpoint: dynalite.endpoint, dynamo });
+    await checkLayout(dynamo, brokersPartition); // As the broker does, before it writes its lease.
     const nowMs = api.clock.nowMs();
     const lease = (brokerId: string, leaseUntilMs: number): Promise<unknown> =>
       dynamo.put('cluster', brokerLeaseToItem({ brokerId: brokerId as BrokerId, leaseUntilMs, startedAtMs: 0 }));
