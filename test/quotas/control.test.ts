@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { call } from '../local/shoal.js';
 import type { Grant } from '../support/broker.js';
+import { until } from '../support/until.js';
 import { heard, Stack, type TestTenant } from '../support/stack.js';
 
 let stack: Stack;
@@ -107,7 +108,13 @@ test('a deleted tenant ends for everybody, and its name starts anew', { timeout:
   const second = await stack.tenant({}, 'phoenix');
   expect(await second.tryConnect({}, old)).toMatchObject({ reasonCode: badUserNameOrPassword });
   expect((await second.api('/sessions'))['items']).toEqual([]);
-  const device = await second.client({ ...session, clean: false });
+  // The broker has looked for this name a moment ago, and looks again after a second.
+  let device: Awaited<ReturnType<TestTenant['client']>> | undefined;
+  await until(async () => {
+    device = await second.client({ ...session, clean: false }).catch(() => undefined);
+    return device !== undefined;
+  }, 'the new credential to be known');
+  if (!device) throw new Error('until has waited for it');
   expect(device.connack?.sessionPresent).toBe(false);
   await device.subscribe('#', '$SYS/broker/clients/total');
   const other = await second.client();
