@@ -92,6 +92,9 @@ const placesMax = 4096;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
+/** No tenant's name. */
+const refusedGroup = ' ';
+
 export class Admission {
   readonly #log: Log;
   readonly #clock: Clock;
@@ -158,13 +161,27 @@ export class Admission {
    * Lets the client of `connection` in: `connection.admitted` is called with CONNACK in the outbox. Throws
    * `PeerFault` with the reason of a refusal (nothing has been sent then).
    */
-  async connect(packet: ConnectPacket, connection: Connection): Promise<void> {
-    const tenant = packet.userName === undefined ? undefined : splitUserName(packet.userName)?.tenant;
-    const place = this.#places.take(ofStranger(groupOf(connection), tenant ?? ''));
+  connect(packet: ConnectPacket, connection: Connection): Promise<void> {
+    const named = (packet.userName === undefined ? undefined : splitUserName(packet.userName)?.tenant) ?? '';
+    const place = this.#places.take(ofStranger(groupOf(connection), named));
+    return place ? this.#connect(packet, connection, place, named) : this.#refuse();
+  }
+
+  /**
+   * In turns as well: thousands of refusals in one moment would hold up everybody. They are in one line, whatever names they have
+   * thought of, and what their packets have brought is let go of.
+   */
+  async #refuse(): Promise<never> {
+    await this.#turn(refusedGroup);
+    const fault = strangersBusy();
+    this.#refusals(fault.reason).add();
+    throw fault;
+  }
+
+  async #connect(packet: ConnectPacket, connection: Connection, place: Place, named: string): Promise<void> {
     try {
       if (this.#isDraining) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
-      if (!place) throw strangersBusy();
-      const turn = this.#turn(tenant ?? '');
+      const turn = this.#turn(named);
       if (turn) await turn;
       if (connection.closed) throw new TurnedAway('gone');
       await this.#admit(packet, connection, place);
@@ -174,7 +191,7 @@ export class Admission {
       this.#refusals(fault.reason).add();
       throw fault;
     } finally {
-      place?.leave();
+      place.leave();
     }
   }
 

@@ -25,8 +25,12 @@ export class TurnedAway extends Error {
   override readonly name = 'TurnedAway';
   readonly by: TurnedAwayBy;
 
+  /** Without a stack, as `PeerFault`. */
   constructor(by: TurnedAwayBy) {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`a CONNECT was turned away: ${by}`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.by = by;
   }
 }

@@ -168,8 +168,12 @@ export class PeerFault extends Error {
   /** Of a CONNECT that could not be accepted: the dialect in which its sender understands an answer. */
   dialect: ProtocolVersion | undefined;
 
+  /** Without a stack: nobody reads it, and to record it takes longer than the rest of a refusal. */
   constructor(reason: Reason, detail: string, dialect?: ProtocolVersion) {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(detail);
+    Error.stackTraceLimit = stackTraceLimit;
     this.reason = reason;
     this.dialect = dialect;
   }
