@@ -33,7 +33,7 @@ export const attacks = {
   },
   'one-client-id': { title: '4096 CONNECTs of one client id, 100/s more', attack: door.oneClientId },
   'fan-out-to-stored': {
-    title: '200 messages to 10 000 sessions away',
+    title: '200 messages to 9900 sessions away',
     attack: database.fanOutToStored,
     isPatient: true,
   },
