@@ -77,17 +77,13 @@ export class RetainedReads {
 
   async #share(filter: string, sharers: readonly Waiting[]): Promise<void> {
     await this.#turn();
-    const turn = this.#turn;
-    await Promise.all(
-      sharers.map(async ({ read, done, failed }) => {
-        const { after, messagesMax } = read;
-        const isWanted = (): boolean => read.isWanted();
-        const take: RetainedRead['take'] = (messages, next) => read.take(messages, next);
-        const reading = isWanted() && this.#store.read(filter, { after, messagesMax, isWanted, turn, take });
-        await Promise.resolve(reading).then(() => done(), failed);
-      }),
-    );
+    // Whatever one of them throws is told to that one; the place is given back in any case.
+    await Promise.all(sharers.map(({ read, done, failed }) => this.#read(filter, read).then(done, failed)));
     this.#over();
+  }
+
+  async #read(filter: string, read: RetainedRead): Promise<void> {
+    if (read.isWanted()) await this.#store.read(filter, { ...read, turn: this.#turn });
   }
 
   #over(): void {

@@ -530,6 +530,30 @@ describe('bounded memory', () => {
     expect(taken.filter((i) => i >= 0)).toEqual(Array.from({ length: sharersMax + 1 }, (_, i) => i));
   });
 
+  it('one that throws is told so, and costs nobody a place', async () => {
+    const store = {
+      ...{ put: () => handedOn, rest: () => Promise.resolve(), close: () => undefined },
+      ...{ counted: () => Promise.resolve({ messages: 0, bytes: 0 }), mayMatch: () => Promise.resolve(false) },
+      read: (_: string, read: RetainedRead) => Promise.resolve(read.take([], undefined)),
+    };
+    const reads = new RetainedReads(store, () => Promise.resolve());
+    const fails = (): never => {
+      throw new Error('planted');
+    };
+    let taken = 0;
+    const take = (): void => void taken++;
+    for (let i = 0; i < 2 * readsAtOnceMax; i++) {
+      const one = { after: '', messagesMax: 1, isWanted: () => true, take };
+      const all = await Promise.allSettled([
+        reads.read('a', { ...one, isWanted: fails }),
+        reads.read('a', { ...one, take: fails }),
+        reads.read('a', one),
+      ]);
+      expect(all.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
+    }
+    expect(taken).toBe(2 * readsAtOnceMax);
+  });
+
   it('nothing is read before it is the turn of the tenant, and nothing when nobody wants it any more by then', async () => {
     const read: string[] = [];
     const turns: (() => void)[] = [];
