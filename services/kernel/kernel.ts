@@ -10,4 +10,5 @@ export { Counter, Metrics, type MetricSample } from './metrics.js';
 export { nearestName } from './nearest.js';
 export { ownBytes } from './own-bytes.js';
 export { Paces } from './paces.js';
+export { StacklessError } from './stackless-error.js';
 export { TokenBucket } from './token-bucket.js';

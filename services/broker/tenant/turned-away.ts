@@ -1,3 +1,5 @@
+import { StacklessError } from '../../kernel/kernel.js';
+
 /** Why a CONNECT does not come in although its client may: admission has the words (`refusals.ts`). */
 export type TurnedAwayBy =
   /** The quota of connections is reached. */
@@ -21,16 +23,12 @@ export type TurnedAwayBy =
   /** The client has left. */
   | 'gone';
 
-export class TurnedAway extends Error {
+export class TurnedAway extends StacklessError {
   override readonly name = 'TurnedAway';
   readonly by: TurnedAwayBy;
 
-  /** Without a stack, as `PeerFault`. */
   constructor(by: TurnedAwayBy) {
-    const { stackTraceLimit } = Error;
-    Error.stackTraceLimit = 0;
     super(`a CONNECT was turned away: ${by}`);
-    Error.stackTraceLimit = stackTraceLimit;
     this.by = by;
   }
 }

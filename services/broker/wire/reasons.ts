@@ -3,6 +3,7 @@
  * the log; `code` is the MQTT 5.0 reason code (section 2.4); `connack3` is the MQTT 3.1.1 CONNACK return code
  * (section 3.2.2.3), where a refused CONNECT of MQTT 3.x has an answer at all.
  */
+import { StacklessError } from '../../kernel/kernel.js';
 import type { ProtocolVersion } from './packets.js';
 
 export interface Reason {
@@ -162,18 +163,14 @@ export function reasonWords(code: number): string {
 }
 
 /** Thrown by the decoder and by checks on what a peer sent; ends that one connection. */
-export class PeerFault extends Error {
+export class PeerFault extends StacklessError {
   override readonly name = 'PeerFault';
   readonly reason: Reason;
   /** Of a CONNECT that could not be accepted: the dialect in which its sender understands an answer. */
   dialect: ProtocolVersion | undefined;
 
-  /** Without a stack: nobody reads it, and to record it takes longer than the rest of a refusal. */
   constructor(reason: Reason, detail: string, dialect?: ProtocolVersion) {
-    const { stackTraceLimit } = Error;
-    Error.stackTraceLimit = 0;
     super(detail);
-    Error.stackTraceLimit = stackTraceLimit;
     this.reason = reason;
     this.dialect = dialect;
   }
