@@ -51,7 +51,7 @@ import { Authentication, groupOf } from './authentication.js';
 import { Control } from './control.js';
 import { ofStranger, ofTenant, type Place, Places } from './places.js';
 import type { Accounts } from './ports.js';
-import { faultOf, strangersBusy, tenantBusy } from './refusals.js';
+import { faultOf, shuttingDown, strangersBusy, tenantBusy } from './refusals.js';
 
 export type { Accounts } from './ports.js';
 
@@ -173,14 +173,14 @@ export class Admission {
    */
   async #refuse(): Promise<never> {
     await this.#turn(refusedGroup);
-    const fault = strangersBusy();
+    const fault = this.#isDraining ? shuttingDown() : strangersBusy();
     this.#refusals(fault.reason).add();
     throw fault;
   }
 
   async #connect(packet: ConnectPacket, connection: Connection, place: Place, named: string): Promise<void> {
     try {
-      if (this.#isDraining) throw new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
+      if (this.#isDraining) throw shuttingDown();
       const turn = this.#turn(named);
       if (turn) await turn;
       if (connection.closed) throw new TurnedAway('gone');

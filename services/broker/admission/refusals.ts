@@ -39,3 +39,6 @@ export const tenantBusy = (): PeerFault =>
 
 export const passwordsBusy = (): PeerFault =>
   new PeerFault(reasons.serverBusy, 'too many passwords are waiting to be checked; try again later');
+
+export const shuttingDown = (): PeerFault =>
+  new PeerFault(reasons.serverShuttingDown, reasons.serverShuttingDown.words);
