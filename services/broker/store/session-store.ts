@@ -268,7 +268,7 @@ export class DynamoSessionStore implements SessionStore {
     const { owner, epoch, born: itsBorn } = item;
     if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return;
     if (owner !== this.#owner) await this.#deadOwner({ tenant: scope, clientId });
-    await this.purge(scope, clientId, (typeof epoch === 'number' ? epoch : Math.floor(this.#clock.nowMs() / 1000)) + 1);
+    await this.purge(scope, clientId, (typeof epoch === 'number' ? epoch : epochAt(this.#clock.nowMs())) + 1);
     const isAsRead = (name: string, value: unknown): string =>
       value === undefined ? `attribute_not_exists(#${name})` : `#${name} = :${name}`;
     const unchanged = {
