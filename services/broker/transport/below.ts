@@ -23,7 +23,8 @@ export interface Above {
 }
 
 interface WriteRequest {
-  oncomplete: (this: WriteRequest) => void;
+  /** `status`: negative for an error of the system. */
+  oncomplete: (this: WriteRequest, status: number) => void;
   /** Keeps the bytes while the network takes them. */
   buffer: Buffer | undefined;
   below: Below | undefined;
@@ -135,8 +136,9 @@ export class Below {
     return true;
   }
 
-  taken(): void {
+  taken(status: number): void {
     this.unsentBytes = 0;
+    if (status < 0) this.#socket.destroy(); // The other side has vanished; the system need not tell a reader as well.
     if (!this.#socket.destroyed) this.#handle[aboveOf]!.onTaken();
   }
 }
@@ -148,11 +150,11 @@ function onRead(this: Handle, bytes: unknown): unknown {
   return undefined; // Anything else would be taken for the next buffer.
 }
 
-function onWritten(this: WriteRequest): void {
+function onWritten(this: WriteRequest, status: number): void {
   const { below } = this;
   this.below = undefined;
   this.buffer = undefined;
-  below!.taken();
+  below!.taken(status);
 }
 
 /** The next socket reads into the same buffer, and what has come may be sent on from where it lies until the end of the tick. */
