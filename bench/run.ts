@@ -53,8 +53,7 @@ for (const trial of options.trials) {
   });
   if (profileFolder !== undefined) printProfiles(profileFolder);
 }
-const neighbours =
-  options.neighbours && (await measureNeighbours(options.neighbours, options.brokerRoot, options.profile));
+const neighbours = options.neighbours && (await measureNeighbours(options.neighbours, options));
 if (options.json !== undefined)
   writeFileSync(options.json, `${JSON.stringify({ options, outcomes: raw, trials: tried, neighbours }, null, 2)}\n`);
 

@@ -64,7 +64,7 @@ export const shoal: Pick<Broker, 'unavailable'> & { readonly start: (options: St
       const script = join(options.root ?? ownRoot, startScript);
       const child = spawn(process.execPath, [script, '--ephemeral', '--data', data, '--host', host, ...anyFreePort], {
         stdio: ['ignore', 'ignore', 'pipe'],
-        env: { ...process.env, NODE_ENV: 'production', ...(await preloads(options)) },
+        env: { ...process.env, NODE_ENV: 'production', ...(await environment(options)) },
       });
       const { died, stop } = watch(child);
       try {
@@ -98,18 +98,25 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function preloads({ profileFolder, database }: ShoalOptions): Promise<Record<string, string>> {
-  const modules = [
-    ...(profileFolder === undefined ? [] : [profiler]),
-    ...(database.engine === 'dynalite' ? [] : [instead]),
-  ];
+async function environment(options: ShoalOptions): Promise<Record<string, string>> {
+  const { modules, env } = await preloads(options);
   return {
     ...(modules.length > 0 && { NODE_OPTIONS: modules.map((module) => `--import ${module}`).join(' ') }),
-    ...(profileFolder !== undefined && { BENCH_PROFILE_FOLDER: profileFolder }),
-    ...(database.engine === 'fast' && {
-      BENCH_DATABASE: await buildDatabase(),
-      BENCH_DATABASE_DELAY_MS: String(database.delayMs),
-    }),
+    ...env,
+  };
+}
+
+/** What makes Shoal's processes write a profile, or have another database: modules, and what they need to know. */
+export async function preloads({ profileFolder, database }: Pick<ShoalOptions, 'profileFolder' | 'database'>) {
+  return {
+    modules: [...(profileFolder === undefined ? [] : [profiler]), ...(database.engine === 'dynalite' ? [] : [instead])],
+    env: {
+      ...(profileFolder !== undefined && { BENCH_PROFILE_FOLDER: profileFolder }),
+      ...(database.engine === 'fast' && {
+        BENCH_DATABASE: await buildDatabase(),
+        BENCH_DATABASE_DELAY_MS: String(database.delayMs),
+      }),
+    },
   };
 }
 

@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duel, type Measured } from '../../test/neighbours/duel.js';
 import { rowOf, type AttackName } from '../../test/neighbours/attacks/attacks.js';
+import { preloads } from '../brokers/shoal.js';
 import { cores } from '../measure.js';
-import type { NeighbourOptions } from '../options.js';
+import type { NeighbourOptions, Options } from '../options.js';
 import { pin } from '../proc.js';
 import { topFunctions } from '../profile.js';
 import { heading, row, verdicts } from './report.js';
@@ -20,18 +21,14 @@ export interface Duelled {
 
 export type Failed = { readonly failed: string };
 
-const profiler = new URL('../profiler.mjs', import.meta.url).href;
+export type NeighbourChoices = Pick<Options, 'brokerRoot' | 'database' | 'profile'>;
 
-export async function measureNeighbours(
-  options: NeighbourOptions,
-  brokerRoot: string | undefined,
-  isProfiled: boolean,
-) {
+export async function measureNeighbours(options: NeighbourOptions, choices: NeighbourChoices) {
   console.log(`\n${heading}`);
   const results: Partial<Record<AttackName, Duelled | Failed>> = {};
   for (const name of options.attacks) {
-    const folder = isProfiled ? mkdtempSync(join(tmpdir(), 'shoal-profile-')) : undefined;
-    const result = await duel(name, options, brokerRoot, folder).catch((error: unknown): Failed => ({
+    const folder = choices.profile ? mkdtempSync(join(tmpdir(), 'shoal-profile-')) : undefined;
+    const result = await duel(name, options, choices, folder).catch((error: unknown): Failed => ({
       failed: error instanceof Error ? error.message : String(error),
     }));
     results[name] = result;
@@ -46,13 +43,13 @@ export async function measureNeighbours(
 async function duel(
   name: AttackName,
   { seconds }: NeighbourOptions,
-  brokerRoot: string | undefined,
+  { brokerRoot, database }: NeighbourChoices,
   folder: string | undefined,
 ): Promise<Duelled> {
   const fight = await Duel.start({
     choosesPasswords: rowOf(name).chosenPasswords === true,
     ...(brokerRoot !== undefined && { root: brokerRoot }),
-    ...(folder !== undefined && { profile: { module: profiler, env: { BENCH_PROFILE_FOLDER: folder } } }),
+    preloads: await preloads({ database, ...(folder !== undefined && { profileFolder: folder }) }),
     // The broker has a core of its own, as it has in production; all others share what is left.
     onProcess: (pid, part) => cores && pin(pid, part === 'broker' ? cores.broker : cores.load),
   });

@@ -6,13 +6,18 @@ import { call, endpointsIn, freePorts, type Shoal, Workshop } from '../local/sho
 /** What the stage `prod` gives a broker: 60 % of 2 GiB. */
 const heapMiB = 1228;
 
+export interface Preloads {
+  readonly modules: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
 export interface SiteOptions {
   /** A checkout with its packages; the own one unless given. */
   readonly root?: string;
   /** The database throttles what is stored for the tenant of this name. */
   readonly throttled?: string;
-  /** Preloaded into each process, with what it needs in its environment. */
-  readonly profile?: { readonly module: string; readonly env: Readonly<Record<string, string>> };
+  /** Preloaded into each process, with what they need in its environment. */
+  readonly preloads?: Preloads;
 }
 
 export interface Tenant {
@@ -34,16 +39,16 @@ export class Site {
   static async start({
     root = join(import.meta.dirname, '../..'),
     throttled,
-    profile,
+    preloads,
   }: SiteOptions = {}): Promise<Site> {
     const workshop = new Workshop();
     const folder = workshop.folder();
-    const modules = [new URL('throttle.mjs', import.meta.url).href, ...(profile ? [profile.module] : [])];
+    const modules = [new URL('throttle.mjs', import.meta.url).href, ...(preloads?.modules ?? [])];
     const env = {
       NODE_ENV: 'production',
       NODE_OPTIONS: [`--max-old-space-size=${heapMiB}`, ...modules.map((module) => `--import ${module}`)].join(' '),
       ...(throttled !== undefined && { NEIGHBOURS_THROTTLED: throttled }),
-      ...profile?.env,
+      ...preloads?.env,
     };
     const command = [process.execPath, join(root, 'services/local/start.mjs')];
     try {
