@@ -1,15 +1,4 @@
-/**
- * What sessions store, as items. Frozen: what version 1 wrote is read for ever.
- *
- * Messages are packed into one binary attribute, because attribute names and types of hundreds of small messages would
- * cost more than the messages. Each is, in order, big endian:
- *
- *      flags u8 | packet identifier u16 | expires at f64 (ms since the epoch) | 6 lengths | topic | properties |
- *      subscription identifiers, u32 each | shared subscription | publisher | payload
- *      flags: QoS 0x03, retain 0x04, retain as published 0x08, released 0x10, sent 0x20
- *      lengths: topic u16, properties u32, identifiers u16 (how many), shared u16, publisher u16, payload u32
- */
-import { type ClientId, ownBytes } from '../../kernel/kernel.js';
+/** What sessions store, as items. Frozen: what version 1 wrote is read for ever. */
 import type { Item, TableWrite } from '../../dynamo/dynamo.js';
 import {
   clientOfPartition,
@@ -19,10 +8,10 @@ import {
   scopeOfPartition,
 } from '../../tenancy/tenancy.js';
 import type { ReceivedState, StoredMessage, StoredOrigin, StoredRoute, Write } from '../inbox/inbox.js';
-import { emptyBytes, Message, type Settlement } from '../message/message.js';
+import type { Settlement } from '../message/message.js';
+import { pack, unpack } from './packed-messages.js';
 
 const version = 1;
-const headBytes = 1 + 2 + 8 + 2 + 4 + 2 + 2 + 2 + 4;
 /** Sort key of the packet identifiers received; below all messages. */
 export const receivedKey = 'a-received';
 /** What is left of an item that nobody deleted, after its messages have expired. */
@@ -90,81 +79,14 @@ function messagesToItem(partition: string, key: string, messages: readonly Store
         ...(messages[0]!.shared !== undefined && { shared: messages[0]!.shared }),
       } satisfies StoredOrigin,
     }),
-    m: Uint8Array.from(Buffer.concat(messages.map(pack))),
+    m: pack(messages),
     ...(lastExpiryMs !== Infinity && { ttl: Math.ceil(lastExpiryMs / 1000) + ttlGraceSeconds }),
   };
 }
 
-function pack({ message, terms, qos, packetId, released, sent, shared = '' }: StoredMessage): Buffer {
-  const ids = terms.subscriptionIds;
-  const publisher = Buffer.from(message.publisher ?? '');
-  const sharedBytes = Buffer.from(shared);
-  // Once PUBREC has come only the identifier counts; topic and payload are not paid for again.
-  const topic = released ? Buffer.alloc(0) : message.topic.bytes;
-  const properties = released ? Buffer.alloc(0) : message.properties;
-  const payload = released ? Buffer.alloc(0) : message.payload;
-  const head = Buffer.allocUnsafe(headBytes);
-  const state = (released ? 0x10 : 0) | (sent ? 0x20 : 0);
-  head[0] = qos | (message.retain ? 0x04 : 0) | (terms.retainAsPublished ? 0x08 : 0) | state;
-  head.writeUInt16BE(packetId, 1);
-  head.writeDoubleBE(message.expiresAtMs, 3);
-  head.writeUInt16BE(topic.length, 11);
-  head.writeUInt32BE(properties.length, 13);
-  head.writeUInt16BE(ids.length, 17);
-  head.writeUInt16BE(sharedBytes.length, 19);
-  head.writeUInt16BE(publisher.length, 21);
-  head.writeUInt32BE(payload.length, 23);
-  const idBytes = Buffer.allocUnsafe(ids.length * 4);
-  ids.forEach((id, i) => idBytes.writeUInt32BE(id, i * 4));
-  return Buffer.concat([head, topic, properties, idBytes, sharedBytes, publisher, payload]);
-}
-
 export function messagesFromItem(item: Item): StoredMessage[] {
   if (item['v'] !== version) throw new Error(`a stored message of version ${String(item['v'])} cannot be read`);
-  const packed = item['m'] as Uint8Array;
-  const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
-  const messages: StoredMessage[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const flags = bytes[at]!;
-    const lengths = [
-      bytes.readUInt16BE(at + 11),
-      bytes.readUInt32BE(at + 13),
-      bytes.readUInt16BE(at + 17) * 4,
-      bytes.readUInt16BE(at + 19),
-      bytes.readUInt16BE(at + 21),
-      bytes.readUInt32BE(at + 23),
-    ];
-    const packetId = bytes.readUInt16BE(at + 1);
-    const expiresAtMs = bytes.readDoubleBE(at + 3);
-    at += headBytes;
-    const [topic, properties, ids, shared, publisher, payload] = lengths.map((length) =>
-      bytes.subarray(at, (at += length)),
-    ) as [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer];
-    messages.push({
-      message: Message.of({
-        // Copies: one message that waits must not keep its whole item.
-        topic: { text: topic.toString(), bytes: ownBytes(topic) },
-        payload: ownBytes(payload),
-        qos: (flags & 0x03) as 1 | 2,
-        retain: (flags & 0x04) !== 0,
-        properties: properties.length > 0 ? ownBytes(properties) : emptyBytes,
-        expiresAtMs,
-        publisher: publisher.length > 0 ? (publisher.toString() as ClientId) : undefined,
-      }),
-      terms: {
-        qos: (flags & 0x03) as 1 | 2,
-        retainAsPublished: (flags & 0x08) !== 0,
-        subscriptionIds: Array.from({ length: ids.length / 4 }, (_, i) => ids.readUInt32BE(i * 4)),
-      },
-      qos: (flags & 0x03) as 1 | 2,
-      packetId,
-      released: (flags & 0x10) !== 0,
-      sent: (flags & 0x20) !== 0,
-      shared: shared.length > 0 ? shared.toString() : undefined,
-      origin: item['from'] as StoredOrigin | undefined,
-    });
-  }
-  return messages;
+  return unpack(item['m'] as Uint8Array, item['from'] as StoredOrigin | undefined);
 }
 
 /** Nothing is known of an earlier session of the client. */
