@@ -8,7 +8,7 @@
  * does nothing (or too little, or has vanished) is bounded at every stage, and then the socket is destroyed: an end
  * that is only begun waits for the peer once more.
  *
- *  - proxy, tls, http, connect: one deadline for all of them, from accept (`newcomerMs`);
+ *  - proxy, tls, http, connect: one deadline for all of them, from the moment when it may be read (`newcomerMs`);
  *  - admission: the broker is at work, not the client; bounded all the same (`admissionMsMax`);
  *  - open: keep alive, and TCP keep-alive for clients that have none;
  *  - closing: `lingerMs`.
@@ -72,7 +72,8 @@ export class Doorstep {
   /** Those below TLS: a TLS socket does not tell which socket is below it, but has the same two ends. */
   readonly #byEnds = new Map<string, Visitor>();
   readonly #newcomersMax: number;
-  readonly #perAddressMax: number;
+  /** Newcomers. */
+  readonly ofOneAddressMax: number;
   #toldAtMs = -Infinity;
 
   constructor(options: DoorstepOptions) {
@@ -81,7 +82,7 @@ export class Doorstep {
     const { connectionsMax, metrics } = options;
     const share = (percent: number): number => Math.ceil((connectionsMax * percent) / 100);
     this.#newcomersMax = share(options.newcomersPercentMax);
-    this.#perAddressMax = share(options.newcomersPerAddressPercentMax);
+    this.ofOneAddressMax = share(options.newcomersPerAddressPercentMax);
     for (const state of stages)
       metrics.gauge('shoal_sockets', 'Open sockets of clients, by what they wait for', () => this.counts[state], {
         state,
@@ -146,7 +147,7 @@ export class Doorstep {
   #makeRoom(group: string): boolean {
     const { newcomers } = this;
     const own = newcomers.sizeOf(group);
-    if (own >= this.#perAddressMax) return this.#displace(newcomers.oldestOf(group));
+    if (own >= this.ofOneAddressMax) return this.#displace(newcomers.oldestOf(group));
     if (this.#visitors.size >= this.options.connectionsMax) first(this.closing)?.destroy(); // It has had its last word.
     const hasRoom = this.#visitors.size < this.options.connectionsMax && newcomers.size < this.#newcomersMax;
     return hasRoom || this.#displace(this.#displaceable(group, own));
@@ -176,7 +177,7 @@ export class Doorstep {
   /** Another group than at accept: the header of a balancer has said who the client is. */
   regroup(visitor: Visitor, group: string): void {
     this.newcomers.remove(visitor);
-    if (this.newcomers.sizeOf(group) >= this.#perAddressMax) this.#displace(this.newcomers.oldestOf(group));
+    if (this.newcomers.sizeOf(group) >= this.ofOneAddressMax) this.#displace(this.newcomers.oldestOf(group));
     visitor.group = group;
     this.newcomers.add(visitor);
   }
@@ -209,7 +210,7 @@ export class Visitor implements Guarded, Place {
   ends: string | undefined;
   readonly socket: Socket;
   readonly #doorstep: Doorstep;
-  readonly #acceptedAtMs: number;
+  #acceptedAtMs: number;
   #stage: Stage;
   #deadlineMs: number;
   #isGone = false;
@@ -232,6 +233,12 @@ export class Visitor implements Guarded, Place {
 
   get listenedToMs(): number {
     return this.#doorstep.attention.listenedMs() - this.#acceptedAtMs;
+  }
+
+  /** Its time begins when something may be read of it: it waited for us until then. */
+  isLetIn(): void {
+    this.#acceptedAtMs = this.#doorstep.attention.listenedMs();
+    this.#deadlineMs = this.#acceptedAtMs + newcomerMs; // The wheel learns of it when it looks.
   }
 
   become(stage: Stage): void {

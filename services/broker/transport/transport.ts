@@ -9,7 +9,7 @@ import { type Thread, Turnstile } from '../tenant/tenant.js';
 import { type TopicTable } from '../wire/wire.js';
 import { chooseProtocol } from './alpn.js';
 import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
-import { Doorstep, lingerMs } from './doorstep.js';
+import { Doorstep, lingerMs, type Visitor } from './doorstep.js';
 import { drainTakesMs, paced } from './drain.js';
 import { Flusher } from './flusher.js';
 import type { AcknowledgementGate, ByteSink, ByteStream, Stage } from './ports.js';
@@ -94,7 +94,7 @@ export class Transport {
       onGone: (connection) => this.#gone(connection),
     };
     this.#doorstep = new Doorstep({ ...options, wheel: this.#world.wheel });
-    this.#turnstile = new Turnstile(clock);
+    this.#turnstile = new Turnstile(clock, setImmediate, Math.min(backlog, this.#doorstep.ofOneAddressMax / 2));
     const waiting = 'Sockets that wait until something is read of them';
     metrics.gauge('shoal_sockets_waiting', waiting, () => this.#turnstile.waiting);
   }
@@ -125,7 +125,7 @@ export class Transport {
       takeConnections(server, (socket, accept) =>
         accepting(socket, () => {
           const visitor = doorstep.enter(socket, stage);
-          if (visitor) this.#letIn(socket, visitor.group, accept);
+          if (visitor) this.#letIn(socket, visitor, accept);
         }),
       );
       return server;
@@ -148,17 +148,18 @@ export class Transport {
         const visitor = doorstep.enter(socket, 'proxy');
         if (!visitor) return;
         visitor.occupant = { late: () => proxied.late(socket) };
-        this.#letIn(socket, visitor.group, accept);
+        this.#letIn(socket, visitor, accept);
       }),
     );
     return server;
   }
 
   /** When it is its turn. Nothing has been read of it until then, as far as its listener allows (`pauseOnConnect`). */
-  #letIn(socket: Socket, group: string, accept: (socket: Socket) => void): void {
-    this.#turnstile.come(group, () =>
+  #letIn(socket: Socket, visitor: Visitor, accept: (socket: Socket) => void): void {
+    this.#turnstile.come(visitor.group, () =>
       accepting(socket, () => {
         if (socket.destroyed) return;
+        visitor.isLetIn();
         accept(socket);
         if (socket.listenerCount('data') > 0) socket.resume(); // TLS reads the socket in its own way.
       }),

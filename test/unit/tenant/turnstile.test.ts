@@ -5,10 +5,10 @@ import { heardFaults } from '../../support/heard-faults.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 /** Turns of an event loop: what is deferred in one runs in the next, in order. */
-function setUp() {
+function setUp(gatherMax?: number) {
   const clock = new ManualClock();
   const deferred: (() => void)[] = [];
-  const turnstile = new Turnstile(clock, (run) => deferred.push(run));
+  const turnstile = new Turnstile(clock, (run) => deferred.push(run), gatherMax);
   const turn = (): void => deferred.splice(0).forEach((run) => run());
   const isIdle = (): boolean => deferred.length === 0;
   const passed: string[] = [];
@@ -83,4 +83,46 @@ test('one that comes in the middle of a turn waits behind those of its group', (
   for (let n = 0; n < 4; n++) turn();
   expect(passed).toHaveLength(21);
   expect(passed.at(-1)).toBe('last');
+});
+
+test('one that gathers lets nobody in while one comes in every turn, so that groups take turns among all of them', () => {
+  const { turnstile, turn, passed } = setUp(4000);
+  const comes = (name: string): void => turnstile.come(name, () => passed.push(name));
+  for (let n = 0; n < 100; n++) {
+    comes('many');
+    turn();
+  }
+  comes('few');
+  // The first at once; the second when the turn ended in which it came.
+  expect(passed).toEqual(['many', 'many']);
+  for (let n = 0; n < 3; n++) turn();
+  expect(passed.indexOf('few')).toBeLessThan(4);
+  for (let n = 0; n < 20; n++) turn();
+  expect([passed.length, turnstile.waiting]).toEqual([101, 0]);
+});
+
+test('one that gathers lets some in after so many turns, after so long, and with so many in its lines', () => {
+  const attack = (gatherMax: number, turnMs: number): number => {
+    const { clock, turnstile, turn, passed } = setUp(gatherMax);
+    for (let n = 0; n < 400; n++) {
+      turnstile.come('many', () => passed.push(''));
+      turn();
+      clock.advance(turnMs);
+    }
+    return passed.length;
+  };
+  expect(attack(4000, 0.01)).toBe(2 + 3 * 16);
+  expect(attack(4000, 0.9)).toBe(2 + 17 * 16);
+  // As if it did not gather: each is called up at the end of its turn, but the last.
+  expect(attack(1, 0.01)).toBe(400);
+});
+
+test('those that come now and then do not wait for one that gathers', () => {
+  const { clock, turnstile, turn, passed } = setUp(4000);
+  for (let n = 0; n < 10; n++) {
+    turnstile.come('a', () => passed.push('a'));
+    expect(passed).toHaveLength(n + 1);
+    turn();
+    clock.advance(2);
+  }
 });
