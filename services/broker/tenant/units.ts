@@ -124,13 +124,17 @@ export interface UnitLedgerOptions {
 export class UnitLedger {
   readonly #options: UnitLedgerOptions;
   readonly #accounts = new Map<TenantScope, TenantUnits>();
+  /** Those with something to be written down. Who has used nothing costs nothing. */
+  readonly #unsaved = new Set<TenantUnits>();
+  /** Those that were in debt when they were last charged. */
+  readonly #inDebt = new Set<TenantUnits>();
 
   constructor(options: UnitLedgerOptions) {
     this.#options = options;
     options.metrics.gauge(
       'shoal_tenants_over_database_units',
       'Tenants that wait because they have used more of the database than their quotas allow',
-      () => [...this.#accounts.values()].filter((account) => account.waitMs() > 0).length,
+      () => this.#indebted.size,
     );
   }
 
@@ -142,7 +146,16 @@ export class UnitLedger {
   }
 
   charge(scope: TenantScope, units: number): void {
-    this.#accounts.get(scope)?.spend(units);
+    const account = this.#accounts.get(scope);
+    if (!account) return;
+    account.spend(units);
+    this.#unsaved.add(account);
+    if (!account.isPaid) this.#inDebt.add(account);
+  }
+
+  get #indebted(): ReadonlySet<TenantUnits> {
+    for (const account of this.#inDebt) if (account.waitMs() === 0) this.#inDebt.delete(account);
+    return this.#inDebt;
   }
 
   /** How long its work has to wait. */
@@ -153,15 +166,17 @@ export class UnitLedger {
   /** The tenant is not here any more. */
   async end(account: TenantUnits): Promise<void> {
     if (this.#accounts.get(account.scope) === account) this.#accounts.delete(account.scope);
+    this.#inDebt.delete(account);
     await this.#save(account);
   }
 
   /** Writes what has been used since the last time. */
   async save(): Promise<void> {
-    await atOnce([...this.#accounts.values()], savesAtOnceMax, (account) => this.#save(account));
+    await atOnce([...this.#unsaved], savesAtOnceMax, (account) => this.#save(account));
   }
 
   async #save(account: TenantUnits): Promise<void> {
+    this.#unsaved.delete(account);
     const units = Math.floor(account.unsaved);
     if (units < 1) return;
     account.unsaved -= units;
