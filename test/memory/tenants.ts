@@ -1,6 +1,7 @@
 /** Tenants of several shapes, with real sessions, routing and inboxes, that their memory counts (`tenant/memory.ts`). */
 import { Message, type QoS, topicName } from '../../services/broker/message/message.js';
 import { Channel, type Outbox, Session, type Subscription } from '../../services/broker/session/session.js';
+import { Activity } from '../../services/broker/tenant/activity.js';
 import { Tenant } from '../../services/broker/tenant/local-tenant.js';
 import { Thread } from '../../services/broker/tenant/tenant.js';
 import { Slab } from '../../services/broker/wire/wire.js';
@@ -22,13 +23,17 @@ function makeTenant() {
   const shared = { store: new MemorySharedStore(tables), commitLog: log, clock: systemClock, log: silentLog };
   const tenant = new Tenant(
     { ...record, quotaOverrides: {}, createdAtMs: 0 },
-    () => new MemoryRetained({ clock: systemClock }),
-    shared,
-    { unsafeBytesMax: 64 << 20, holdBackMs: 0, topicLevelsMax: 128 },
-    lease,
-    new Thread(systemClock),
-    systemClock,
-    silentLog,
+    {
+      makeRetained: () => new MemoryRetained({ clock: systemClock }),
+      queues: shared,
+      pace: { unsafeBytesMax: 64 << 20, holdBackMs: 0, topicLevelsMax: 128 },
+      lease,
+      thread: new Thread(systemClock),
+      activity: new Activity(),
+      systemLooks: { lastMs: 0 },
+      clock: systemClock,
+      log: silentLog,
+    },
   );
   return { tenant, log };
 }

@@ -152,9 +152,7 @@ export class Admission {
     this.#every(sweepEveryMs, 'sweep', () => this.#authentication.sweep());
     this.#every(saveUnitsEveryMs, 'sweep', () => void options.units.save());
     this.#every(sweepQueuesEveryMs, 'queue-notes', () => this.#queueNotes.sweep());
-    this.#every(systemTopicsEveryMs, 'system-topics', () =>
-      eachGuarded('system-topics', this.#tenants, (tenant) => tenant.publishSystemTopics()),
-    );
+    this.#every(systemTopicsEveryMs, 'system-topics', () => this.#tenants.publishSystemTopics());
   }
 
   /**

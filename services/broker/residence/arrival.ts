@@ -170,7 +170,6 @@ export class Arrival {
     };
     tenant.residences.set(clientId, residence);
     tenant.connections++;
-    tenant.connectionsMax = Math.max(tenant.connectionsMax, tenant.connections);
     tenant.meters.connects++;
     const { properties } = packet;
     const channel = new Channel(connection, this.#options.slab, {

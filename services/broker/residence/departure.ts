@@ -169,7 +169,7 @@ export class Departure {
   #end(tenant: Tenant, residence: Residence, nowMs: number, replaced: boolean): () => Promise<void> {
     const { session, record } = residence;
     const { isShared } = session;
-    if (tenant.residences.get(session.clientId) === residence) tenant.residences.delete(session.clientId);
+    tenant.drop(residence);
     residence.cancelWill?.();
     residence.cancelExpiry?.();
     for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);

@@ -25,6 +25,7 @@ import {
 import type { RetainedRead, Session, SessionHost, Subscription } from '../session/session.js';
 import { scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { Backlog, StoredOrigin } from '../inbox/inbox.js';
+import type { Activity, Touchable } from './activity.js';
 import { Entrance } from './entrance.js';
 import { isWill, KeptWills } from './kept-wills.js';
 import { TenantLimits } from './limits.js';
@@ -59,7 +60,22 @@ export interface Pace {
   readonly topicLevelsMax: number;
 }
 
-export class Tenant implements SessionHost, FanOutHost {
+/** What all tenants of a broker share. */
+export interface TenantWorld {
+  readonly makeRetained: (tenant: Tenant) => RetainedStore;
+  readonly queues: SharedQueuesOptions;
+  readonly pace: Pace;
+  readonly lease: LeaseGate;
+  readonly thread: Thread;
+  readonly activity: Activity<Tenant>;
+  /** When subscribers of `$SYS` were last told: of a tenant that has not been touched by then nothing was counted before. */
+  readonly systemLooks: { readonly lastMs: number };
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Tenant implements SessionHost, FanOutHost, Touchable {
+  isTouched = false;
   readonly id: TenantId;
   /** Of all that is stored of it: another tenant of that name has another one. */
   readonly scope: TenantScope;
@@ -78,7 +94,7 @@ export class Tenant implements SessionHost, FanOutHost {
   readonly queues: SharedQueues;
   readonly wills = new KeptWills();
   readonly residences = new Map<ClientId, Residence>();
-  connections = 0;
+  #connections = 0;
   /** The most there have been at once. */
   connectionsMax = 0;
   subscriptions = 0;
@@ -99,19 +115,16 @@ export class Tenant implements SessionHost, FanOutHost {
   readonly #log: Log;
   readonly #pace: Pace;
   readonly #lease: LeaseGate;
+  readonly #activity: Activity<Tenant>;
+  readonly #looks: TenantWorld['systemLooks'];
   #leaseAskedAtMs = -1;
   #withholds = false;
 
-  constructor(
-    record: TenantRecord,
-    makeRetained: (tenant: Tenant) => RetainedStore,
-    queues: SharedQueuesOptions,
-    pace: Pace,
-    lease: LeaseGate,
-    thread: Thread,
-    clock: Clock,
-    log: Log,
-  ) {
+  constructor(record: TenantRecord, world: TenantWorld) {
+    const { pace, lease, clock, log, activity } = world;
+    this.#activity = activity;
+    this.#looks = world.systemLooks;
+    const touch = (): void => activity.touch(this);
     this.id = record.id;
     this.scope = scopeOf(record);
     this.#pace = pace;
@@ -120,23 +133,40 @@ export class Tenant implements SessionHost, FanOutHost {
     this.#log = log;
     this.#sinceMs = clock.monotonicMs();
     this.load = new LoadAverages(this.#sinceMs);
-    this.time = thread.account();
+    this.time = world.thread.account(touch);
     this.limits = new TenantLimits(record, this.time, clock.nowMs());
     this.turns = new Turns(clock);
     this.entrance = new Entrance(this, clock);
-    const ledger = new SafetyLedger(pace.unsafeBytesMax);
+    const ledger = new SafetyLedger(pace.unsafeBytesMax, touch);
     this.ledger = ledger;
-    this.memory = new TenantMemory(record.id, this, this.limits, ledger, this.meters, clock, log);
+    this.memory = new TenantMemory(record.id, this, this.limits, ledger, this.meters, clock, log, touch);
     this.backlog = { messages: 0, hold: (message) => ledger.hold(message), letGo: (message) => ledger.letGo(message) };
     this.units = new TenantUnits(this.scope, this.limits, clock);
     this.rates = new TenantRates(this.limits, this.ledger, this.units, this.time, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
-    this.queues = new SharedQueues(this.scope, this, queues);
-    this.routing = new Routing(makeRetained(this), this.queues, this);
+    this.queues = new SharedQueues(this.scope, this, world.queues);
+    this.routing = new Routing(world.makeRetained(this), this.queues, this);
     this.#retainedReads = new RetainedReads(this.routing.retained, async () => {
       await this.time.turn();
       this.time.spend(requestMs);
     });
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  set connections(connections: number) {
+    this.#connections = connections;
+    this.connectionsMax = Math.max(this.connectionsMax, connections);
+    this.#activity.touch(this);
+  }
+
+  /** The session has ended; nothing happens if the client has another one by now. */
+  drop(residence: Residence): void {
+    const { clientId } = residence.session;
+    if (this.residences.get(clientId) === residence) this.residences.delete(clientId);
+    this.#activity.touch(this);
   }
 
   get isEmpty(): boolean {
@@ -198,7 +228,7 @@ export class Tenant implements SessionHost, FanOutHost {
 
   readRetained(filter: string, read: RetainedRead): Promise<void> {
     if (!isSystemFilter(filter)) return this.#readStored(filter, read);
-    this.load.update(this.meters, this.#clock.monotonicMs());
+    this.#updateLoad();
     this.#told.clear();
     return readSystemTopics(this, filter, read, (states) => this.#readStored(filter, states));
   }
@@ -227,10 +257,18 @@ export class Tenant implements SessionHost, FanOutHost {
 
   /** Tells subscribers of `$SYS` topics the tenant's own numbers, as far as they have changed. */
   publishSystemTopics(): void {
-    if (this.#systemSubscriptions === 0) return this.load.glance(this.meters, this.#clock.monotonicMs());
-    this.load.update(this.meters, this.#clock.monotonicMs());
+    this.#updateLoad();
+    if (!this.hasSystemSubscribers) return;
     const nowMs = this.#clock.nowMs();
     for (const message of changedSystemMessages(this, this.#told)) this.routing.publish(message, nowMs);
+  }
+
+  get hasSystemSubscribers(): boolean {
+    return this.#systemSubscriptions > 0;
+  }
+
+  #updateLoad(): void {
+    this.load.update(this.meters, this.#clock.monotonicMs(), this.#looks.lastMs);
   }
 
   hold(message: Message): boolean {

@@ -40,12 +40,10 @@ export interface Population {
 }
 
 export class TenantMemory implements SessionMemory {
-  /** Of wills that are not due yet. */
-  willBytes = 0;
-  /** Bytes on their way to clients that the network has not taken. */
-  outboxBytes = 0;
   /** The broker is short of memory, and this tenant has most of it: it gets no more for now. */
   isShed = false;
+  #willBytes = 0;
+  #outboxBytes = 0;
   #subscriptionBytes = 0;
   #toldAtMs = -Infinity;
   readonly #tenant: TenantId;
@@ -55,6 +53,7 @@ export class TenantMemory implements SessionMemory {
   readonly #meters: Meters;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #changed: () => void;
 
   constructor(
     tenant: TenantId,
@@ -64,6 +63,7 @@ export class TenantMemory implements SessionMemory {
     meters: Meters,
     clock: Clock,
     log: Log,
+    changed: () => void = () => undefined,
   ) {
     this.#tenant = tenant;
     this.#population = population;
@@ -72,10 +72,32 @@ export class TenantMemory implements SessionMemory {
     this.#meters = meters;
     this.#clock = clock;
     this.#log = log;
+    this.#changed = changed;
+  }
+
+  /** Of wills that are not due yet. */
+  get willBytes(): number {
+    return this.#willBytes;
+  }
+
+  set willBytes(bytes: number) {
+    this.#willBytes = bytes;
+    this.#changed();
+  }
+
+  /** Bytes on their way to clients that the network has not taken. */
+  get outboxBytes(): number {
+    return this.#outboxBytes;
+  }
+
+  set outboxBytes(bytes: number) {
+    this.#outboxBytes = bytes;
+    this.#changed();
   }
 
   countSubscription(filter: string, change: 1 | -1): void {
     this.#subscriptionBytes += change * (subscriptionBytes + 2 * filter.length);
+    this.#changed();
   }
 
   get bytes(): number {
@@ -100,6 +122,7 @@ export class TenantMemory implements SessionMemory {
     const { bytes, isShed } = this;
     if (!isShed && bytes < this.#limits.memoryBytes * tightAt) return undefined;
     this.#meters.refusedOverMemory++;
+    this.#changed();
     this.#tell(bytes);
     return isShed ? 'shed' : 'memory';
   }

@@ -14,6 +14,7 @@ const lineBytesMax = 1 << 16;
 
 export class SafetyLedger {
   readonly #unsafeBytesMax: number;
+  readonly #becameLess: () => void;
   /** Called whenever it is not behind any more: in the middle of the work of whoever has paid. */
   whenInTime: () => void = () => undefined;
   #heldBytes = 0;
@@ -22,8 +23,10 @@ export class SafetyLedger {
   /** Called once when `isUnsafe` is over. */
   #listeners = new Set<() => void>();
 
-  constructor(unsafeBytesMax: number) {
+  /** `becameLess`: called for whoever counts; it becomes more only in time that is used for the tenant. */
+  constructor(unsafeBytesMax: number, becameLess: () => void = () => undefined) {
     this.#unsafeBytesMax = unsafeBytesMax;
+    this.#becameLess = becameLess;
   }
 
   get heldBytes(): number {
@@ -54,6 +57,7 @@ export class SafetyLedger {
 
   letGo(message: Message): void {
     this.#heldBytes -= --message.holders === 0 ? message.heldBytes : deliveryBytes;
+    this.#becameLess();
   }
 
   owe(message: Message): void {
@@ -64,6 +68,7 @@ export class SafetyLedger {
 
   pay(message: Message, reasonCode: number): void {
     const { isUnsafe: wasUnsafe, isBehind: wasBehind } = this;
+    this.#becameLess();
     message.pay(reasonCode);
     this.#unsafeBytes -= storedDeliveryBytes;
     if (message.owed === 0) this.#unsafeBytes -= message.heldBytes;
@@ -78,6 +83,7 @@ export class SafetyLedger {
   leaveLine(message: Message): void {
     const wasBehind = this.isBehind;
     this.#lineBytes -= message.heldBytes;
+    this.#becameLess();
     if (wasBehind && !this.isBehind) this.whenInTime();
   }
 

@@ -13,6 +13,7 @@
 import {
   type Clock,
   eachGuarded,
+  guarded,
   type Log,
   type Metrics,
   type TenantId,
@@ -22,16 +23,19 @@ import {
 import { scopeOf, type Tenant as TenantRecord, tenantOf } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import type { CommitLog } from '../inbox/inbox.js';
-import { type Meters, newMeters } from '../message/message.js';
 import type { LeaseGate, SharedStore } from './ports.js';
-import { Tenant } from './local-tenant.js';
-import type { UnitLedger } from './units.js';
+import { Activity } from './activity.js';
+import { Tenant, type TenantWorld } from './local-tenant.js';
 import type { Thread } from './thread.js';
+import { Totals } from './totals.js';
+import type { UnitLedger } from './units.js';
 
 /** How long an empty tenant is kept: longer than most devices sleep. */
 const keptEmptyMs = 900_000;
 /** 30 MB. Beyond them those that have been empty for longest go first. */
 export const keptEmptyMax = 2000;
+/** Of what is done for many tenants, before others have their turn. */
+const sliceMs = 1;
 
 export interface TenantsOptions {
   readonly makeRetained: (tenant: Tenant) => RetainedStore;
@@ -61,62 +65,33 @@ export class TenantGone extends Error {
   override readonly name = 'TenantGone';
 }
 
-/** What the meters of all tenants come to, for the operator; CONNECTs are counted with those that are refused. */
-const totals: Readonly<Record<Exclude<keyof Meters, 'connects'>, readonly [name: string, help: string]>> = {
-  packetsReceived: ['shoal_packets_received_total', 'Packets of every type from clients that are in'],
-  packetsSent: ['shoal_packets_sent_total', 'Packets of every type to clients that are in'],
-  packetBytesReceived: ['shoal_packet_bytes_received_total', 'Bytes of these packets, without TLS and WebSocket'],
-  packetBytesSent: ['shoal_packet_bytes_sent_total', 'Bytes of these packets, without TLS and WebSocket'],
-  expiredSessions: ['shoal_sessions_expired_total', 'Sessions whose clients did not come back in time'],
-  messagesReceived: ['shoal_messages_received_total', 'PUBLISH packets from clients'],
-  messagesSent: ['shoal_messages_sent_total', 'PUBLISH packets to clients'],
-  bytesReceived: ['shoal_payload_bytes_received_total', 'Payload bytes from clients'],
-  bytesSent: ['shoal_payload_bytes_sent_total', 'Payload bytes to clients'],
-  droppedSlowSubscriber: [
-    'shoal_messages_dropped_slow_subscriber_total',
-    'QoS 0 messages to clients that read too slowly',
-  ],
-  droppedOverQuota: ['shoal_messages_dropped_over_quota_total', 'Messages over a queue, memory or delivery limit'],
-  heldBack: ['shoal_messages_held_back_total', 'QoS 1 and 2 messages whose publishers waited for a slower subscriber'],
-  refusedPublishes: ['shoal_messages_refused_total', 'Messages that access rules refused'],
-  refusedSubscriptions: ['shoal_subscriptions_refused_total', 'Topic filters of SUBSCRIBE that were refused'],
-  refusedOverMemory: [
-    'shoal_memory_refusals_total',
-    'Sessions and subscriptions refused because the memory of their tenant was used up',
-  ],
-  droppedOffline: ['shoal_messages_dropped_offline_total', 'QoS 0 messages for sessions whose client is away'],
-  expiredMessages: ['shoal_messages_expired_total', 'Messages that expired before delivery'],
-};
-
 interface Emptiness {
   readonly sinceMs: number;
   /** CONNECTs of the tenant by then. */
   readonly connects: number;
 }
 
-interface Sums {
-  connections: number;
-  sessions: number;
-  subscriptions: number;
-  memoryBytes: number;
-  memoryBytesMax: number;
-  readonly meters: Meters;
-}
-
 export class Tenants {
   readonly #options: TenantsOptions;
-  /** Of tenants that are not here any more: totals never go back. */
-  readonly #past = newMeters();
   readonly #tenants = new Map<TenantId, Tenant>();
   readonly #opening = new Map<TenantId, Promise<Tenant>>();
+  readonly #activity = new Activity<Tenant>();
+  readonly #totals: Totals;
+  readonly #world: TenantWorld;
   /** Those that were empty at the last look, the oldest first. */
   readonly #empty = new Map<Tenant, Emptiness>();
-  #sums: Sums | undefined;
+  /** Those that had no session at the last look, but something under way. */
+  #nearlyEmpty = new Set<Tenant>();
+  readonly #recentForSweep = this.#activity.look();
+  readonly #recentForSystem = this.#activity.look();
+  /** Those with subscribers of `$SYS`. */
+  readonly #told = new Set<Tenant>();
+  readonly #systemLooks = { lastMs: 0 };
+  #isTelling = false;
 
   constructor(options: TenantsOptions) {
     this.#options = options;
     const { metrics } = options;
-    metrics.beforeSamples(() => (this.#sums = undefined));
     const { thread } = options;
     metrics.total(
       'shoal_thread_seconds_total',
@@ -126,38 +101,18 @@ export class Tenants {
     const waiting = 'Tenants that have used their share of the thread, and wait for their turn';
     metrics.gauge('shoal_tenants_waiting_for_time', waiting, () => thread.waiting);
     metrics.gauge('shoal_tenants', 'Tenants with sessions on this broker', () => this.#tenants.size);
-    metrics.gauge('shoal_connections', 'Clients connected', () => this.#sum().connections);
-    metrics.gauge('shoal_sessions', 'Sessions, connected or not', () => this.#sum().sessions);
-    metrics.gauge('shoal_subscriptions', 'Subscriptions', () => this.#sum().subscriptions);
-    const held = 'Memory that tenants hold, as their quotas count it';
-    metrics.gauge('shoal_tenant_memory_bytes', held, () => this.#sum().memoryBytes);
-    const most = 'The same of the tenant that holds most';
-    metrics.gauge('shoal_tenant_memory_max_bytes', most, () => this.#sum().memoryBytesMax);
     const empty = 'Tenants without sessions that are kept open for a while';
     metrics.gauge('shoal_tenants_empty', empty, () => this.#empty.size);
-    for (const [meter, [name, help]] of Object.entries(totals) as [keyof typeof totals, readonly [string, string]][])
-      metrics.total(name, help, () => this.#past[meter] + this.#sum().meters[meter]);
-  }
-
-  /** In one walk for all numbers of a scrape. */
-  #sum(): Sums {
-    if (this.#sums) return this.#sums;
-    const sums: Sums = {
-      ...{ connections: 0, sessions: 0, subscriptions: 0, memoryBytes: 0, memoryBytesMax: 0 },
-      meters: newMeters(),
+    this.#totals = new Totals(this.#activity.look(), metrics);
+    const { makeRetained, unsafeBytesMax, holdBackMs, topicLevelsMax, lease, clock, log, shared, commitLog } = options;
+    this.#world = {
+      makeRetained,
+      queues: { store: shared, commitLog, clock, log },
+      pace: { unsafeBytesMax, holdBackMs, topicLevelsMax },
+      activity: this.#activity,
+      systemLooks: this.#systemLooks,
+      ...{ lease, thread, clock, log },
     };
-    const names = Object.keys(sums.meters) as (keyof Meters)[];
-    for (const { connections, residences, subscriptions, memory, meters } of this.#tenants.values()) {
-      sums.connections += connections;
-      sums.sessions += residences.size;
-      sums.subscriptions += subscriptions;
-      const { bytes } = memory;
-      sums.memoryBytes += bytes;
-      if (bytes > sums.memoryBytesMax) sums.memoryBytesMax = bytes;
-      for (const name of names) sums.meters[name] += meters[name];
-    }
-    this.#sums = sums;
-    return sums;
   }
 
   /** If it is here, or as soon as it is: one that is being opened is waited for. */
@@ -193,11 +148,8 @@ export class Tenants {
   }
 
   async #open(record: TenantRecord): Promise<Tenant> {
-    const { makeRetained, unsafeBytesMax, holdBackMs, lease, clock, log, shared: store, commitLog } = this.#options;
-    const { restore, current, retire, thread, topicLevelsMax } = this.#options;
-    const queues = { store, commitLog, clock, log };
-    const pace = { unsafeBytesMax, holdBackMs, topicLevelsMax };
-    const tenant = new Tenant(record, makeRetained, queues, pace, lease, thread, clock, log);
+    const { clock, restore, current, retire } = this.#options;
+    const tenant = new Tenant(record, this.#world);
     await restore(tenant, record);
     await this.#options.units.begin(tenant.units);
     const now = await current(record.id);
@@ -208,6 +160,8 @@ export class Tenants {
     }
     tenant.limits.set(now, clock.nowMs());
     this.#tenants.set(record.id, tenant);
+    this.#totals.add(tenant);
+    this.#activity.touch(tenant);
     this.#options.opened(tenant);
     return tenant;
   }
@@ -223,27 +177,64 @@ export class Tenants {
   /** Forgets tenants whose last session ended a while ago; of too many, those first that have been empty for longest. */
   sweep(): void {
     const nowMs = this.#options.clock.monotonicMs();
-    eachGuarded('sweep', this.#tenants.values(), (tenant) => {
+    const recent = new Set([...this.#nearlyEmpty, ...this.#recentForSweep()]);
+    this.#nearlyEmpty = new Set();
+    eachGuarded('sweep', recent, (tenant) => {
+      if (this.#tenants.get(tenant.id) !== tenant) return;
       const { connects } = tenant.meters;
       const known = this.#empty.get(tenant);
       if (tenant.isEmpty && known?.connects === connects) return;
       this.#empty.delete(tenant); // Somebody is there, or was between two looks.
       if (tenant.isEmpty) this.#empty.set(tenant, { sinceMs: nowMs, connects });
+      else if (tenant.residences.size === 0) this.#nearlyEmpty.add(tenant); // Nothing touches it when that ends.
     });
-    eachGuarded('sweep', this.#empty, ([tenant, { sinceMs }]) => {
-      if (nowMs - sinceMs >= keptEmptyMs || this.#empty.size > keptEmptyMax) this.#forget(tenant);
-    });
+    for (const [tenant, { sinceMs }] of this.#empty) {
+      if (nowMs - sinceMs < keptEmptyMs && this.#empty.size <= keptEmptyMax) break;
+      guarded('sweep', () => this.#forget(tenant));
+    }
+  }
+
+  /** Tells subscribers of `$SYS`, and brings the load averages of the others up to date: in slices, for all may have been busy. */
+  publishSystemTopics(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    const startedMs = this.#options.clock.monotonicMs();
+    const recent = this.#recentForSystem();
+    const others = [...this.#told].filter((tenant) => !recent.has(tenant));
+    this.#tell(oneAfterTheOther(recent, others), startedMs);
+  }
+
+  #tell(left: Iterator<Tenant>, startedMs: number): void {
+    const { clock } = this.#options;
+    const untilMs = clock.monotonicMs() + sliceMs;
+    for (let next = left.next(); !next.done; next = left.next()) {
+      const tenant = next.value;
+      if (tenant.hasSystemSubscribers) this.#told.add(tenant);
+      else this.#told.delete(tenant);
+      guarded('system-topics', () => tenant.publishSystemTopics());
+      if (clock.monotonicMs() < untilMs) continue;
+      setImmediate(() => this.#tell(left, startedMs));
+      return;
+    }
+    this.#systemLooks.lastMs = startedMs;
+    this.#isTelling = false;
   }
 
   #forget(tenant: Tenant): void {
     if (this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
     this.#empty.delete(tenant);
+    this.#told.delete(tenant);
     void this.#options.units.end(tenant.units);
     if (!tenant.isGone) unattended('retained', tenant.routing.retained.rest());
-    for (const meter of Object.keys(this.#past) as (keyof Meters)[]) this.#past[meter] += tenant.meters[meter];
+    this.#activity.forget(tenant);
+    this.#totals.forget(tenant);
   }
 
   [Symbol.iterator](): Iterator<Tenant> {
     return this.#tenants.values();
   }
+}
+
+function* oneAfterTheOther<T>(...all: Iterable<T>[]): Generator<T, void, void> {
+  for (const some of all) yield* some;
 }

@@ -45,8 +45,9 @@ export class Thread {
     this.#defer = defer;
   }
 
-  account(): TimeAccount {
-    return new TimeAccount(this);
+  /** `used`: is told after each time that it has been used. */
+  account(used: () => void = () => undefined): TimeAccount {
+    return new TimeAccount(this, used);
   }
 
   /** How many tenants wait for their turn. */
@@ -92,6 +93,7 @@ export class TimeAccount {
   /** Milliseconds of the thread that have been used for the tenant. */
   usedMs = 0;
   readonly #thread: Thread;
+  readonly #used: () => void;
   readonly #clock: Clock;
   #quantumMs = wholeQuantumMs;
   #leftMs = wholeQuantumMs;
@@ -103,8 +105,9 @@ export class TimeAccount {
   readonly #readers = new Set<Job>();
   #isJobNext = true;
 
-  constructor(thread: Thread) {
+  constructor(thread: Thread, used: () => void) {
     this.#thread = thread;
+    this.#used = used;
     this.#clock = thread.clock;
     this.#filledAtMs = this.#clock.monotonicMs();
   }
@@ -268,5 +271,6 @@ export class TimeAccount {
     this.usedMs += ms;
     this.#thread.usedMs += ms;
     this.#leftMs = Math.max(this.#leftMs - ms, -debtMsMax);
+    this.#used();
   }
 }

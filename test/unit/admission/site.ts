@@ -141,7 +141,7 @@ export class Device implements Connection {
     );
   }
   send(...packets: Packet[]): void {
-    const { session, channel } = this.in!;
+    const { session, channel, tenant } = this.in!;
     const nowMs = (): number => this.#site.clock.nowMs();
     const reader = new PacketReader(
       topics,
@@ -158,7 +158,7 @@ export class Device implements Connection {
     reader.version = channel.version;
     for (const packet of packets) {
       if (this.closed) return;
-      reader.read(encode(packet, channel.version), nowMs());
+      tenant.time.charge(() => reader.read(encode(packet, channel.version), nowMs()));
     }
   }
 }
@@ -180,6 +180,8 @@ export class Site {
   log!: MemoryCommitLog;
   records!: MemorySessionStore;
   shared!: MemorySharedStore;
+  /** Of the broker that runs now. */
+  metrics!: Metrics;
   #brokers = 0;
   /** Of the broker that runs now. */
   life = new Life();
@@ -214,6 +216,7 @@ export class Site {
     this.log = new MemoryCommitLog({ tables: life.tables(tables), nowMs: () => clock.nowMs(), prompt: false });
     this.records = new MemorySessionStore(tables, owner, mortalClock);
     this.shared = new MemorySharedStore(tables);
+    this.metrics = new Metrics();
     this.admission = new Admission({
       memory: { limitBytes: 1, usedBytes: 0, liveBytes: 0, collections: 0 },
       accounts: this.accounts,
@@ -232,7 +235,7 @@ export class Site {
       clock: mortalClock,
       slab: new Slab(),
       log: silentLog,
-      metrics: new Metrics(),
+      metrics: this.metrics,
       keepAliveSecondsMax: 0,
       publishesRevokedWills: false,
     });

@@ -17,16 +17,14 @@ describe('load averages', () => {
     const meters = newMeters();
     const [read, unread] = [new LoadAverages(0), new LoadAverages(0)];
     for (let tick = 1; tick <= 200; tick++) {
-      if (tick % 50 < 10) meters.messagesReceived += tick;
+      const isBusy = tick % 50 < 10;
+      if (isBusy) meters.messagesReceived += tick;
       read.update(meters, tick * 10_000);
-      unread.glance(meters, tick * 10_000);
+      if (isBusy) unread.update(meters, tick * 10_000, (tick - 1) * 10_000);
     }
     const nowMs = 2_500_000; // Quiet until somebody asks.
-    for (let atMs = 2_010_000; atMs <= nowMs; atMs += 10_000) {
-      read.update(meters, atMs);
-      unread.glance(meters, atMs);
-    }
-    unread.update(meters, nowMs);
+    for (let atMs = 2_010_000; atMs <= nowMs; atMs += 10_000) read.update(meters, atMs);
+    unread.update(meters, nowMs, nowMs - 5000);
     expect(averages(read)[2]).toBeGreaterThan(1);
     for (const window of [0, 1, 2]) expect(averages(unread)[window]).toBeCloseTo(averages(read)[window]!, 6);
   });

@@ -388,6 +388,7 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     const told = vi.spyOn(two.in!.tenant, 'publishSystemTopics');
     world.clock.advance(10_000);
     expect(told).toHaveBeenCalledTimes(1);
+    for (const { in: admitted } of [one, two]) admitted!.tenant.time.charge(() => undefined);
     world.clock.advance(10_000); // It comes again.
     expect(told).toHaveBeenCalledTimes(2);
   },
