@@ -80,8 +80,8 @@ export interface CommitSource {
   readonly partition: string;
   /** What takes turns: sources of one partition that may write the same keys. */
   readonly lane: string;
-  /** The next writes, at most `max`, of distinct keys; none when nothing is due. */
-  take(max: number, nowMs: number): readonly Write[];
+  /** The next writes, of distinct keys: at most `max`, and no more of them once they have come to `bytesMax`; none when nothing is due. */
+  take(max: number, nowMs: number, bytesMax: number): readonly Write[];
   /** All writes of the last `take` are durable, but those in `refused`, which the store will never take as they are. */
   committed(refused: readonly Write[]): void;
 }

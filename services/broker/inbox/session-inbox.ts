@@ -242,21 +242,23 @@ export class Inbox implements CommitSource {
     else remove();
   }
 
-  take(max: number, nowMs: number): readonly Write[] {
+  take(max: number, nowMs: number, bytesMax: number): readonly Write[] {
     const taken: Writing[] = [];
+    let bytes = 0;
     for (const [key, gone] of this.#deletes) {
       if (taken.length >= max) break;
       this.#deletes.delete(key);
       taken.push({ write: { kind: 'delete', key }, deliveries: [], gone });
     }
     for (const delivery of this.#rewrites) {
-      if (taken.length >= max) break;
+      if (taken.length >= max || bytes >= bytesMax) break;
       if (delivery.stage !== 'stored') continue; // Its first write is under way.
       this.#rewrites.delete(delivery);
       taken.push(this.#pack(delivery.item!.key, [delivery]));
+      if (!delivery.released) bytes += delivery.message.storedBytes;
     }
     const dueMs = this.#urgent ? Infinity : nowMs - this.#log.persistDelayMs;
-    while (taken.length < max) {
+    while (taken.length < max && bytes < bytesMax) {
       const deliveries = this.#takeFresh(dueMs);
       if (deliveries.length === 0) break;
       const key = keyOf(this.#epoch, ++this.#counter);
@@ -265,6 +267,7 @@ export class Inbox implements CommitSource {
         delivery.stage = 'writing';
         delivery.item = item;
         delivery.index = index;
+        bytes += delivery.message.storedBytes;
       });
       taken.push(this.#pack(key, deliveries));
     }

@@ -6,6 +6,10 @@
  *      request -> dirty -> (collected for `collectMs`, or 25) -> call -> committed, once all its writes are
  *                            \_ left undone -> waits for its time, without a place among the calls -> call
  *
+ * To make a call is work for the thread, which others wait for: one is made at once, the next at the end of the turn of the
+ * event loop, and `callBytesMax` bounds each to about a millisecond. What 10 000 sessions have to store at the same moment
+ * is thousands of such steps, and between any two of them everybody else is served.
+ *
  * What is left undone is written again until it succeeds, with jitter, for as long as DynamoDB takes: the publishers wait
  * for their acknowledgements meanwhile, and what they may have unacknowledged is bounded. Writes are puts and deletes of
  * whole items, so that one whose answer was lost may simply be repeated.
@@ -36,8 +40,11 @@ import { itemOf, messagesFromItem } from './inbox-item.js';
 
 const collectMs = 4;
 const writesMax = 25;
-/** What arrives in time over a slow line; one write may be larger. */
-const callBytesMax = 1 << 20;
+/**
+ * Above that, but for the last write. Some hundred messages, and a body that V8 does not have to put among its large objects:
+ * twice as large it takes ten times as long. It also arrives in time over a slow line.
+ */
+const callBytesMax = 1 << 16;
 /** A tenant gets half of them at most, which hides the way to DynamoDB and back at about 1000 calls a second. */
 export const commitCallsMax = 16;
 /** One attempt; DynamoDB answers in 10 ms. */
@@ -71,6 +78,8 @@ export interface GroupCommitOptions {
   readonly waitMs: (tenant: TenantScope) => number;
   /** Nothing is written by a broker whose lease is over. */
   readonly isHeld: () => boolean;
+  /** Runs something at the end of this turn of the event loop. */
+  readonly defer?: (run: () => void) => void;
 }
 
 export class GroupCommit implements CommitLog {
@@ -92,6 +101,9 @@ export class GroupCommit implements CommitLog {
   #failed = 0;
   #round = 0;
   #isPaused = false;
+  /** A call has been made in this turn of the event loop; at its end comes the next. */
+  #hasHadTurn = false;
+  readonly #defer: (run: () => void) => void;
   /** There are tenants that are held back, and a timer. */
   #isLookedAtAgain = false;
   readonly #calls: Counter;
@@ -106,6 +118,7 @@ export class GroupCommit implements CommitLog {
   constructor(options: GroupCommitOptions) {
     this.#options = options;
     this.persistDelayMs = options.persistDelayMs;
+    this.#defer = options.defer ?? setImmediate;
     const { metrics } = options;
     this.#calls = metrics.counter('shoal_commits_total', 'Calls that stored messages, subscriptions and states');
     this.#writes = metrics.counter('shoal_commit_writes_total', 'Items written or deleted by them');
@@ -175,17 +188,27 @@ export class GroupCommit implements CommitLog {
   }
 
   #send(): void {
-    const asked: CommitSource[] = (this.#askedMeanwhile = []);
-    while (!this.#closed && !this.#isPaused && this.#callsInFlight < this.#callsMax) {
-      const call = this.#fill();
-      if (call.writes.length === 0) break;
-      // Nothing in it may throw: lanes whose writes nobody knows anything of would stay busy. If it does, the process ends.
-      void this.#call(call);
-    }
-    this.#askedMeanwhile = undefined;
-    for (const source of asked) this.request(source);
+    const mayGo = !this.#closed && !this.#isPaused && this.#callsInFlight < this.#callsMax;
+    if (mayGo && !this.#hasHadTurn) this.#step();
     if (this.#waiting === 0) for (const listener of this.#idle.splice(0)) listener();
   }
+
+  #step(): void {
+    const asked: CommitSource[] = (this.#askedMeanwhile = []);
+    const call = this.#fill();
+    this.#askedMeanwhile = undefined;
+    for (const source of asked) this.request(source);
+    if (call.writes.length === 0) return;
+    this.#hasHadTurn = true;
+    this.#defer(this.#nextTurn);
+    // Nothing in it may throw: lanes whose writes nobody knows anything of would stay busy. If it does, the process ends.
+    void this.#call(call);
+  }
+
+  readonly #nextTurn = (): void => {
+    this.#hasHadTurn = false;
+    this.#send();
+  };
 
   /** One tells whether an outage is over. */
   get #callsMax(): number {
@@ -247,7 +270,7 @@ export class GroupCommit implements CommitLog {
   #collect(source: CommitSource, tenant: TenantWork, call: Call, nowMs: number): void {
     let taken: readonly Write[];
     try {
-      taken = source.take(this.#callSize - call.writes.length, nowMs);
+      taken = source.take(this.#callSize - call.writes.length, nowMs, callBytesMax - call.bytes);
     } catch (error) {
       return caught('commit-take', error, { lane: source.lane });
     }

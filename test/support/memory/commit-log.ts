@@ -65,7 +65,7 @@ export class MemoryCommitLog implements CommitLog {
         this.#again.add(source);
         continue;
       }
-      const writes = source.take(writesMax, nowMs());
+      const writes = source.take(writesMax, nowMs(), Infinity);
       if (new Set(writes.map(keyOf)).size < writes.length) throw new Error('two writes of one commit have one key');
       if (writes.length > writesMax) throw new Error(`${writes.length} writes where ${writesMax} were asked for`);
       if (writes.length === 0) source.committed([]);

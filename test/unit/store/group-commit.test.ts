@@ -12,6 +12,9 @@ const throttled = (): DynamoUnavailable => new DynamoUnavailable('throttled', { 
 const unreachable = (): DynamoUnavailable => new DynamoUnavailable('nobody there', { isUnreachable: true });
 const erase = (n: number): Write => ({ kind: 'delete', key: keyAt(n) });
 
+/** As one does that has little else to do. */
+const turnsPerMs = 8;
+
 /** What DynamoDB does with a call: an error, or the writes that it leaves undone. */
 type Answer = (writes: readonly TableWrite[]) => Error | readonly TableWrite[];
 
@@ -25,6 +28,8 @@ class Site {
   readonly indebted = new Set<string>();
   readonly calls: (readonly TableWrite[])[] = [];
   readonly made: TableWrite[] = [];
+  /** What is to be done at the end of this turn of the event loop. */
+  #deferred: (() => void)[] = [];
   readonly #lanes = new Set<string>();
   readonly log = groupCommitOver(
     {
@@ -42,6 +47,7 @@ class Site {
     {
       clock: this.clock,
       isHeld: () => this.isHeld,
+      defer: (run) => void this.#deferred.push(run),
       waitMs: (tenant) => (this.indebted.has(tenant) ? 1000 : 0),
     },
   );
@@ -57,8 +63,15 @@ class Site {
   async pass(ms: number): Promise<void> {
     for (let passed = 0; passed < ms; passed++) {
       this.clock.advance(1);
-      for (let i = 0; i < 6; i++) await Promise.resolve();
+      for (let turn = 0; turn < turnsPerMs; turn++) await this.turn();
     }
+  }
+
+  /** One turn of the event loop, from what has been done in it to its end. */
+  async turn(): Promise<void> {
+    for (let i = 0; i < 6; i++) await Promise.resolve();
+    for (const run of this.#deferred.splice(0)) run();
+    for (let i = 0; i < 6; i++) await Promise.resolve();
   }
 
   /** Milliseconds until all are done, of `mostMs`. */
@@ -154,6 +167,44 @@ describe('tenants in the group commit', () => {
     site.request(...all);
     expect(await site.done(100, ...all)).toBeLessThan(20);
     expect(site.calls).toHaveLength(1);
+  });
+});
+
+describe('the thread, which others wait for', () => {
+  const messagesOf = (writes: readonly TableWrite[]): number =>
+    writes.reduce((sum, write) => sum + ('put' in write ? (write.put['n'] as number) : 0), 0);
+  /** As a session that is away has it, after a fan-out. */
+  const manyMessages = (key: number): Write => {
+    const one = messagesAt(key, Buffer.alloc(64)) as Extract<Write, { kind: 'messages' }>;
+    return { ...one, messages: Array.from({ length: 200 }, () => one.messages[0]!) };
+  };
+
+  it('is given back after some hundred messages, and another tenant is among the first that are served', async () => {
+    const site = new Site();
+    site.request(...many(1000, (i) => site.source(`evil#${i}`, manyMessages(1))));
+    const good = site.source('good#1', messagesAt(1, 'x'));
+    site.request(good);
+    site.clock.advance(4);
+    expect(site.calls).toHaveLength(1); // At once, and not eight of them.
+    for (let turns = 1; turns <= 8; turns++) {
+      const before = site.calls.length;
+      await site.turn();
+      expect(site.calls.length - before).toBeLessThanOrEqual(1);
+    }
+    expect(site.calls).toHaveLength(8);
+    expect(Math.max(...site.calls.map(messagesOf))).toBeLessThan(1200);
+    expect(site.calls.findIndex((writes) => writes.some((write) => pkOf(write) === 'good#1'))).toBeLessThan(2);
+  });
+
+  it('is asked for a call at once by one who is alone, call after call', async () => {
+    const site = new Site();
+    for (let n = 0; n < 3; n++) {
+      const source = site.source('good#1', messagesAt(n, 'x'));
+      site.request(source);
+      site.clock.advance(4);
+      expect(site.calls).toHaveLength(n + 1);
+      expect(await site.done(10, source)).toBe(5); // As long as the call takes.
+    }
   });
 });
 
