@@ -49,6 +49,8 @@ export interface CallOptions {
   readonly maxAttempts?: number;
   /** For all attempts together, waits included; then DynamoUnavailable. Default: no bound but the attempts' own. */
   readonly deadlineMs?: number;
+  /** Nobody waits for it: calls that somebody waits for overtake it in the queue. */
+  readonly canWait?: boolean;
 }
 
 /** Connections to DynamoDB, unless they are told apart (`apart`). Each carries one request at a time. */
@@ -149,7 +151,7 @@ export class Calls {
     const leftMs = (): number => endsAtMs - performance.now();
     const maxAttempts = options.maxAttempts ?? this.#maxAttempts;
     for (let attempt = 1; ; attempt++) {
-      const turn = this.#queue.enter(tenant ?? '', leftMs());
+      const turn = this.#queue.enter(tenant ?? '', leftMs(), options.canWait);
       const notSent = turn && (await turn);
       if (notSent !== undefined) throw this.#notSent(tables, action, notSent);
       this.#meter.call(tables, action);

@@ -140,10 +140,11 @@ export class DynamoSessionStore implements SessionStore {
     const condition = '#owner = :owner AND #epoch = :epoch';
     const names = { '#owner': 'owner', '#epoch': 'epoch' };
     const values = { ':owner': this.#owner, ':epoch': record.epoch };
-    if (record.expirySeconds === 0) await this.#records.delete('sessions', key, { condition, names, values });
+    const options = { condition, names, values, canWait: true };
+    if (record.expirySeconds === 0) await this.#records.delete('sessions', key, options);
     else {
       const item = sessionToItem({ ...record, owner: this.#owner });
-      await this.#records.put('sessions', item, { condition, names, values });
+      await this.#records.put('sessions', item, options);
     }
   }
 

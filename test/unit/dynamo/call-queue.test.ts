@@ -16,9 +16,9 @@ describe('calls that wait', () => {
   afterEach(() => void vi.useRealTimers());
 
   /** Who has got a turn, in order. */
-  function ask(queue: CallQueue, order: string[], tenant: string, count: number): void {
+  function ask(queue: CallQueue, order: string[], tenant: string, count: number, canWait = false): void {
     for (let i = 0; i < count; i++)
-      void Promise.resolve(queue.enter(tenant, Infinity)).then((notSent) => order.push(notSent ?? tenant));
+      void Promise.resolve(queue.enter(tenant, Infinity, canWait)).then((notSent) => order.push(notSent ?? tenant));
   }
 
   it('take turns by tenant', async () => {
@@ -33,6 +33,25 @@ describe('calls that wait', () => {
     await settle();
     expect(order.slice(2)).toEqual(['evil', 'good', 'other', 'evil', 'other', 'evil']);
     expect(queue.waiting).toBe(995);
+  });
+
+  it('are overtaken by those that somebody waits for, but for one in eight', async () => {
+    const queue = new CallQueue(1);
+    const order: string[] = [];
+    ask(queue, order, 'first', 1);
+    ask(queue, order, 'release', 5001, true);
+    ask(queue, order, 'claim', 20);
+    await settle();
+    // Releases have filled their lines, and no claim is refused for it.
+    expect(order).toEqual(['first', 'QueueFull']);
+    for (let i = 0; i < 24; i++) queue.leave();
+    await settle();
+    const claims = (count: number) => Array.from({ length: count }, () => 'claim');
+    expect(order.slice(2)).toEqual([
+      ...[...claims(7), 'release', ...claims(7), 'release'],
+      ...[...claims(6), 'release', 'release'],
+    ]);
+    expect(queue.waiting).toBe(4996);
   });
 
   it('are refused at once when a tenant has too many of them; another is not', async () => {
