@@ -25,6 +25,8 @@ interface Depth {
   /** A set; or, where it is one rule as for most words of many rules, that rule: -1 for the first, -2 for the second, … */
   readonly words: Map<string, number>;
   readonly templates: { readonly template: Template; readonly set: number }[];
+  /** Where they stand in `templates`, by their texts. No text has a NUL. */
+  readonly places: Map<string, number>;
   /** Rules with `+` here. */
   readonly any: number;
   /** Rules with `#` here. */
@@ -39,7 +41,10 @@ export class AccessRules {
   readonly #depths: Depth[] = [];
   /** 32-bit words of a set. */
   readonly #width: number;
-  readonly #bits: Uint32Array;
+  readonly #hiddenIds: boolean;
+  #bits = new Uint32Array(256);
+  #bitsUsed = 0;
+  #count = 0;
   /** The rules that fit so far, during a walk. */
   readonly #fitting: Uint32Array;
   readonly #sets: Readonly<Record<`${'allow' | 'deny'} ${'publish' | 'subscribe'}`, number>>;
@@ -47,64 +52,88 @@ export class AccessRules {
   readonly #wild: number;
   readonly #hidden: number;
 
-  /** `hidden`: client ids begin with `$`. */
-  constructor(rules: readonly Rule[], hidden: boolean) {
-    this.#width = Math.ceil(rules.length / 32);
-    const bits: number[] = [];
-    const newSet = (): number => {
-      for (let i = 0; i < this.#width; i++) bits.push(0);
-      return bits.length - this.#width;
-    };
-    const put = (set: number, rule: number): void => {
-      bits[set + (rule >>> 5)]! |= 1 << (rule & 31);
-    };
+  /** `hidden`: client ids begin with `$`. To be asked once all rules are added. */
+  constructor(rulesMax: number, hidden: boolean) {
+    this.#width = Math.ceil(rulesMax / 32);
+    this.#hiddenIds = hidden;
     this.#sets = {
-      'allow publish': newSet(),
-      'allow subscribe': newSet(),
-      'deny publish': newSet(),
-      'deny subscribe': newSet(),
+      'allow publish': this.#newSet(),
+      'allow subscribe': this.#newSet(),
+      'deny publish': this.#newSet(),
+      'deny subscribe': this.#newSet(),
     };
-    this.#wild = newSet();
-    this.#hidden = newSet();
-    const putWord = (words: Map<string, number>, word: string, rule: number): void => {
-      let set = words.get(word);
-      if (set === undefined) return void words.set(word, ~rule);
-      if (set < 0) {
-        const only = ~set;
-        words.set(word, (set = newSet()));
-        put(set, only);
-      }
-      put(set, rule);
-    };
-    const depthAt = (i: number): Depth =>
-      (this.#depths[i] ??= {
-        words: new Map(),
-        templates: [],
-        any: newSet(),
-        rest: newSet(),
-        some: newSet(),
-        none: newSet(),
-      });
-    for (const [rule, { effect, action, levels: given, isWhole }] of rules.entries()) {
-      const levels = isEverything(given) ? ['#'] : given;
-      if (action !== 'subscribe') put(this.#sets[`${effect} publish`], rule);
-      if (action !== 'publish') put(this.#sets[`${effect} subscribe`], rule);
-      const [first] = levels;
-      if (first === '+' || first === '#') {
-        if (!isWhole) put(this.#wild, rule);
-      } else if (startsHidden(first!, hidden)) put(this.#hidden, rule);
-      for (const [i, level] of levels.entries()) {
-        const depth = depthAt(i);
-        put(depth.some, rule);
-        if (level === '+') put(depth.any, rule);
-        else if (level === '#') put(depth.rest, rule);
-        else if (typeof level !== 'string') put(setOfTemplate(depth, level, newSet), rule);
-        else putWord(depth.words, level, rule);
-      }
-      put(depthAt(levels.length).none, rule);
-    }
-    this.#bits = Uint32Array.from(bits);
+    this.#wild = this.#newSet();
+    this.#hidden = this.#newSet();
     this.#fitting = new Uint32Array(this.#width);
+  }
+
+  /** What this takes grows with the levels of the rule, not with the rules that are there. */
+  add({ effect, action, levels: given, isWhole }: Rule): void {
+    const rule = this.#count++;
+    const levels = isEverything(given) ? ['#'] : given;
+    if (action !== 'subscribe') this.#put(this.#sets[`${effect} publish`], rule);
+    if (action !== 'publish') this.#put(this.#sets[`${effect} subscribe`], rule);
+    const [first] = levels;
+    if (first === '+' || first === '#') {
+      if (!isWhole) this.#put(this.#wild, rule);
+    } else if (startsHidden(first!, this.#hiddenIds)) this.#put(this.#hidden, rule);
+    for (const [i, level] of levels.entries()) {
+      const depth = this.#depthAt(i);
+      this.#put(depth.some, rule);
+      if (level === '+') this.#put(depth.any, rule);
+      else if (level === '#') this.#put(depth.rest, rule);
+      else if (typeof level !== 'string') this.#put(this.#setOfTemplate(depth, level), rule);
+      else this.#putWord(depth.words, level, rule);
+    }
+    this.#put(this.#depthAt(levels.length).none, rule);
+  }
+
+  #depthAt(i: number): Depth {
+    return (this.#depths[i] ??= {
+      words: new Map(),
+      templates: [],
+      places: new Map(),
+      any: this.#newSet(),
+      rest: this.#newSet(),
+      some: this.#newSet(),
+      none: this.#newSet(),
+    });
+  }
+
+  #newSet(): number {
+    const set = this.#bitsUsed;
+    this.#bitsUsed += this.#width;
+    if (this.#bitsUsed > this.#bits.length) {
+      const bits = new Uint32Array(2 * this.#bits.length);
+      bits.set(this.#bits);
+      this.#bits = bits;
+    }
+    return set;
+  }
+
+  #put(set: number, rule: number): void {
+    this.#bits[set + (rule >>> 5)]! |= 1 << (rule & 31);
+  }
+
+  #putWord(words: Map<string, number>, word: string, rule: number): void {
+    let set = words.get(word);
+    if (set === undefined) return void words.set(word, ~rule);
+    if (set < 0) {
+      const only = ~set;
+      words.set(word, (set = this.#newSet()));
+      this.#put(set, only);
+    }
+    this.#put(set, rule);
+  }
+
+  #setOfTemplate({ templates, places }: Depth, template: Template): number {
+    const key = template.join('\0');
+    const place = places.get(key);
+    if (place !== undefined) return templates[place]!.set;
+    const set = this.#newSet();
+    places.set(key, templates.length);
+    templates.push({ template, set });
+    return set;
   }
 
   /** `topic`: a valid topic name. */
@@ -179,13 +208,6 @@ export class AccessRules {
 
 /** `+/#` is `#`: every topic has a first level. */
 const isEverything = (levels: Rule['levels']): boolean => levels.length === 2 && levels[0] === '+' && levels[1] === '#';
-
-function setOfTemplate({ templates }: Depth, wanted: Template, newSet: () => number): number {
-  const same = (one: Template): boolean => one.length === wanted.length && one.every((text, i) => text === wanted[i]);
-  let entry = templates.find(({ template }) => same(template));
-  if (!entry) templates.push((entry = { template: wanted, set: newSet() }));
-  return entry.set;
-}
 
 function startsHidden(first: string | Template, hidden: boolean): boolean {
   if (typeof first === 'string') return first.startsWith('$');

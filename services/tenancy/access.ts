@@ -2,8 +2,9 @@
  * Grants, and what they let one client do. A grant allows or denies publishing, subscribing or both below a topic
  * filter in which `${clientid}` and `${username}` stand for the client's own. Deny beats allow, no match is deny.
  *
- * Compiled once for all clients of a credential (`access-rules.ts`); the broker caches the answer per session and topic, so
- * that neither call is on the way of a message that was seen before. Knows nothing of packets and reason codes.
+ * Compiled once for all clients of a credential (`access-rules.ts`), a grant at a time (`accessWork`); the broker caches the
+ * answer per session and topic, so that neither call is on the way of a message that was seen before. Knows nothing of
+ * packets and reason codes.
  *
  * A client chooses its own id, so what it puts into `${clientid}` is hostile. An id with `/`, `+`, `#` or NUL would
  * turn one level into several or into a wildcard, and one that starts with `$` would reach the topics that wildcards
@@ -52,18 +53,33 @@ export function grantError(grant: Grant): string | undefined {
   return topicFilterError(topic) ?? levelsError('the topic of a grant', topic, topicLevelsMax);
 }
 
-/** What `who` may do. Without grants: everything in the tenant. `username` is the credential's name, without `@tenant`. */
-export function compileAccess(
-  grants: readonly Grant[] | undefined,
-  { clientId, username }: { readonly clientId: string; readonly username: string },
-): Access {
+interface Who {
+  readonly clientId: string;
+  /** The credential's name, without `@tenant`. */
+  readonly username: string;
+}
+
+/** What `who` may do. Without grants: everything in the tenant. */
+export function compileAccess(grants: readonly Grant[] | undefined, who: Who): Access {
   if (grants === undefined) return everything;
-  const rules = sharedRules(grants, username, standingOf(clientId));
+  const { clientId } = who;
+  const compiling = sharedRules(grants, who);
+  while (compiling.step());
+  const { rules } = compiling;
   return {
     mayPublish: (topic) => !isReserved(topic) && rules.mayPublish(topic, clientId),
     maySubscribe: (filter) => !isBelow(filter, '$share') && rules.maySubscribe(filter, clientId),
     madeOf: rules,
   };
+}
+
+/**
+ * What `compileAccess` would have to do first, in steps of one grant: a hundred of full length take longer than anybody should
+ * wait for. Undefined when nothing is left to do. Whoever takes a step takes it for all clients of the credential.
+ */
+export function accessWork(grants: readonly Grant[] | undefined, who: Who): { step(): boolean } | undefined {
+  const compiling = grants && sharedRules(grants, who);
+  return compiling?.isDone === false ? compiling : undefined;
 }
 
 const everything: Access = {
@@ -96,23 +112,50 @@ function standingOf(value: string): Standing {
   return value.startsWith('$') ? 'hidden' : 'plain';
 }
 
+/** The rules for all clients of that standing, as far as they are compiled. */
+class Compiling {
+  readonly rules: AccessRules;
+  readonly #grants: readonly Grant[];
+  readonly #username: string;
+  readonly #standing: Standing;
+  #next = 0;
+
+  constructor(grants: readonly Grant[], username: string, standing: Standing) {
+    this.rules = new AccessRules(grants.length, standing === 'hidden');
+    this.#grants = grants;
+    this.#username = username;
+    this.#standing = standing;
+  }
+
+  get isDone(): boolean {
+    return this.#next === this.#grants.length;
+  }
+
+  /** One grant; whether there are more. */
+  step(): boolean {
+    if (this.isDone) return false;
+    const rule = toRule(this.#grants[this.#next]!, this.#username, this.#standing);
+    if (rule) this.rules.add(rule);
+    this.#next++;
+    return !this.isDone;
+  }
+}
+
 interface Compiled {
   readonly username: string;
-  readonly byStanding: Map<Standing, AccessRules>;
+  readonly byStanding: Map<Standing, Compiling>;
 }
 
 const compiled = new WeakMap<readonly Grant[], Compiled>();
 
-/** For all clients of that standing. The grants are known by their array, which is that of the cached credential. */
-function sharedRules(grants: readonly Grant[], username: string, standing: Standing): AccessRules {
+/** The grants are known by their array, which is that of the cached credential. */
+function sharedRules(grants: readonly Grant[], { clientId, username }: Who): Compiling {
+  const standing = standingOf(clientId);
   let known = compiled.get(grants);
   if (known?.username !== username) compiled.set(grants, (known = { username, byStanding: new Map() }));
-  let rules = known.byStanding.get(standing);
-  if (!rules) {
-    const found = grants.flatMap((grant) => toRule(grant, username, standing) ?? []);
-    known.byStanding.set(standing, (rules = new AccessRules(found, standing === 'hidden')));
-  }
-  return rules;
+  let compiling = known.byStanding.get(standing);
+  if (!compiling) known.byStanding.set(standing, (compiling = new Compiling(grants, username, standing)));
+  return compiling;
 }
 
 /** The grant as it is for such clients; undefined when it matches nothing. */

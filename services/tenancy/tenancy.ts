@@ -1,5 +1,5 @@
 /** The door of tenancy: what a tenant, credential, grant, quota and control entry IS. Shared by broker and tenant API. */
-export { type Access, bridgeStates, compileAccess, type Grant, grantError, grantsMax } from './access.js';
+export { type Access, accessWork, bridgeStates, compileAccess, type Grant, grantError, grantsMax } from './access.js';
 export { formatApiKey, generateApiKeyParts, parseApiKey } from './apikey.js';
 export {
   controlCursorAt,

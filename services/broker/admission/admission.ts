@@ -12,7 +12,7 @@ import {
   type Log,
   type Metrics,
 } from '../../kernel/kernel.js';
-import { compileAccess, type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
+import { type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -33,6 +33,7 @@ import {
   type Thread,
   TurnedAway,
   Turnstile,
+  accessOf,
 } from '../tenant/tenant.js';
 import {
   Arrival,
@@ -207,7 +208,7 @@ export class Admission {
     if (!place.becomes(ofTenant(scopeOf(account)))) throw tenantBusy();
     const tenant = await this.#tenants.open(account);
     tenant.time.spend(this.#turnstile.averageMs);
-    const access = compileAccess(credential.grants, { clientId, username: credential.name });
+    const access = await accessOf(tenant.time, credential.grants, { clientId, username: credential.name });
     const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#topicLevelsMax);
     await this.#arrival.admit({ packet, connection, tenant, account, credential, clientId, access, will, assigned });
   }

@@ -8,15 +8,17 @@
  */
 import { type Clock, eachGuarded, type TenantScope } from '../../kernel/kernel.js';
 import {
+  accessWork,
   compileAccess,
   type ControlEntry,
+  type Grant,
   scopeOf,
   type Tenant as TenantRecord,
   tenantOf,
 } from '../../tenancy/tenancy.js';
 import { reasons } from '../wire/wire.js';
 import type { Tenants } from '../tenant/tenant.js';
-import { type Residence, type Tenant, TenantGone } from '../tenant/tenant.js';
+import { type Job, type Residence, type Tenant, TenantGone } from '../tenant/tenant.js';
 import type { CachedAccounts } from './accounts.js';
 import { clockMarginMs, type Departure, type SessionStore, wasDeleted } from '../residence/residence.js';
 
@@ -160,8 +162,8 @@ export class Control {
     if (credential === 'unreadable')
       return inSlices(tenant, affects, ({ connection }) => connection?.close(reasons.serverUnavailable));
     const grants = credential ? credential.grants : []; // Without any it may do everything.
-    return inSlices(tenant, affects, ({ session }) =>
-      session.setAccess(compileAccess(grants, { clientId: session.clientId, username: name })),
+    return tenant.time.eachThrough('control', [...tenant.residences.values()].filter(affects), ({ session }) =>
+      renewal(session, grants, name),
     );
   }
 
@@ -180,6 +182,20 @@ function inSlices(
   step: (residence: Residence) => void,
 ): Promise<void> {
   return tenant.time.each('control', [...tenant.residences.values()].filter(affects), step);
+}
+
+/** The rules are compiled for the first session of its kind; then the subscriptions of each are looked at. */
+function renewal(session: Residence['session'], grants: readonly Grant[] | undefined, username: string): Job {
+  const who = { clientId: session.clientId, username };
+  const compiling = accessWork(grants, who);
+  let checking: Job | undefined;
+  return {
+    step: () => {
+      if (!checking && compiling?.step()) return true;
+      checking ??= session.changeAccess(compileAccess(grants, who)) ?? { step: () => false };
+      return checking.step();
+    },
+  };
 }
 
 function close({ connection }: Residence): void {

@@ -19,6 +19,8 @@
  *
  * A place is held from the first column to the last, so each of these waits has an end. Only what a client leaves (its will,
  * its record) is written however long it takes, in a turn of its own; a CONNECT waits for that as for any turn.
+ *  - Access rules are compiled in the first column. A session that goes on is compared with them in the last, when the record
+ *    says whose they are; rules that are newer still make the credential another one, so that the claim is given back.
  *  - A record is released after somebody else has claimed it: the release names its epoch and then does nothing.
  */
 import type { ClientId, Clock } from '../../kernel/kernel.js';
@@ -78,7 +80,7 @@ export class Arrival {
   }
 
   async #inTurn(visit: Visit, cleared?: Receipt): Promise<Again | undefined> {
-    const { packet, connection, tenant, account, credential, clientId, will } = visit;
+    const { packet, connection, tenant, account, credential, clientId, access, will } = visit;
     const { isStillValid, records, departure, clock, isStopping } = this.#options;
     // First of all: for a client that has left nobody else has to go, and nothing is written.
     if (connection.closed) throw new TurnedAway('gone');
@@ -97,6 +99,9 @@ export class Arrival {
     const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
     const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
     const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
+    // Now the record says whose rules the session obeys, whether or not its client comes in.
+    const checking = goesOn?.session.changeAccess(access);
+    if (checking) await tenant.time.through(checking);
     // It has expired while the claim was under way; the next one begins a new session.
     const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
     if (isOver || !(await isStillValid(account, credential)) || tenant.isGone || connection.closed || isStopping()) {

@@ -11,7 +11,6 @@
 import { atOnce, type BrokerId, type ClientId, type Clock, type TenantScope } from '../../kernel/kernel.js';
 import {
   clientPartition,
-  compileAccess,
   type Credential,
   RecordUnreadable,
   type SessionRecord,
@@ -21,7 +20,7 @@ import {
 import type { CommitLog, StoredOrigin, StoredRoute } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
 import { type Restored, Session } from '../session/session.js';
-import { depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
+import { accessOf, depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
 import type { Credentials, SessionStore } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
@@ -123,18 +122,18 @@ export class Restoration {
     return status === 'suspended' || (credential !== 'unreadable' && isOfDeleted(record, credential));
   }
 
-  #reside(
+  async #reside(
     tenant: Tenant,
     record: OwnRecord,
     found: Found,
     restored: Restored | undefined,
     origins: StoredOrigin[],
-  ): Residence {
+  ): Promise<Residence> {
     const { commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
     const isThere = found !== undefined && found !== 'unreadable';
     const credential = isThere ? found : goneCredential(tenant.scope, name);
-    const access = compileAccess(credential.grants, { clientId: record.clientId, username: name });
+    const access = await accessOf(tenant.time, credential.grants, { clientId: record.clientId, username: name });
     const session = new Session(
       record.clientId,
       tenant,
@@ -148,8 +147,6 @@ export class Restoration {
       session.restore(restored);
       for (const origin of restored.stored.origins) origins.push(origin);
     }
-    // What its rules have come to while nobody looked. Without a credential nobody can say.
-    if (isThere) session.setAccess(access);
     const residence: Residence = {
       session,
       credential,
@@ -162,6 +159,9 @@ export class Restoration {
       cancelExpiry: undefined,
     };
     tenant.residences.set(record.clientId, residence);
+    // What its rules have come to while nobody looked. Without a credential nobody can say.
+    const checking = isThere ? session.changeAccess(access) : undefined;
+    if (checking) await tenant.time.through(checking);
     return residence;
   }
 

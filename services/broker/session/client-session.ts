@@ -171,19 +171,39 @@ export class Session {
 
   /** New access rules: subscriptions and a will that they do not allow any more end. */
   setAccess(access: Access): void {
+    const work = this.changeAccess(access);
+    while (work?.step());
+  }
+
+  /**
+   * The same for who has time: what is asked from now on is asked of the new rules, and the subscriptions that there are
+   * end with the steps of what is returned, one each. Newer rules end these steps.
+   */
+  changeAccess(access: Access): { step(): boolean } | undefined {
     // At most connects nothing has changed, and there may be thousands of subscriptions.
-    if (access.madeOf !== undefined && access.madeOf === this.#checkedBy) return;
-    this.#checkedBy = access.madeOf;
+    if (access.madeOf !== undefined && access.madeOf === this.#checkedBy) return undefined;
+    this.#checkedBy = undefined;
     this.#access = access;
     this.#inbound.setAccess(access);
     if (this.will && !access.mayPublish(this.will.topic)) this.will = undefined;
-    for (const [filter, subscription] of this.subscriptions)
-      if (!access.maySubscribe(subscription.topicFilter)) {
-        this.subscriptions.delete(filter);
-        this.#owed.forget(filter);
-        this.#host.unsubscribe(this, subscription);
-        this.#durable?.routes.remove(filter);
-      }
+    const left = this.subscriptions.values();
+    return {
+      step: () => {
+        if (this.#access !== access) return false;
+        const { value: subscription, done } = left.next();
+        if (done === true) this.#checkedBy = access.madeOf;
+        else if (!access.maySubscribe(subscription.topicFilter)) this.#forbid(subscription);
+        return done !== true;
+      },
+    };
+  }
+
+  #forbid(subscription: Subscription): void {
+    const { filter } = subscription;
+    this.subscriptions.delete(filter);
+    this.#owed.forget(filter);
+    this.#host.unsubscribe(this, subscription);
+    this.#durable?.routes.remove(filter);
   }
 
   receivePublish(publish: InboundPublish, channel: Channel, nowMs: number): void {

@@ -170,7 +170,8 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
   }
 
   get isEmpty(): boolean {
-    return this.residences.size === 0 && this.turns.size === 0 && this.entrance.size === 0;
+    // A CONNECT may wait for its access rules: then only the account of time knows.
+    return this.residences.size === 0 && this.turns.size === 0 && this.entrance.size === 0 && !this.time.isWaiting;
   }
 
   publish(message: Message, nowMs: number): Receipt {

@@ -1,4 +1,5 @@
 /** The door of the tenant room: what one tenant is on this broker, with its limits, rates, memory, turns and numbers. */
+export { accessOf } from './access.js';
 export { memoryWords } from './memory.js';
 export { type ProcessMemory, shedEveryMs, Shedding } from './shedding.js';
 export { isWill } from './kept-wills.js';

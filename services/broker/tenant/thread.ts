@@ -147,23 +147,47 @@ export class TimeAccount {
     await new Promise<void>((resolve) => this.add({ step: () => (resolve(), false) }));
   }
 
-  /** Takes `step` for each item, in slices. One that throws is caught there, and the others get their turn. */
-  async each<T>(where: FaultPlace, items: Iterable<T>, step: (item: T) => void): Promise<void> {
-    const left = items[Symbol.iterator]();
-    await new Promise<void>((resolve) =>
+  /** Takes all steps of the job, in slices. Rejects with what one of them throws, which was the last then. */
+  async through(job: Job): Promise<void> {
+    await new Promise<void>((resolve, reject) =>
       this.start({
         step: () => {
-          const next = left.next();
-          if (next.done === true) return (resolve(), false);
           try {
-            step(next.value);
+            if (job.step()) return true;
+            resolve();
           } catch (error) {
-            caught(where, error);
+            reject(error);
           }
-          return true;
+          return false;
         },
       }),
     );
+  }
+
+  /** Takes `step` for each item, in slices. One that throws is caught there, and the others get their turn. */
+  each<T>(where: FaultPlace, items: Iterable<T>, step: (item: T) => void): Promise<void> {
+    return this.eachThrough(where, items, (item) => void step(item));
+  }
+
+  /** The same where an item may take a while: `step` returns what is to be done for it in steps of its own. */
+  eachThrough<T>(where: FaultPlace, items: Iterable<T>, begin: (item: T) => Job | undefined | void): Promise<void> {
+    const left = items[Symbol.iterator]();
+    let job: Job | undefined;
+    return this.through({
+      step: () => {
+        const current = job;
+        job = undefined;
+        const next = current ? undefined : left.next();
+        if (next?.done === true) return false;
+        try {
+          if (next) job = begin(next.value) ?? undefined;
+          else if (current!.step()) job = current;
+        } catch (error) {
+          caught(where, error);
+        }
+        return true;
+      },
+    });
   }
 
   /** Work that cannot wait, and is paid for all the same. */
@@ -229,10 +253,11 @@ export class TimeAccount {
     }
     // While it waits turns fill the account, not time.
     this.#filledAtMs = this.#clock.monotonicMs();
-    return this.#isWaiting;
+    return this.isWaiting;
   }
 
-  get #isWaiting(): boolean {
+  /** It has work that waits for its turn. */
+  get isWaiting(): boolean {
     return this.#jobs.size + this.#readers.size > 0;
   }
 
@@ -261,7 +286,7 @@ export class TimeAccount {
   }
 
   #fill(nowMs: number): void {
-    if (this.#isWaiting) return;
+    if (this.isWaiting) return;
     const filledMs = ((nowMs - this.#filledAtMs) * this.#quantumMs) / wholeQuantumMs;
     this.#filledAtMs = nowMs;
     this.#leftMs = Math.min(this.#leftMs + filledMs, this.#quantumMs);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { filterMatches, topicLevelsMax } from '../../../services/topic/topic.js';
 import {
+  accessWork,
   compileAccess,
   type Grant,
   grantError,
@@ -277,6 +278,23 @@ describe('access', () => {
         expect(access.mayPublish(`a/${clientId}/7`)).toBe(!clientId.includes('/'));
       }
     expect(read).toBe(3 * grants.length); // For ids that are safe, that begin with `$`, and that are not safe.
+  });
+
+  it('is compiled in steps of one grant, which count for everybody who asks', () => {
+    let read = 0;
+    const grants = Array.from({ length: 100 }, (_, i) => ({
+      ...grant('allow all x'),
+      get topic() {
+        read++;
+        return `a/\${clientid}/${i}`;
+      },
+    }));
+    const [one, two] = ['one', 'two'].map((clientId) => ({ clientId, username: 'u' }));
+    const works = [accessWork(grants, one!)!, accessWork(grants, two!)!];
+    for (let i = 1; i < 100; i++) expect([works[i % 2]!.step(), read]).toEqual([true, i]);
+    expect([works[0]!.step(), works[1]!.step(), read]).toEqual([false, false, 100]);
+    expect([accessWork(grants, one!), accessWork(undefined, one!)]).toEqual([undefined, undefined]);
+    expect([compileAccess(grants, one!).mayPublish('a/one/99'), read]).toEqual([true, 100]);
   });
 
   const names = fc.string({ unit: fc.constantFrom('a', '/', '+', '#', '$', '\0', 'S'), minLength: 1, maxLength: 4 });

@@ -39,6 +39,10 @@ class World {
   }
 }
 
+function throwIt(error: unknown): never {
+  throw error;
+}
+
 let faults: HeardFaults;
 beforeEach(() => (faults = heardFaults()));
 afterEach(() => faults.stop());
@@ -187,6 +191,40 @@ describe('connections and jobs of one tenant', () => {
     await done;
     expect(seen).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 9]);
     expect(faults.counts).toEqual({ control: 1 });
+  });
+
+  it('an item may have steps of its own, and ends with the one that throws', async () => {
+    const world = new World();
+    const account = world.account(25);
+    const seen: string[] = [];
+    const stepsOf = (item: string, count: number) => ({
+      step: () => {
+        world.clock.advance(0.5);
+        seen.push(item);
+        if (item === 'b') throw new Error('planted');
+        return --count > 0;
+      },
+    });
+    const done = account.eachThrough('control', ['a', 'b', 'none', 'c'], (item) =>
+      item === 'none' ? undefined : stepsOf(item, 3),
+    );
+    expect(seen).toEqual(['a', 'a']);
+    while (world.isArmed) world.turn();
+    await done;
+    expect(seen).toEqual(['a', 'a', 'a', 'b', 'c', 'c', 'c']);
+    expect(faults.counts).toEqual({ control: 1 });
+  });
+
+  it('whoever waits for a job hears of its end, or what it has thrown', async () => {
+    const world = new World();
+    const account = world.account(25);
+    const done = account.through(world.job('a', 0.5, 5)).then(() => world.log.push('done'));
+    while (world.isArmed) world.turn();
+    await done;
+    expect(world.log).toEqual(['a', 'a', 'a', 'a', 'a', 'done']);
+    const failing = { step: () => world.log.length > 100 || throwIt(new Error('planted')) };
+    await expect(account.through(failing)).rejects.toThrow('planted');
+    expect([account.isWaiting, faults.counts]).toEqual([false, {}]);
   });
 
   it('what was added during a slice is called after it, and `idle` waits for it', async () => {
