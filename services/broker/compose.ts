@@ -116,13 +116,17 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     lease: gate,
     units,
     thread,
+    isControlLogHeard: () => controlLog.isHeard,
     leaseEndedAtMs: (owner) => adoptions.endedAtMs(owner),
     slab: new Slab(),
     clock,
     log,
     metrics,
   });
-  const controlLog = new ControlLog(atTheDoor, clock, log, (entry, atMs) => admission.apply(entry, atMs));
+  const controlLog: ControlLog = new ControlLog(atTheDoor, clock, log, {
+    hear: (entry) => admission.hear(entry),
+    apply: (entry, atMs) => admission.apply(entry, atMs),
+  });
   const topics = new TopicTable(topicLevelsMax);
   const world = { admission, thread, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };

@@ -10,7 +10,7 @@ import { appendControl } from '../store/control.js';
 import { OutOfTime, purgeKeys, purgeTenantData } from '../store/purge.js';
 import { markDeleting, removeTenant, type StoredTenant } from '../store/tenants.js';
 
-/** Brokers act on the control log within two seconds. */
+/** Brokers hear of the control log within two seconds, or believe nothing that they remember. */
 const settleMsDefault = 2500;
 /** Below the 30 seconds that an HTTP API waits. */
 const budgetMs = 20_000;
@@ -26,13 +26,14 @@ export async function deleteTenant(
   const checkTime = (): void => {
     if (clock.monotonicMs() > endsAtMs) throw new OutOfTime();
   };
-  const tenant = await markDeleting(dynamo, found, clock.nowMs());
+  const tenant = await markDeleting(dynamo, found);
   if (tenant === undefined) return true;
   await appendControl(dynamo, clock, tenant, { type: 'tenant-changed', change: 'deleted' });
+  const toldAtMs = clock.monotonicMs();
   const months = monthsBetween(tenant.createdAtMs, clock.nowMs());
   try {
     await purgeTenantData(dynamo, tenant.scope, months, checkTime);
-    const leftMs = (tenant.deletingSinceMs ?? 0) + settleMs - clock.nowMs();
+    const leftMs = toldAtMs + settleMs - clock.monotonicMs();
     if (leftMs > 0) await new Promise<void>((resolve) => clock.after(leftMs, resolve));
     if (settleMs > 0) await purgeTenantData(dynamo, tenant.scope, months, checkTime);
     await purgeKeys(dynamo, tenant.scope, checkTime);

@@ -24,7 +24,6 @@ export interface StoredTenant extends Tenant {
   readonly keyIds: ReadonlySet<string>;
   /** Those that the row holds: all but those that an earlier release has made. */
   readonly keys: ReadonlyMap<string, ApiKey>;
-  readonly deletingSinceMs?: number;
   /** How many credentials it has, or a few more: see `credential-places.ts`. */
   readonly credentials?: { readonly count: number; readonly countedAtMs: number };
 }
@@ -114,18 +113,14 @@ export async function setQuotas(
 }
 
 /** From here on the tenant does not exist for anybody but whoever finishes deleting it. Undefined when it is gone. */
-export async function markDeleting(
-  dynamo: Dynamo,
-  tenant: StoredTenant,
-  nowMs: number,
-): Promise<StoredTenant | undefined> {
+export async function markDeleting(dynamo: Dynamo, tenant: StoredTenant): Promise<StoredTenant | undefined> {
   const { condition, names, values } = isSame(tenant);
   const item = await unlessGone(() =>
     dynamo.update('tenants', tenantKey(tenant.id), {
-      update: 'SET #status = :deleting, deletingSinceMs = if_not_exists(deletingSinceMs, :now)',
+      update: 'SET #status = :deleting',
       condition,
       names: { ...names, '#status': 'status' },
-      values: { ...values, ':deleting': 'deleting', ':now': nowMs },
+      values: { ...values, ':deleting': 'deleting' },
       returns: 'new',
     }),
   );
@@ -148,14 +143,13 @@ async function unlessGone(write: () => Promise<Item | undefined>): Promise<Item 
 }
 
 function fromItem(item: Item): StoredTenant {
-  const { keyIds, deletingSinceMs, credentialCount, credentialsCountedAtMs } = item;
+  const { keyIds, credentialCount, credentialsCountedAtMs } = item;
   const tenant = tenantFromItem(item);
   return {
     ...tenant,
     scope: scopeOf(tenant),
     keyIds: keyIds instanceof Set ? (keyIds as Set<string>) : new Set(),
     keys: new Map(keysOf(item).map((key) => [key.id, key])),
-    ...(typeof deletingSinceMs === 'number' && { deletingSinceMs }),
     ...(typeof credentialCount === 'number' && {
       credentials: { count: credentialCount, countedAtMs: Number(credentialsCountedAtMs ?? 0) },
     }),

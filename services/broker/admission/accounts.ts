@@ -7,14 +7,17 @@
  *  - a password that does not match what is remembered may be newer than the memory: it is read again;
  *  - what does not exist is looked for once a second, for nobody tells when it is made; what is looked for takes no room from
  *    what is there;
- *  - what the control log never told (a broker that could not read it) ends after `credentialsKeptMs`;
+ *  - while the control log is heard, what is remembered counts for `toldKeptMs`: a device that wakes every few minutes costs no
+ *    read. While it is not (a broker that cannot read it), a credential counts for `credentialsKeptMs`;
  *  - a name that has been taken by somebody else: credentials are found by the scope of their tenant, and who has the name
- *    is not believed for as long as a deleted tenant keeps it back, whatever the control log told.
+ *    is believed for less long than a deleted tenant keeps it back, counted from the last time that the control log was heard.
  */
 import type { Clock, TenantId, TenantScope } from '../../kernel/kernel.js';
 import { type Credential, type Tenant, tenantOf } from '../../tenancy/tenancy.js';
 import type { Accounts } from './ports.js';
 
+/** Whatever was told: an API that died before it told has answered nobody that it is done. */
+const toldKeptMs = 900_000;
 const credentialsKeptMs = 60_000;
 /** Less than the 2.5 s for which the API keeps the name of a deleted tenant back. One read a tenant in that time at most. */
 const tenantsKeptMs = 2000;
@@ -37,7 +40,9 @@ interface Kept<T> {
 
 interface RecordCacheOptions<T> {
   readonly clock: Clock;
+  /** While nobody tells of changes. */
   readonly keptMs: number;
+  readonly isTold: () => boolean;
   /** Whether it will soon be something else, and is not remembered. */
   isPassing(value: T): boolean;
   bytesOf(value: T): number;
@@ -59,7 +64,9 @@ class RecordCache<T> {
   has(key: string): boolean {
     const nowMs = this.#options.clock.monotonicMs();
     const known = this.#kept.get(key);
-    if (known && known.readAtMs + this.#options.keptMs > nowMs) return true;
+    const { keptMs, isTold } = this.#options;
+    const ageMs = known ? nowMs - known.readAtMs : Infinity;
+    if (ageMs < keptMs || (ageMs < toldKeptMs && isTold())) return true;
     const missingAtMs = this.#missing.get(key);
     return missingAtMs !== undefined && missingAtMs + missingKeptMs > nowMs;
   }
@@ -119,7 +126,7 @@ class RecordCache<T> {
       this.#missing.delete(key);
     }
     for (const [key, { readAtMs }] of this.#kept) {
-      if (readAtMs + this.#options.keptMs > nowMs) return;
+      if (readAtMs + toldKeptMs > nowMs) return;
       this.forget(key);
     }
   }
@@ -132,6 +139,7 @@ class RecordCache<T> {
     return true;
   }
 
+  /** Those whose keys begin so. */
   forgetAll(prefix: string): void {
     for (const key of this.#kept.keys()) if (key.startsWith(prefix)) this.forget(key);
     for (const key of this.#missing.keys()) if (key.startsWith(prefix)) this.#missing.delete(key);
@@ -145,18 +153,21 @@ export class CachedAccounts implements Accounts {
   readonly #tenants: RecordCache<Tenant>;
   readonly #credentials: RecordCache<Credential>;
 
-  constructor(source: Accounts, clock: Clock) {
+  /** `isTold`: whether everything that was changed up to two seconds ago has been told to `forget`. */
+  constructor(source: Accounts, clock: Clock, isTold: () => boolean = () => false) {
     this.#source = source;
     // One that is being deleted may be signed up anew a moment later, and nobody tells that.
     this.#tenants = new RecordCache({
       clock,
       keptMs: tenantsKeptMs,
+      isTold,
       isPassing: ({ status }) => status === 'deleting',
       bytesOf: () => recordBytes,
     });
     this.#credentials = new RecordCache({
       clock,
       keptMs: credentialsKeptMs,
+      isTold,
       isPassing: () => false,
       bytesOf: credentialBytes,
     });
@@ -197,6 +208,11 @@ export class CachedAccounts implements Accounts {
   sweep(): void {
     this.#tenants.sweep();
     this.#credentials.sweep();
+  }
+
+  forgetEverything(): void {
+    this.#tenants.forgetAll('');
+    this.#credentials.forgetAll('');
   }
 
   forgetTenant(id: TenantId): void {

@@ -71,6 +71,8 @@ export interface AdmissionOptions {
   readonly inFlightMax: number;
   readonly lease: LeaseGate;
   readonly units: UnitLedger;
+  /** Whether everything that it told two seconds ago has come to `hear`. Absent: nobody knows. */
+  readonly isControlLogHeard?: () => boolean;
   /** Shared by all tenants. */
   readonly thread: Thread;
   /** When the lease of a broker that has gone ended; undefined when it is not known. */
@@ -117,7 +119,7 @@ export class Admission {
 
   constructor(options: AdmissionOptions) {
     const { metrics, clock } = options;
-    const accounts = new CachedAccounts(options.accounts, clock);
+    const accounts = new CachedAccounts(options.accounts, clock, options.isControlLogHeard);
     this.#log = options.log;
     this.#clock = clock;
     this.#turnstile = new Turnstile(clock);
@@ -240,6 +242,11 @@ export class Admission {
       }
     if (failures.length > 0) throw failures.length > 1 ? new AggregateError(failures) : failures[0]!;
     await this.#records.forget(owner);
+  }
+
+  /** An entry of the control log has been met, and will be obeyed; undefined: it cannot be read. */
+  hear(entry: ControlEntry | undefined): void {
+    this.#control.forget(entry);
   }
 
   /** Obeys an entry of the control log, which was written at `atMs`; once more does no harm. */

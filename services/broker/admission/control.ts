@@ -53,19 +53,27 @@ export class Control {
 
   async apply(entry: ControlEntry, atMs: number): Promise<void> {
     const scope = scopeOf({ ...entry, id: entry.tenant });
+    this.forget(entry);
     switch (entry.type) {
       case 'session-kick':
         return this.#kick(scope, entry, atMs);
       case 'credential-changed':
-        this.#accounts.forgetCredential(scope, entry.name);
         if (entry.change === 'grants') return this.#renewAccess(scope, entry.name);
         return this.#closeRevoked(scope, entry, atMs);
       case 'tenant-changed':
-        this.#accounts.forgetTenant(entry.tenant);
         if (entry.change === 'quotas') return this.#renewLimits(scope);
-        this.#accounts.forgetCredentialsOf(scope);
         return this.#shut(scope, entry.change === 'deleted', atMs);
     }
+  }
+
+  /** What is remembered and may be older than the entry. Undefined: one that cannot be read. */
+  forget(entry: ControlEntry | undefined): void {
+    if (entry === undefined) return this.#accounts.forgetEverything();
+    const scope = scopeOf({ ...entry, id: entry.tenant });
+    if (entry.type === 'credential-changed') return this.#accounts.forgetCredential(scope, entry.name);
+    if (entry.type !== 'tenant-changed') return;
+    this.#accounts.forgetTenant(entry.tenant);
+    if (entry.change !== 'quotas') this.#accounts.forgetCredentialsOf(scope);
   }
 
   /** The tenant of that scope as it is stored now; undefined as well when its name is another one's. */

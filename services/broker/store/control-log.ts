@@ -3,7 +3,8 @@
  * clocks differ; so each read goes back some seconds behind the latest entry seen, and an entry is obeyed once. A broker
  * that starts obeys first what was written while none ran (`catchUp`).
  *
- * What cannot be obeyed because DynamoDB does not answer is tried again, and holds up no entry about anything else.
+ * What cannot be obeyed because DynamoDB does not answer is tried again, and holds up no entry about anything else. Each entry is
+ * told to `hear` when it is met, before anything is waited for: what is remembered of accounts counts as long as the log is heard.
  */
 import { type Cancel, caught, type Clock, eachGuarded, type Log } from '../../kernel/kernel.js';
 import { type Dynamo, mayPass } from '../../dynamo/dynamo.js';
@@ -23,25 +24,37 @@ const overlapMs = 10_000;
 /** What is left then is obeyed while the broker serves already. */
 const catchUpMsMax = 10_000;
 
+/** An entry is heard of for less long than a deleted tenant keeps its name back. */
+const heardForMs = 2000;
+
+export interface ControlListener {
+  /** Of each entry, at once; undefined of one that cannot be read. Must not throw. */
+  hear(entry: ControlEntry | undefined): void;
+  /** Obeys it. `atMs`: when it was written. */
+  apply(entry: ControlEntry, atMs: number): Promise<void>;
+}
+
 export class ControlLog {
   readonly #dynamo: Dynamo;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #apply: (entry: ControlEntry, atMs: number) => Promise<void>;
+  readonly #listener: ControlListener;
   /** Entries of the overlap, with the time at which they were met. */
   readonly #met = new Map<string, number>();
   /** What is being obeyed, by what it is about: one after the other, so that the latest look at it counts. */
   readonly #obeying = new Map<string, Promise<void>>();
   readonly #waits = new Set<() => void>();
   #readUpToMs: number;
+  /** When the last read began that has told everything; monotonic. */
+  #heardAtMs = -Infinity;
   #stopped = false;
   #failing = false;
 
-  constructor(dynamo: Dynamo, clock: Clock, log: Log, apply: (entry: ControlEntry, atMs: number) => Promise<void>) {
+  constructor(dynamo: Dynamo, clock: Clock, log: Log, listener: ControlListener) {
     this.#dynamo = dynamo;
     this.#clock = clock;
     this.#log = log;
-    this.#apply = apply;
+    this.#listener = listener;
     this.#readUpToMs = clock.nowMs();
   }
 
@@ -63,6 +76,11 @@ export class ControlLog {
     };
     await Promise.race([caughtUp(), late]);
     cancel?.();
+  }
+
+  /** Whether everything that was written up to two seconds ago has been told to `hear`. */
+  get isHeard(): boolean {
+    return this.#clock.monotonicMs() - this.#heardAtMs < heardForMs;
   }
 
   start(): void {
@@ -94,6 +112,7 @@ export class ControlLog {
   /** False when the log could not be read. */
   async #poll(): Promise<boolean> {
     const nowMs = this.#clock.nowMs();
+    const startedMs = this.#clock.monotonicMs();
     try {
       const after = controlCursorAt(this.#readUpToMs - overlapMs);
       for await (const items of this.#dynamo.queryAll('cluster', {
@@ -103,6 +122,7 @@ export class ControlLog {
       }))
         eachGuarded('control-log', items, (item) => this.#meet(item));
       this.#readUpToMs = nowMs;
+      this.#heardAtMs = startedMs;
       // Only now that the cursor has moved on: what it may read again is remembered.
       for (const [id, atMs] of this.#met) if (atMs < nowMs - 4 * overlapMs) this.#met.delete(id);
       this.#failing = false;
@@ -119,6 +139,7 @@ export class ControlLog {
     if (this.#met.has(id)) return;
     this.#met.set(id, this.#clock.nowMs());
     const entry = this.#read(item);
+    this.#listener.hear(entry);
     if (!entry) return;
     this.#log.info({ entry }, 'control entry');
     const atMs = controlTimeMs(id); // Here and not behind what is being obeyed: nothing in that chain may throw.
@@ -143,7 +164,7 @@ export class ControlLog {
   async #obey(entry: ControlEntry, atMs: number): Promise<void> {
     for (let tries = 1; !this.#stopped; tries++)
       try {
-        return await this.#apply(entry, atMs);
+        return await this.#listener.apply(entry, atMs);
       } catch (error) {
         if (!mayPass(error)) return caught('control', error, { entry });
         if (tries === 1) this.#log.error({ entry, error }, 'a control entry could not be obeyed');

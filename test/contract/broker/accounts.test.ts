@@ -89,7 +89,7 @@ const overDynamo: Subject[] = dynamoServers.map((server) => ({
       owner: {
         addTenant: (tenant) => createTenant(dynamo, tenant, key),
         setConnections: async (id, connections) => setQuotas(dynamo, { tenant: await stored(id) }, { connections }),
-        deleting: async (id) => markDeleting(dynamo, await stored(id), 2),
+        deleting: async (id) => markDeleting(dynamo, await stored(id)),
         removeTenant: async (id) => removeTenant(dynamo, await stored(id)),
         addCredential: async (credential) => createCredential(dynamo, await actor(credential), credential, null),
         setSecret: (...change) => setSecret(dynamo, ...change),

@@ -42,24 +42,28 @@ function controlLogContract({ name, start }: DynamoServer): void {
 
     function open(clock: ManualClock, apply: (clientId: string, atMs: number) => void = () => undefined) {
       const obeyed: string[] = [];
-      const log = new ControlLog(dynamo, clock, silentLog, async (one, atMs) => {
-        await Promise.resolve();
-        const { clientId } = one as { clientId: string };
-        obeyed.push(clientId);
-        apply(clientId, atMs);
+      const heard: (string | undefined)[] = [];
+      const log = new ControlLog(dynamo, clock, silentLog, {
+        hear: (one) => heard.push(one && (one as { clientId: string }).clientId),
+        apply: async (one, atMs) => {
+          await Promise.resolve();
+          const { clientId } = one as { clientId: string };
+          obeyed.push(clientId);
+          apply(clientId, atMs);
+        },
       });
-      return { log, obeyed };
+      return { log, obeyed, heard };
     }
 
     function follow(clock: ManualClock, apply?: (clientId: string, atMs: number) => void) {
-      const { log, obeyed } = open(clock, apply);
+      const { log, obeyed, heard } = open(clock, apply);
       log.start();
       /** One poll: the timer that follows it says that it is over. */
       const poll = async (): Promise<void> => {
         clock.advance(700);
         await until(() => clock.timers > 0);
       };
-      return { log, obeyed, poll };
+      return { log, obeyed, heard, poll };
     }
 
     it('is obeyed once and in order, from the start of the broker on', async () => {
@@ -133,18 +137,46 @@ function controlLogContract({ name, start }: DynamoServer): void {
       expect(obeyed).toEqual(['before', 'during']);
     });
 
+    it('says whether it is heard, and tells of an entry before it can be obeyed', async () => {
+      const clock = new ManualClock();
+      const { log, heard, poll } = follow(clock, () => {
+        throw new DynamoUnavailable('away');
+      });
+      expect(log.isHeard).toBe(false);
+      await write('a', clock.nowMs() - 1);
+      await dynamo.put('cluster', { pk: 'control', sk: ulidAt(clock.nowMs(), 'Z'), v: 99, type: 'from the future' });
+      await poll();
+      await poll();
+      expect([log.isHeard, heard]).toEqual([true, ['a', undefined]]);
+      const away = vi.spyOn(dynamo, 'queryAll').mockImplementation(() => {
+        throw new DynamoUnavailable('away');
+      });
+      await poll();
+      await poll();
+      expect(log.isHeard).toBe(true);
+      await write('during', clock.nowMs());
+      await poll();
+      expect([log.isHeard, heard.length]).toEqual([false, 2]);
+      away.mockRestore();
+      await poll();
+      expect([log.isHeard, heard]).toEqual([true, ['a', undefined, 'during']]);
+    });
+
     it('tells every broker what the API has changed, in order, and later than the change', async () => {
       const api = openApi(dynamo);
       const clock = new ManualClock(api.clock.nowMs());
       const brokers = [1, 2].map(() => {
         const heard: (ControlEntry & { seen?: unknown })[] = [];
-        const log = new ControlLog(dynamo, clock, silentLog, async (entry) => {
-          const accounts = new DynamoAccounts(dynamo);
-          const seen =
-            entry.type === 'credential-changed'
-              ? (await accounts.credential(scopeOf({ ...entry, id: entry.tenant }), entry.name))?.revision
-              : (await accounts.tenant(entry.tenant))?.status;
-          heard.push({ ...entry, seen });
+        const log = new ControlLog(dynamo, clock, silentLog, {
+          hear: () => undefined,
+          apply: async (entry) => {
+            const accounts = new DynamoAccounts(dynamo);
+            const seen =
+              entry.type === 'credential-changed'
+                ? (await accounts.credential(scopeOf({ ...entry, id: entry.tenant }), entry.name))?.revision
+                : (await accounts.tenant(entry.tenant))?.status;
+            heard.push({ ...entry, seen });
+          },
         });
         log.start();
         return { heard, log };

@@ -12,6 +12,7 @@ const secretHash = await hashSecret('secret', 'generated');
 function open(grants?: readonly Grant[]) {
   const clock = new ManualClock();
   let reads = 0;
+  const told = { is: false };
   const accounts = new CachedAccounts(
     {
       tenant: () => Promise.resolve(undefined),
@@ -21,13 +22,14 @@ function open(grants?: readonly Grant[]) {
       },
     },
     clock,
+    () => told.is,
   );
   const ask = async (from: number, to: number): Promise<number> => {
     const before = reads;
     for (let i = from; i < to; i++) await accounts.credential(acme, `c${i}`);
     return reads - before;
   };
-  return { accounts, clock, ask };
+  return { accounts, clock, ask, told };
 }
 
 const longGrants = Array.from({ length: 100 }, (_, i): Grant => ({
@@ -57,7 +59,7 @@ describe('remembered credentials', () => {
     clock.advance(30_000);
     await ask(100, 150);
     const half = accounts.bytes / 3;
-    clock.advance(31_000);
+    clock.advance(871_000);
     accounts.sweep();
     expect(accounts.bytes).toBe(half);
     accounts.forgetCredential(acme, 'c100');
@@ -67,6 +69,26 @@ describe('remembered credentials', () => {
     await ask(0, 1);
     clock.advance(1000);
     expect([accounts.doubt(acme, 'c0'), accounts.doubt(acme, 'c0'), accounts.bytes]).toEqual([true, false, 0]);
+  });
+
+  it('count for a quarter of an hour while the control log is heard, and for a minute when it is not', async () => {
+    const { accounts, clock, ask, told } = open();
+    told.is = true;
+    await ask(0, 1);
+    clock.advance(899_000);
+    accounts.sweep();
+    expect(await ask(0, 1)).toBe(0);
+    told.is = false;
+    expect(await ask(0, 1)).toBe(1);
+    clock.advance(59_000);
+    expect(await ask(0, 1)).toBe(0);
+    clock.advance(2000);
+    accounts.sweep(); // It may be told again in a moment.
+    expect([accounts.knowsCredential(acme, 'c0'), (told.is = true), await ask(0, 1)]).toEqual([false, true, 0]);
+    clock.advance(900_000);
+    expect(await ask(0, 1)).toBe(1);
+    accounts.forgetEverything();
+    expect([await ask(0, 1), accounts.bytes > 0]).toEqual([1, true]);
   });
 
   it('that do not exist are looked for once a second, or when they have been told of', async () => {

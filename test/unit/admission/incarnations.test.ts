@@ -55,6 +55,22 @@ describe('a name that somebody else has taken', () => {
     await expect(world.admit(kept('old', 'other'))).rejects.toThrow(refused);
   });
 
+  it.each(['the tenant', 'nothing that can be read'])(
+    'is forgotten as soon as the control log tells of %s',
+    async (told) => {
+      const world = new World();
+      own(world, first, 'old');
+      await world.admit(kept('old'));
+      world.isControlLogHeard = true;
+      world.clock.advance(100_000);
+      own(world, second, 'new');
+      await world.admit(kept('old', 'not told'));
+      world.admission.hear(told === 'the tenant' ? { ...first, type: 'tenant-changed', change: 'deleted' } : undefined);
+      await expect(world.admit(kept('old', 'other'))).rejects.toThrow(refused);
+      await world.admit(kept('new', 'next'));
+    },
+  );
+
   it('lets the next owner in, to sessions of its own, and sends away whoever is left of the one before', async () => {
     const { world, old } = await changed();
     const young = await world.admit(kept('new'));

@@ -182,6 +182,7 @@ export class World {
   readonly accounts = new MemoryAccounts();
   readonly retained = new MemoryRetained({ clock: this.clock });
   readonly usage = new MemoryUsage();
+  isControlLogHeard = false;
   readonly units: UnitLedger;
   readonly admission: Admission;
 
@@ -201,6 +202,7 @@ export class World {
       topicLevelsMax: 128,
       lease: this.lease,
       units: this.units,
+      isControlLogHeard: () => this.isControlLogHeard,
       thread: new Thread(this.clock),
       leaseEndedAtMs: () => undefined,
       makeRetained: () => this.retained,

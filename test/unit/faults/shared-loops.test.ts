@@ -406,10 +406,13 @@ async function controlEntries(apply: (entry: { tenant: TenantId }) => void, firs
     },
   } as unknown as Dynamo;
   const obeyed: TenantId[] = [];
-  const log = new ControlLog(dynamo, clock, silentLog, async (entry) => {
-    await Promise.resolve();
-    apply(entry);
-    obeyed.push(entry.tenant);
+  const log = new ControlLog(dynamo, clock, silentLog, {
+    hear: () => undefined,
+    apply: async (entry) => {
+      await Promise.resolve();
+      apply(entry);
+      obeyed.push(entry.tenant);
+    },
   });
   await log.catchUp(clock.nowMs());
   log.stop();
