@@ -83,14 +83,19 @@ function groupCommitInTrouble(behind: DynamoServer): void {
     it('has several calls under way, and not more than eight', async () => {
       const { sources, request, done } = open();
       let [underWay, most] = [0, 0];
+      let answer = (): void => undefined;
+      const answered = new Promise<void>((resolve) => (answer = resolve));
       const real = dynamo.batchWriteOnce.bind(dynamo);
       vi.spyOn(dynamo, 'batchWriteOnce').mockImplementation(async (...args) => {
         most = Math.max(most, ++underWay);
+        await answered;
         return await real(...args).finally(() => underWay--);
       });
-      proxy.choose = () => ({ kind: 'delay', delayMs: 20 });
       const many = sources(500);
       request(...many);
+      await until(() => most === 8, 'eight calls');
+      for (let turns = 0; turns < 8; turns++) await new Promise(setImmediate);
+      answer();
       await done(...many);
       expect(most).toBe(8);
     });
