@@ -52,7 +52,7 @@ export const usage = `npm run bench -- [options]
   --attacks <name,...>    of neighbours: ${Object.keys(attacks).join(', ')}
   --broker-root <dir>     another checkout, with its packages: measured by trials and neighbours, and as the broker shoal-before
   --devices <n>           of connect and storm (default 2000)
-  --sessions <n>          of restart (default 1000)
+  --sessions <n>          of restart (default 1000) and away-memory (at least 20 000)
   --tenants <n>           of tenants (default 300)`;
 
 /** Undefined when help is asked for. Throws an Error with one clear line. */

@@ -48,7 +48,7 @@ function sessions(count: number, filters: (i: number) => readonly string[], isTh
   const { tenant, log } = makeTenant();
   for (let i = 0; i < count; i++) {
     const clientId = `device-${i}` as ClientId;
-    const session = new Session(clientId, tenant, everything, { partition: `acme#${clientId}`, log });
+    const session = new Session(clientId, tenant, everything, tenant.keeping);
     session.renew(1);
     if (isThere) {
       const outbox: Outbox = { waitingBytes: 0, push() {}, giveUp() {} };

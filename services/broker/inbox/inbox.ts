@@ -1,4 +1,5 @@
 /** The door of the inbox room: what a session that outlives its connection has not acknowledged, and how it is stored. */
+export { Bookmark } from './bookmark.js';
 export type {
   CommitLog,
   CommitSource,

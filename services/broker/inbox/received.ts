@@ -21,6 +21,8 @@
  *  | after PUBREL, before the identifier goes  | any               | identifier           | PUBREL comes, and is answered    |
  *  | after that, before PUBCOMP                | any               | settled              | PUBREL comes, and is answered    |
  *
+ * A session has none until its client sends QoS 2, and keeps it from then on: the numbers of a life go on.
+ *
  * What only memory knows (`#packetIds`, `#again`, `#settledNumber` ahead of `#stored`) lets nobody delete anything.
  */
 import { handedOn, type Origin, type OriginName, PendingReceipt, type Receipt } from '../message/message.js';
@@ -46,11 +48,14 @@ interface Begun {
   isReleased: boolean;
 }
 
+/** Shared by all of whose messages none is under way; never written to. */
+const nothing: never[] = [];
+
 export class Received implements CommitSource {
   readonly partition: string;
   readonly lane: string;
   readonly #log: CommitLog;
-  readonly #packetIds = new Set<number>();
+  #packetIds: Set<number> | undefined;
   #epoch = 0;
   /** The epoch at which this process got the session. */
   #life = 0;
@@ -61,13 +66,13 @@ export class Received implements CommitSource {
   #stored: SettledState | undefined;
   #older: readonly Settlement[] = [];
   /** Stored messages of earlier lives that are not settled: their packet identifiers may come again. */
-  readonly #leftOpen = new Map<number, OriginName[]>();
+  #leftOpen: Map<number, OriginName[]> | undefined;
   /** Of messages that an earlier owner took and that are not known to the stored state. */
-  readonly #doubtful = new Map<number, PendingReceipt>();
+  #doubtful: Map<number, PendingReceipt> | undefined;
   /** Messages whose packet identifiers are not stored yet, in order. */
-  readonly #begun: Begun[] = [];
+  #begun: Begun[] = nothing;
   /** Receipts of messages that the stored state does not know yet, by epoch and number. */
-  readonly #unsettled = new Map<string, Receipt>();
+  #unsettled: Map<string, Receipt> | undefined;
   #next: PendingReceipt | undefined;
   #writing: { readonly receipt: PendingReceipt; readonly again: readonly Again[] } | undefined;
   #hasEnded = false;
@@ -85,18 +90,18 @@ export class Received implements CommitSource {
 
   /** After a restart. */
   restore({ packetIds, settled, older = [], again = [] }: ReceivedState): void {
-    for (const packetId of packetIds) this.#packetIds.add(packetId);
+    if (packetIds.length > 0) this.#packetIds = new Set(packetIds);
     this.#stored = { settled, older, again };
     this.#older = [settled, ...older].slice(0, livesMax);
-    this.#again = [...again];
+    this.#again = again;
   }
 
   /** After a restart: a subscriber has this message of the client. */
   leftOpen(stored: OriginName): void {
     if (!this.#stored || isSettled(this.#stored, stored)) return;
-    const same = this.#leftOpen.get(stored.packetId);
+    const same = this.#leftOpen?.get(stored.packetId);
     if (same) same.push(stored);
-    else this.#leftOpen.set(stored.packetId, [stored]);
+    else (this.#leftOpen ??= new Map()).set(stored.packetId, [stored]);
   }
 
   /**
@@ -105,8 +110,8 @@ export class Received implements CommitSource {
    * (`hash`) decide, and DUP where they are not known. From the first use on, the identifier is not open any more.
    */
   begin(packetId: number, dup: boolean, hash?: number): Origin {
-    const open = this.#leftOpen.get(packetId) ?? [];
-    this.#leftOpen.delete(packetId);
+    const open = this.#leftOpen?.get(packetId) ?? nothing;
+    this.#leftOpen?.delete(packetId);
     const isSame = (stored: OriginName): boolean =>
       stored.hash === undefined || hash === undefined ? dup : stored.hash === hash;
     const same = open.filter(isSame);
@@ -125,10 +130,12 @@ export class Received implements CommitSource {
 
   /** Settles when the message is safe with its subscribers and, after that and in order, known to the stored state. */
   settle(origin: Origin, published: Receipt): Receipt {
+    if (this.#begun === nothing) this.#begun = [];
     this.#begun.push({ origin, published, isReleased: false });
     const name = `${origin.epoch}/${origin.number}`;
-    this.#unsettled.set(name, origin.settled);
-    origin.settled.whenSettled(() => this.#unsettled.delete(name));
+    const unsettled = (this.#unsettled ??= new Map<string, Receipt>());
+    unsettled.set(name, origin.settled);
+    origin.settled.whenSettled(() => unsettled.delete(name));
     published.whenSettled(() => this.#advance());
     return origin.settled;
   }
@@ -136,12 +143,12 @@ export class Received implements CommitSource {
   /** Settles when a stored message is known here; one of an earlier owner, because its identifier has been used again. */
   settlementOf({ epoch, number, packetId }: OriginName): Receipt {
     // Taken from the client by this process, and read back from an inbox meanwhile.
-    const unsettled = this.#unsettled.get(`${epoch}/${number}`);
+    const unsettled = this.#unsettled?.get(`${epoch}/${number}`);
     if (unsettled) return unsettled;
     if (epoch === this.#life || !this.#stored || this.#hasEnded) return handedOn;
     if (isSettled(this.#stored, { epoch, number, packetId })) return handedOn;
-    let doubtful = this.#doubtful.get(packetId);
-    if (!doubtful) this.#doubtful.set(packetId, (doubtful = new PendingReceipt()));
+    let doubtful = this.#doubtful?.get(packetId);
+    if (!doubtful) (this.#doubtful ??= new Map()).set(packetId, (doubtful = new PendingReceipt()));
     return doubtful;
   }
 
@@ -151,8 +158,8 @@ export class Received implements CommitSource {
     const waiting = this.#next;
     this.#next = undefined;
     waiting?.settle(0);
-    for (const doubtful of this.#doubtful.values()) doubtful.settle(0);
-    this.#doubtful.clear();
+    for (const doubtful of this.#doubtful?.values() ?? []) doubtful.settle(0);
+    this.#doubtful = undefined;
   }
 
   #advance(): void {
@@ -160,7 +167,7 @@ export class Received implements CommitSource {
       const { origin, published, isReleased } = next;
       const { packetId, epoch, number } = origin;
       this.#begun.shift();
-      if (!isReleased) this.#packetIds.add(packetId);
+      if (!isReleased) (this.#packetIds ??= new Set()).add(packetId);
       this.#settledNumber = number;
       if (origin.again) this.#again = [...this.#again, { packetId, epoch, number }].slice(-againMax);
       const stored = this.#store();
@@ -171,7 +178,7 @@ export class Received implements CommitSource {
 
   /** PUBREL has come: settles when the table has forgotten the identifier. */
   remove(packetId: number): Receipt {
-    if (this.#packetIds.delete(packetId)) return this.#store();
+    if (this.#packetIds?.delete(packetId)) return this.#store();
     let begun: Receipt | undefined;
     for (const one of this.#begun)
       if (one.origin.packetId === packetId) {
@@ -195,7 +202,7 @@ export class Received implements CommitSource {
     return [
       {
         kind: 'received',
-        packetIds: [...this.#packetIds],
+        packetIds: [...(this.#packetIds ?? [])],
         epoch: this.#epoch,
         settled: { epoch: this.#life, number: this.#settledNumber },
         ...(this.#older.length > 0 && { older: this.#older }),
@@ -215,11 +222,11 @@ export class Received implements CommitSource {
   /** Only now messages of earlier lives that have come again are known to the table, and their items may go. */
   #isStored(again: readonly Again[]): void {
     if (this.#stored) this.#stored = { ...this.#stored, again };
-    if (this.#doubtful.size === 0) return;
+    if (!this.#doubtful?.size) return;
     for (const { packetId, epoch } of again) {
       if (epoch !== this.#life) continue;
-      this.#doubtful.get(packetId)?.settle(0);
-      this.#doubtful.delete(packetId);
+      this.#doubtful?.get(packetId)?.settle(0);
+      this.#doubtful?.delete(packetId);
     }
   }
 }

@@ -23,9 +23,10 @@
  *  - an item of an earlier life of the client id has an epoch below `born` and is not read.
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
-import type { Message, PendingReceipt, Receipt } from '../message/message.js';
+import type { Message, PendingReceipt } from '../message/message.js';
+import { Bookmark, keyOf } from './bookmark.js';
 import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
-import { type Delivery, newDelivery, newStoredItem, type StoredItem } from './delivery.js';
+import { type Delivery, newDelivery, newStoredItem } from './delivery.js';
 
 /** What waits in all inboxes of a tenant. */
 export interface Backlog {
@@ -58,51 +59,38 @@ interface Writing {
   readonly gone?: PendingReceipt | undefined;
 }
 
+const unbounded = { itemsMax: Infinity, bytesMax: Infinity };
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
 
 const isDone = ({ stage }: Delivery): boolean => stage === 'done';
 
-const keyOf = (epoch: number, counter: number): string =>
-  `m${epoch.toString(16).padStart(10, '0')}${counter.toString(16).padStart(10, '0')}`;
-
 export class Inbox implements CommitSource {
   readonly partition: string;
   readonly lane: string;
-  #unfinished = 0;
+  /** What is left of it when it has nothing to do. */
+  readonly #mark: Bookmark;
   #backlog: { messages: number };
   readonly #memory: Pick<Backlog, 'hold' | 'letGo'>;
   readonly #log: CommitLog;
   readonly #owner: InboxOwner;
   /** Not given to the log yet, in order; those done meanwhile are skipped when their turn comes. */
-  #fresh = new BoundedFifo<Delivery>({ itemsMax: Infinity, bytesMax: Infinity }, sizeOf);
+  readonly #fresh = new BoundedFifo<Delivery>(unbounded, sizeOf);
   #freshOpen = 0;
   #urgent = false;
   #writing: readonly Writing[] = [];
-  readonly #rewrites = new Set<Delivery>();
+  #rewrites: Set<Delivery> | undefined;
   /** Items to be deleted, with who waits for that. */
-  readonly #deletes = new Map<string, PendingReceipt | undefined>();
-  /** Items that deliveries in memory belong to, or that are done in part. */
-  readonly #items = new Map<string, StoredItem>();
-  #epoch = 0;
-  #counter = 0;
-  #confirmedKey = '';
-  /** Stored messages that are not in memory begin behind this key. */
-  #unreadAfter: string | undefined;
-  readonly #quiet: (() => void)[] = [];
+  #deletes: Map<string, PendingReceipt | undefined> | undefined;
+  #quiet: (() => void)[] | undefined;
   #reading = false;
   /** Items that nobody needs, and that may still be in the table. */
-  readonly #gone = new Set<string>();
+  #gone: Set<string> | undefined;
   /** Deletes under way: a page read meanwhile may still hold them. */
-  readonly #deletedWhileReading = new Set<string>();
-  /** Of stored QoS 2 messages that memory has let go, by item: what their deletes have to wait for. */
-  readonly #unsettled = new Map<string, Receipt>();
-  /** QoS 2 messages that an earlier owner had stored, by publisher and packet identifier. */
-  #inherited: Map<string, StoredOrigin[]> | undefined;
-  /** Those of them that have moved on. */
-  readonly #left = new Set<StoredOrigin>();
+  #deletedWhileReading: Set<string> | undefined;
 
   /** `backlog`: what the inboxes of a tenant come to. */
-  constructor(partition: string, log: CommitLog, owner: InboxOwner, backlog: Backlog) {
+  constructor(partition: string, log: CommitLog, owner: InboxOwner, backlog: Backlog, mark = new Bookmark()) {
+    this.#mark = mark;
     this.#backlog = backlog;
     this.#memory = backlog;
     this.partition = partition;
@@ -113,55 +101,44 @@ export class Inbox implements CommitSource {
 
   /** Messages accepted and not done, in memory or not. */
   get unfinished(): number {
-    return this.#unfinished;
+    return this.#mark.unfinished;
   }
 
   set unfinished(count: number) {
-    this.#backlog.messages += count - this.#unfinished;
-    this.#unfinished = count;
+    this.#backlog.messages += count - this.#mark.unfinished;
+    this.#mark.unfinished = count;
   }
 
-  /** A claim of the session has given it a new epoch. `born`: where its own items begin. */
+  /** See `Bookmark`. */
   renew(epoch: number): void {
-    this.#epoch = epoch;
-    this.#counter = 0;
+    this.#mark.renew(epoch);
   }
 
-  /** After a restart: `count` messages are in the table, the first of them behind the epoch at which the session began. */
   restore(born: number, count: number, origins: readonly StoredOrigin[]): void {
-    this.unfinished = count;
-    for (const origin of origins) {
-      const key = `${origin.packetId}/${origin.publisher}`;
-      const same = (this.#inherited ??= new Map()).get(key);
-      if (same) same.push(origin);
-      else this.#inherited.set(key, [origin]);
-    }
-    if (count > 0) {
-      this.#unreadAfter = keyOf(born, 0);
-      this.#confirmedKey = keyOf(this.#epoch, 0);
-    }
+    this.#backlog.messages += count;
+    this.#mark.restore(born, count, origins);
   }
 
-  /** Whether an earlier owner has stored this QoS 2 message: its publisher sends it again, or another inbox had it, too. */
-  hasStored({ publisher, origin }: Message, shared: string | undefined): boolean {
-    if (origin === undefined) return false;
-    const { again, packetId, epoch, number } = origin;
-    const known = this.#inherited?.get(`${packetId}/${publisher!}`) ?? [];
-    const same = known.filter((stored) => stored.shared === shared);
-    if (again) return same.some(again);
-    return same.some((stored) => !this.#left.has(stored) && stored.epoch === epoch && stored.number === number);
+  hasStored(message: Message, shared: string | undefined): boolean {
+    return this.#mark.hasStored(message, shared);
   }
 
-  /** The message has moved on to another inbox, and may come back from there. */
-  left({ publisher, origin }: Message, shared: string | undefined): void {
-    for (const stored of this.#inherited?.get(`${origin!.packetId}/${publisher!}`) ?? [])
-      if (stored.shared === shared && stored.epoch === origin!.epoch && stored.number === origin!.number)
-        this.#left.add(stored);
+  left(message: Message, shared: string | undefined): void {
+    this.#mark.inherited?.left(message, shared);
+  }
+
+  /** Nothing of it is in memory but what the bookmark says, and nothing is to be written or read. */
+  get isIdle(): boolean {
+    if (!this.#isQuiet || this.#reading) return false;
+    const waiting = (this.#rewrites?.size ?? 0) + (this.#deletes?.size ?? 0) + (this.#gone?.size ?? 0);
+    if (waiting > 0) return false;
+    for (const { held } of this.#mark.items?.values() ?? []) if (held.size > 0) return false;
+    return true;
   }
 
   /** Whether messages wait outside memory, or would have to. */
   get hasUnread(): boolean {
-    return this.#unreadAfter !== undefined;
+    return this.#mark.unreadAfter !== undefined;
   }
 
   get allStored(): boolean {
@@ -186,7 +163,7 @@ export class Inbox implements CommitSource {
   /** The item of a QoS 2 message has to say what has changed; `onStored` follows. */
   rewrite(delivery: Delivery): void {
     if (delivery.stage === 'fresh') return this.storeNow();
-    this.#rewrites.add(delivery);
+    (this.#rewrites ??= new Set()).add(delivery);
     this.#log.request(this);
   }
 
@@ -197,7 +174,7 @@ export class Inbox implements CommitSource {
     delivery.stage = 'done';
     this.unfinished--;
     if (!delivery.spilled) this.#memory.letGo(delivery.message);
-    this.#rewrites.delete(delivery);
+    this.#rewrites?.delete(delivery);
     if (stage === 'fresh') {
       this.#freshOpen--;
       while (this.#fresh.peek()?.stage === 'done') this.#fresh.shift();
@@ -211,15 +188,15 @@ export class Inbox implements CommitSource {
   end(): void {
     for (const delivery of [...this.#fresh, ...this.#writing.flatMap(({ deliveries }) => deliveries)])
       if (!delivery.movedOn) this.done(delivery); // Those are done when they are safe where they are now.
-    this.#rewrites.clear();
+    this.#rewrites = undefined;
     // What is left in the table is removed, and is nobody's any more.
-    this.#backlog.messages -= this.#unfinished;
-    this.#backlog = { messages: this.#unfinished };
+    this.#backlog.messages -= this.#mark.unfinished;
+    this.#backlog = { messages: this.#mark.unfinished };
   }
 
   /** After `end`: resolves when nothing is under way that would be left in the table. */
   quiet(): Promise<void> {
-    return this.#isQuiet ? Promise.resolve() : new Promise((resolve) => this.#quiet.push(resolve));
+    return this.#isQuiet ? Promise.resolve() : new Promise((resolve) => (this.#quiet ??= []).push(resolve));
   }
 
   get #isQuiet(): boolean {
@@ -231,10 +208,10 @@ export class Inbox implements CommitSource {
     done.add(index);
     held.delete(index);
     if (done.size < size) return;
-    this.#items.delete(key);
-    this.#gone.add(key);
+    this.#mark.items?.delete(key);
+    (this.#gone ??= new Set()).add(key);
     const remove = (): void => {
-      this.#deletes.set(key, movedOn);
+      (this.#deletes ??= new Map()).set(key, movedOn);
       this.#log.request(this);
     };
     // Whoever publishes it again after a crash must find it here until its own state knows it.
@@ -245,15 +222,15 @@ export class Inbox implements CommitSource {
   take(max: number, nowMs: number, bytesMax: number): readonly Write[] {
     const taken: Writing[] = [];
     let bytes = 0;
-    for (const [key, gone] of this.#deletes) {
+    for (const [key, gone] of this.#deletes ?? []) {
       if (taken.length >= max) break;
-      this.#deletes.delete(key);
+      this.#deletes!.delete(key);
       taken.push({ write: { kind: 'delete', key }, deliveries: [], gone });
     }
-    for (const delivery of this.#rewrites) {
+    for (const delivery of this.#rewrites ?? []) {
       if (taken.length >= max || bytes >= bytesMax) break;
       if (delivery.stage !== 'stored') continue; // Its first write is under way.
-      this.#rewrites.delete(delivery);
+      this.#rewrites!.delete(delivery);
       taken.push(this.#pack(delivery.item!.key, [delivery]));
       if (!delivery.released) bytes += delivery.message.storedBytes;
     }
@@ -261,7 +238,7 @@ export class Inbox implements CommitSource {
     while (taken.length < max && bytes < bytesMax) {
       const deliveries = this.#takeFresh(dueMs);
       if (deliveries.length === 0) break;
-      const key = keyOf(this.#epoch, ++this.#counter);
+      const key = keyOf(this.#mark.epoch, ++this.#mark.counter);
       const item = newStoredItem(key, deliveries.length);
       deliveries.forEach((delivery, index) => {
         delivery.stage = 'writing';
@@ -317,26 +294,26 @@ export class Inbox implements CommitSource {
       if (refused.includes(write)) this.#refused(deliveries);
       else if (write.kind === 'messages') this.#stored(write, deliveries);
       if (write.kind === 'delete') {
-        this.#gone.delete(write.key);
-        if (this.#reading) this.#deletedWhileReading.add(write.key);
+        this.#gone?.delete(write.key);
+        if (this.#reading) (this.#deletedWhileReading ??= new Set()).add(write.key);
       }
       gone?.settle(0);
     }
     if (this.#hasMore) this.#log.request(this);
     else if (this.#freshOpen > 0) this.#log.requestLater(this);
     if (this.#freshOpen === 0) this.#owner.onAllStored();
-    if (this.#isQuiet) for (const resolve of this.#quiet.splice(0)) resolve();
+    if (this.#quiet && this.#isQuiet) for (const resolve of this.#quiet.splice(0)) resolve();
   }
 
   get #hasMore(): boolean {
-    return this.#deletes.size > 0 || this.#rewrites.size > 0 || (this.#urgent && this.#freshOpen > 0);
+    return !!this.#deletes?.size || !!this.#rewrites?.size || (this.#urgent && this.#freshOpen > 0);
   }
 
   #stored(write: Extract<Write, { kind: 'messages' }>, deliveries: readonly Delivery[]): void {
     const item = deliveries[0]!.item!;
-    if (item.key > this.#confirmedKey) this.#confirmedKey = item.key;
+    if (item.key > this.#mark.confirmedKey) this.#mark.confirmedKey = item.key;
     const forgotten = deliveries.every(({ spilled, stage }) => spilled && stage === 'writing');
-    if (!forgotten) this.#items.set(item.key, item);
+    if (!forgotten) (this.#mark.items ??= new Map()).set(item.key, item);
     deliveries.forEach((delivery, i) => {
       const { packetId, released } = write.messages[i]!;
       delivery.storedPacketId = packetId;
@@ -349,7 +326,8 @@ export class Inbox implements CommitSource {
       if (delivery.spilled) return this.#letGo(delivery);
       item.held.add(delivery.index);
       if (delivery.qos === 1) return; // It shares its item with others, which is never written again.
-      if (delivery.packetId !== packetId || delivery.released !== released) this.#rewrites.add(delivery);
+      if (delivery.packetId !== packetId || delivery.released !== released)
+        (this.#rewrites ??= new Set()).add(delivery);
       else this.#owner.onStored(delivery);
     });
   }
@@ -357,12 +335,13 @@ export class Inbox implements CommitSource {
   /** Something of this item is in the table and not in memory. */
   #letGo({ item, message: { origin } }: Delivery): void {
     const { key } = item!;
-    if (origin && origin.settled.reasonCode === undefined && !this.#unsettled.has(key)) {
-      this.#unsettled.set(key, origin.settled);
-      origin.settled.whenSettled(() => this.#unsettled.delete(key));
+    const mark = this.#mark;
+    if (origin && origin.settled.reasonCode === undefined && !mark.unsettled?.has(key)) {
+      (mark.unsettled ??= new Map()).set(key, origin.settled);
+      origin.settled.whenSettled(() => mark.unsettled!.delete(key));
     }
     const before = `${key.slice(0, -10)}${(parseInt(key.slice(-10), 16) - 1).toString(16).padStart(10, '0')}`;
-    if (this.#unreadAfter === undefined || before < this.#unreadAfter) this.#unreadAfter = before;
+    if (mark.unreadAfter === undefined || before < mark.unreadAfter) mark.unreadAfter = before;
   }
 
   #refused(deliveries: readonly Delivery[]): void {
@@ -371,7 +350,7 @@ export class Inbox implements CommitSource {
         delivery.stage = 'done';
         this.unfinished--;
         if (!delivery.spilled) this.#memory.letGo(delivery.message);
-        this.#rewrites.delete(delivery);
+        this.#rewrites?.delete(delivery);
         delivery.movedOn?.settle(0); // There is no item that anybody would have to wait for.
         this.#owner.onSafe(delivery, 0x83); // Implementation specific error
       }
@@ -381,9 +360,12 @@ export class Inbox implements CommitSource {
   forget(delivery: Delivery): void {
     if (!delivery.spilled && delivery.stage !== 'done') this.#memory.letGo(delivery.message);
     delivery.spilled = true;
-    this.#rewrites.delete(delivery);
+    this.#rewrites?.delete(delivery);
     if (delivery.stage !== 'stored') return;
-    delivery.item!.held.delete(delivery.index);
+    const { key, held, done } = delivery.item!;
+    held.delete(delivery.index);
+    // Of one that is done in part the table does not say which part.
+    if (held.size === 0 && done.size === 0) this.#mark.items?.delete(key);
     this.#letGo(delivery);
   }
 
@@ -401,13 +383,14 @@ export class Inbox implements CommitSource {
 
   /** The next stored messages that are not in memory, as deliveries that are stored. One call at a time. */
   async read(nowMs: () => number): Promise<Delivery[]> {
-    if (this.#reading || this.#unreadAfter === undefined) return [];
+    const mark = this.#mark;
+    if (this.#reading || mark.unreadAfter === undefined) return [];
     this.#reading = true;
-    const after = this.#unreadAfter;
-    const upTo = this.#confirmedKey;
+    const after = mark.unreadAfter;
+    const upTo = mark.confirmedKey;
     try {
       if (upTo <= after) {
-        this.#unreadAfter = undefined;
+        mark.unreadAfter = undefined;
         this.#recount();
         return [];
       }
@@ -416,16 +399,16 @@ export class Inbox implements CommitSource {
       for (const { key, messages } of page.items) found.push(...this.#readItem(key, messages, nowMs()));
       this.unfinished -= page.unreadable;
       const last = page.items.at(-1)?.key;
-      if (page.more) this.#unreadAfter = last ?? after;
-      else if (this.#confirmedKey > upTo) this.#unreadAfter = upTo;
+      if (page.more) mark.unreadAfter = last ?? after;
+      else if (mark.confirmedKey > upTo) mark.unreadAfter = upTo;
       else {
-        this.#unreadAfter = undefined;
+        mark.unreadAfter = undefined;
         this.#recount();
       }
       return found;
     } finally {
       this.#reading = false;
-      this.#deletedWhileReading.clear();
+      this.#deletedWhileReading = undefined;
     }
   }
 
@@ -433,21 +416,22 @@ export class Inbox implements CommitSource {
   #recount(): void {
     let known = this.#freshOpen;
     for (const { deliveries } of this.#writing) known += deliveries.filter(({ stage }) => stage === 'writing').length;
-    for (const { held } of this.#items.values()) known += held.size;
+    for (const { held } of this.#mark.items?.values() ?? []) known += held.size;
     this.unfinished = known;
   }
 
   #readItem(key: string, messages: readonly StoredMessage[], nowMs: number): Delivery[] {
-    if (messages.length === 0 || this.#gone.has(key) || this.#deletedWhileReading.has(key)) return [];
-    let item = this.#items.get(key);
-    if (!item) this.#items.set(key, (item = newStoredItem(key, messages.length)));
+    if (messages.length === 0 || this.#gone?.has(key) || this.#deletedWhileReading?.has(key)) return [];
+    const items = (this.#mark.items ??= new Map());
+    let item = items.get(key);
+    if (!item) items.set(key, (item = newStoredItem(key, messages.length)));
     const found: Delivery[] = [];
     messages.forEach((stored, index) => {
       if (item.done.has(index) || item.held.has(index)) return;
       item.held.add(index);
       this.#memory.hold(stored.message);
       const { message, terms, qos, packetId, released, sent } = this.#owner.restore(stored);
-      const settled = this.#unsettled.get(key);
+      const settled = this.#mark.unsettled?.get(key);
       if (message.origin && settled) message.origin = { ...message.origin, settled };
       found.push({
         ...newDelivery(message, terms, qos, nowMs),

@@ -1,8 +1,10 @@
 /**
  * The stored subscriptions of one persistent session: written before SUBACK, removed before UNSUBACK, the latest
  * state of each filter winning. They carry the epoch of their session, so that those of an earlier life are not its own.
+ * It is made when there is something to write, and dropped with the rest of a session that is away (`isIdle`).
  */
 import { handedOn, PendingReceipt, type Receipt } from '../message/message.js';
+import type { Bookmark } from './bookmark.js';
 import type { CommitLog, CommitSource, StoredRoute, Write } from './commit.js';
 
 export class StoredRoutes implements CommitSource {
@@ -10,22 +12,28 @@ export class StoredRoutes implements CommitSource {
   readonly lane: string;
   readonly #log: CommitLog;
   /** By filter; undefined: to be removed. */
-  readonly #waiting = new Map<string, StoredRoute | undefined>();
-  #epoch = 0;
+  #waiting: Map<string, StoredRoute | undefined> | undefined;
+  /** Says the epoch of the session. */
+  readonly #mark: Pick<Bookmark, 'epoch'>;
+  readonly #whenWritten: (() => void) | undefined;
   #receipt: PendingReceipt | undefined;
   /** What has been taken of it so far includes something that the store does not take. */
   #isRefused = false;
   /** Settled when the writes under way are. */
   #writing: PendingReceipt | undefined;
 
-  constructor(partition: string, log: CommitLog) {
+  /** `whenWritten` is called after each commit. */
+  constructor(partition: string, log: CommitLog, mark: Pick<Bookmark, 'epoch'>, whenWritten?: () => void) {
     this.partition = partition;
     this.lane = `routes ${partition}`;
     this.#log = log;
+    this.#mark = mark;
+    this.#whenWritten = whenWritten;
   }
 
-  renew(epoch: number): void {
-    this.#epoch = epoch;
+  /** Everything is written. */
+  get isIdle(): boolean {
+    return this.#receipt === undefined && this.#writing === undefined && !this.#waiting?.size;
   }
 
   set(route: StoredRoute): void {
@@ -37,7 +45,7 @@ export class StoredRoutes implements CommitSource {
   }
 
   #change(filter: string, route: StoredRoute | undefined): void {
-    this.#waiting.set(filter, route);
+    (this.#waiting ??= new Map()).set(filter, route);
     this.#receipt ??= new PendingReceipt();
     this.#log.request(this);
   }
@@ -49,20 +57,20 @@ export class StoredRoutes implements CommitSource {
 
   /** The session ends: what is not under way is not written any more, or it would be found by the client's next one. */
   end(): void {
-    this.#waiting.clear();
+    this.#waiting = undefined;
     this.#receipt?.settle(0);
     this.#receipt = undefined;
   }
 
   take(max: number): readonly Write[] {
-    const taken = [...this.#waiting].slice(0, max);
-    for (const [filter] of taken) this.#waiting.delete(filter);
-    if (this.#waiting.size === 0) {
+    const taken = [...(this.#waiting ?? [])].slice(0, max);
+    for (const [filter] of taken) this.#waiting!.delete(filter);
+    if (!this.#waiting?.size) {
       this.#writing = this.#receipt;
       this.#receipt = undefined;
     }
     return taken.map(([filter, route]) =>
-      route ? { kind: 'route', route, epoch: this.#epoch } : { kind: 'unroute', filter },
+      route ? { kind: 'route', route, epoch: this.#mark.epoch } : { kind: 'unroute', filter },
     );
   }
 
@@ -70,10 +78,12 @@ export class StoredRoutes implements CommitSource {
     if (refused.length > 0) this.#isRefused = true;
     const written = this.#writing;
     this.#writing = undefined;
-    if (this.#waiting.size > 0) this.#log.request(this);
-    if (!written) return;
-    const reasonCode = this.#isRefused ? 0x83 : 0; // Implementation specific error
-    this.#isRefused = false;
-    written.settle(reasonCode);
+    if (this.#waiting?.size) this.#log.request(this);
+    if (written) {
+      const reasonCode = this.#isRefused ? 0x83 : 0; // Implementation specific error
+      this.#isRefused = false;
+      written.settle(reasonCode);
+    }
+    this.#whenWritten?.();
   }
 }

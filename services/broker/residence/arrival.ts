@@ -26,14 +26,12 @@
 import type { ClientId, Clock } from '../../kernel/kernel.js';
 import {
   type Access,
-  clientPartition,
   type Credential,
   neverExpiresSeconds,
   plainUserName,
   sdkOf,
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
-import type { CommitLog } from '../inbox/inbox.js';
 import { handedOn, type Receipt } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
@@ -50,7 +48,6 @@ export interface ArrivalOptions {
   readonly isStillValid: (account: TenantRecord, credential: Credential) => Promise<boolean>;
   readonly departure: Departure;
   readonly records: SessionStore;
-  readonly commitLog: CommitLog;
   readonly clock: Clock;
   readonly slab: Slab;
   readonly keepAliveSecondsMax: number;
@@ -156,8 +153,8 @@ export class Arrival {
     tenant.wills.letGo(clientId, record.epoch); // The claim has written over it.
     if (will?.qos === 2) tenant.wills.keep(clientId, record.epoch, false);
     const expirySeconds = sessionExpirySeconds(packet, tenant.limits);
-    const keeping = { partition: clientPartition(tenant.scope, clientId), log: this.#options.commitLog };
-    const session = old?.session ?? new Session(clientId, tenant, access, expirySeconds > 0 ? keeping : undefined);
+    const keeping = expirySeconds > 0 ? tenant.keeping : undefined;
+    const session = old?.session ?? new Session(clientId, tenant, access, keeping);
     session.renew(record.epoch);
     session.setAccess(access);
     session.will = will;

@@ -10,14 +10,13 @@
  */
 import { atOnce, type BrokerId, type ClientId, type Clock, type TenantScope } from '../../kernel/kernel.js';
 import {
-  clientPartition,
   type Credential,
   RecordUnreadable,
   type SessionRecord,
   splitUserName,
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
-import type { CommitLog, StoredOrigin, StoredRoute } from '../inbox/inbox.js';
+import type { StoredOrigin, StoredRoute } from '../inbox/inbox.js';
 import { handedOn } from '../message/message.js';
 import { type Restored, Session } from '../session/session.js';
 import { accessOf, depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
@@ -33,7 +32,6 @@ export interface RestorationOptions {
   readonly records: SessionStore;
   readonly accounts: Credentials;
   readonly departure: Departure;
-  readonly commitLog: CommitLog;
   readonly unreadable: Unreadable;
   readonly clock: Clock;
   /** When the lease of a broker that has gone ended, in milliseconds since the epoch. */
@@ -129,17 +127,11 @@ export class Restoration {
     restored: Restored | undefined,
     origins: StoredOrigin[],
   ): Promise<Residence> {
-    const { commitLog } = this.#options;
     const name = splitUserName(record.userName)?.name ?? '';
     const isThere = found !== undefined && found !== 'unreadable';
     const credential = isThere ? found : goneCredential(tenant.scope, name);
     const access = await accessOf(tenant.time, credential.grants, { clientId: record.clientId, username: name });
-    const session = new Session(
-      record.clientId,
-      tenant,
-      access,
-      restored ? { partition: clientPartition(tenant.scope, record.clientId), log: commitLog } : undefined,
-    );
+    const session = new Session(record.clientId, tenant, access, restored ? tenant.keeping : undefined);
     session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
     if (record.will) session.will = willFromStored(record.will);
     if (record.will?.qos === 2) tenant.wills.keep(record.clientId, willEpochOf(record), true);

@@ -6,11 +6,13 @@
  *
  *      transport --receive--> Inbound --host.publish--> fanout
  *      fanout --deliver--> Outbound --Channel--> Outbox
+ *
+ * Of a stored session whose client is away there are a million: it is this object and little else (`awake.ts`).
  */
 import { caught, type ClientId } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
-import { Received, type StoredOrigin, StoredRoutes } from '../inbox/inbox.js';
-import { type DeliveryTerms, handedOn, type Message, type QoS, type Receipt } from '../message/message.js';
+import { Bookmark, Received, type ReceivedState, type StoredOrigin } from '../inbox/inbox.js';
+import { type DeliveryTerms, handedOn, type Message, type Receipt } from '../message/message.js';
 import {
   type AckType,
   type InboundPublish,
@@ -18,29 +20,11 @@ import {
   type SubscribePacket,
   type UnsubscribePacket,
 } from '../wire/wire.js';
+import { Awake } from './awake.js';
 import type { Channel } from './channel.js';
-import { Inbound } from './inbound.js';
-import { DurableOutbound } from './durable-outbound.js';
-import { Outbound } from './outbound.js';
-import { OwedRetained } from './owed-retained.js';
 import type { Access, Keeping, Restored, SessionHost, Subscription } from './ports.js';
 import { receiveSubscribe, receiveUnsubscribe } from './subscribing.js';
-
-/** A will as it waits in the session. */
-export interface Will {
-  readonly topic: string;
-  readonly payload: Buffer;
-  readonly qos: QoS;
-  readonly retain: boolean;
-  /** Encoded, as `Message.properties`. */
-  readonly properties: Buffer;
-  readonly delaySeconds: number;
-  /** Counts from when it is published; undefined without. */
-  readonly expirySeconds: number | undefined;
-}
-
-const bytesOf = (will: Will | undefined): number =>
-  will ? will.payload.length + will.properties.length + 2 * will.topic.length + 300 : 0;
+import { bytesOf, type Will } from './will.js';
 
 /** What `fanout` asks before it chooses a member of a shared subscription. */
 export type Readiness = 'now' | 'queue' | 'disconnected';
@@ -54,29 +38,40 @@ export class Session {
   /** How long the session lives on without a connection; Infinity for ever. */
   expirySeconds = 0;
   readonly #host: SessionHost;
-  readonly #inbound: Inbound;
-  readonly #outbound: Outbound | DurableOutbound;
-  /** Present when the session is stored. */
-  readonly #durable:
-    { readonly outbound: DurableOutbound; readonly routes: StoredRoutes; readonly received: Received } | undefined;
-  readonly #owed: OwedRetained;
+  /** Present when the session is stored; what that adds to it is on the next three lines. */
+  readonly #keeping: Keeping | undefined;
+  readonly #mark: Bookmark | undefined;
+  /** Of QoS 2 messages from the client; as an earlier owner has stored it until it is needed. */
+  #received: Received | ReceivedState | undefined;
+  #awake: Awake | undefined;
   #access: Access;
   /** What the access is made of that the will and all subscriptions have been compared with. */
   #checkedBy: object | undefined;
+  #hasEnded = false;
 
   /** `keeping`: for a session that outlives its connections. */
   constructor(clientId: ClientId, host: SessionHost, access: Access, keeping?: Keeping) {
     this.clientId = clientId;
     this.#host = host;
     this.#access = access;
-    this.#durable = keeping && {
-      outbound: new DurableOutbound(this, host, keeping.partition, keeping.log),
-      routes: new StoredRoutes(keeping.partition, keeping.log),
-      received: new Received(keeping.partition, keeping.log),
-    };
-    this.#inbound = new Inbound(clientId, host, access, this.#durable?.received);
-    this.#outbound = this.#durable?.outbound ?? new Outbound(this, host);
-    this.#owed = new OwedRetained(this, host, this.#durable?.routes);
+    this.#keeping = keeping;
+    if (keeping) this.#mark = new Bookmark();
+    else this.#awake = new Awake(this, host, access);
+  }
+
+  /** With all of its machinery. What was stored by an earlier owner and is not known yet would be read here. */
+  #wake(): Awake {
+    return (this.#awake ??= new Awake(this, this.#host, this.#access, this.#keeping, this.#mark));
+  }
+
+  /** Its client is away and all is stored: see `awake.ts`. */
+  get isAsleep(): boolean {
+    return this.#awake === undefined;
+  }
+
+  /** Sleeps, if it can: see `awake.ts`. */
+  rest(): void {
+    if (this.channel === undefined && !this.#hasEnded && this.#awake?.letGo()) this.#awake = undefined;
   }
 
   get will(): Will | undefined {
@@ -90,29 +85,42 @@ export class Session {
 
   /** Whether it is stored. */
   get isDurable(): boolean {
-    return this.#durable !== undefined;
+    return this.#mark !== undefined;
+  }
+
+  /** See `Exchanges`. */
+  received(isNeeded = false): Received | undefined {
+    const known = this.#received;
+    if (known instanceof Received) return known;
+    if (!this.#keeping || (known === undefined && !isNeeded)) return undefined;
+    const received = new Received(this.#keeping.partitionOf(this.clientId), this.#keeping.log);
+    received.renew(this.#mark!.epoch);
+    if (known) received.restore(known);
+    return (this.#received = received);
   }
 
   /** A claim has given the session a new epoch: what is stored from now on carries it. */
   renew(epoch: number): void {
-    this.#durable?.outbound.inbox.renew(epoch);
-    this.#durable?.routes.renew(epoch);
-    this.#durable?.received.renew(epoch);
+    this.#mark?.renew(epoch);
+    if (this.#received instanceof Received) this.#received.renew(epoch);
   }
 
   /** What an earlier owner has stored. The subscriptions get their routes. */
   restore(restored: Restored): void {
-    this.renew(restored.epoch);
+    const { epoch, born, stored, received, droppedMessages } = restored;
+    this.renew(epoch);
     this.#checkedBy = undefined;
-    this.#durable!.outbound.restoreInbox(restored.born, restored.stored, restored.droppedMessages);
-    this.#durable!.received.restore(restored.received);
-    this.#inbound.restore(restored.received.packetIds);
+    this.#mark!.restore(born, stored.messages, stored.origins);
+    this.#mark!.dropped = droppedMessages;
+    this.#host.backlog.messages += stored.messages;
+    this.#received = received;
+    if (received.packetIds.length > 0) this.#wake().inbound.restore(received.packetIds);
     for (const { owedAfter, ...route } of restored.routes) {
       const shared = parseShared(route.filter);
       if (typeof shared === 'string') continue;
       const topicFilter = shared?.filter ?? route.filter;
       const subscription = { ...route, topicFilter, group: shared?.group };
-      if (owedAfter !== undefined) this.#owed.restore(route.filter, owedAfter);
+      if (owedAfter !== undefined) this.#wake().owed.restore(route.filter, owedAfter);
       this.subscriptions.set(route.filter, subscription);
       this.#host.subscribe(this, subscription, true);
     }
@@ -120,37 +128,40 @@ export class Session {
 
   /** After a restart: a subscriber has this message of the client. */
   leftOpen(stored: StoredOrigin): void {
-    this.#durable?.received.leftOpen(stored);
+    this.received()?.leftOpen(stored);
   }
 
   /** Settles when the stored state knows this QoS 2 message of the client. */
   settlementOf(origin: StoredOrigin): Receipt {
-    return this.#durable?.received.settlementOf(origin) ?? handedOn;
+    return this.received()?.settlementOf(origin) ?? handedOn;
   }
 
   /** Messages that a full queue has refused; of a session that is stored. */
   get droppedMessages(): number {
-    return this.#durable?.outbound.dropped ?? 0;
+    return this.#mark?.dropped ?? 0;
   }
 
   /** A client has connected. Call it when CONNACK is in the outbox; sends what waits. */
   attach(channel: Channel, nowMs: number): void {
+    const { inbound, outbound, owed } = this.#wake();
     this.channel = channel;
-    this.#inbound.attach(channel);
-    this.#outbound.startResending();
-    this.#outbound.pump(nowMs);
+    inbound.attach(channel);
+    outbound.startResending();
+    outbound.pump(nowMs);
     for (const subscription of this.subscriptions.values())
       if (subscription.group !== undefined) this.#host.wakeShared(subscription);
-    this.#owed.resume();
+    owed.resume();
   }
 
   /** The connection is gone; the session goes on. */
   detach(nowMs: number): void {
+    const { inbound, outbound, owed } = this.#awake!;
     this.channel = undefined;
-    this.#inbound.attach(undefined);
-    this.#outbound.onDetached();
-    this.#owed.onDetached();
-    this.#outbound.handOnShared(nowMs);
+    inbound.attach(undefined);
+    outbound.onDetached();
+    owed.onDetached();
+    outbound.handOnShared(nowMs);
+    this.rest();
   }
 
   /**
@@ -158,10 +169,16 @@ export class Session {
    * with other members; `isShared`: it had such subscriptions, and has to look into the table.
    */
   end(nowMs: number, isShared: boolean): Promise<void> {
-    this.#owed.end();
-    this.#durable?.routes.end();
-    this.#durable?.received.end();
-    return this.#outbound.end(nowMs, isShared);
+    this.#hasEnded = true;
+    if (this.#received instanceof Received) this.#received.end();
+    if (!this.#awake && !isShared) {
+      this.#host.backlog.messages -= this.#mark!.unfinished;
+      return Promise.resolve();
+    }
+    const { outbound, owed, routes } = this.#wake();
+    owed.end();
+    routes?.end();
+    return outbound.end(nowMs, isShared);
   }
 
   /** Whether it has shared subscriptions. */
@@ -184,7 +201,7 @@ export class Session {
     if (access.madeOf !== undefined && access.madeOf === this.#checkedBy) return undefined;
     this.#checkedBy = undefined;
     this.#access = access;
-    this.#inbound.setAccess(access);
+    this.#awake?.inbound.setAccess(access);
     if (this.will && !access.mayPublish(this.will.topic)) this.will = undefined;
     const left = this.subscriptions.values();
     return {
@@ -201,45 +218,61 @@ export class Session {
   #forbid(subscription: Subscription): void {
     const { filter } = subscription;
     this.subscriptions.delete(filter);
-    this.#owed.forget(filter);
+    this.#awake?.owed.forget(filter);
     this.#host.unsubscribe(this, subscription);
-    this.#durable?.routes.remove(filter);
+    this.#wake().routes?.remove(filter);
   }
 
   receivePublish(publish: InboundPublish, channel: Channel, nowMs: number): void {
-    this.#inbound.onPublish(publish, channel, nowMs);
+    this.#awake!.inbound.onPublish(publish, channel, nowMs);
   }
 
   receiveAck(type: AckType, packetId: number, reasonCode: number, nowMs: number): void {
-    if (type === packetType.pubrel) this.#inbound.onPubrel(packetId);
-    else this.#outbound.onAck(type, packetId, reasonCode, nowMs);
+    const { inbound, outbound } = this.#awake!;
+    if (type === packetType.pubrel) inbound.onPubrel(packetId);
+    else outbound.onAck(type, packetId, reasonCode, nowMs);
   }
 
   receiveSubscribe(packet: SubscribePacket, channel: Channel): void {
-    receiveSubscribe(this, this.#host, this.#access, channel, packet, this.#owed, this.#durable?.routes);
+    const { owed, routes } = this.#awake!;
+    receiveSubscribe(this, this.#host, this.#access, channel, packet, owed, routes);
   }
 
   receiveUnsubscribe(packet: UnsubscribePacket, channel: Channel): void {
-    receiveUnsubscribe(this, this.#host, channel, packet, this.#owed, this.#durable?.routes);
+    const { owed, routes } = this.#awake!;
+    receiveUnsubscribe(this, this.#host, channel, packet, owed, routes);
   }
 
   /** One message for this client; see `Outbound` for what happens to it. */
   deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
-    this.#outbound.deliver(message, terms, nowMs);
+    if (this.#awake !== undefined) this.#awake.outbound.deliver(message, terms, nowMs);
+    else this.#deliverAsleep(message, terms, nowMs);
   }
 
+  #deliverAsleep(message: Message, terms: DeliveryTerms, nowMs: number): void {
+    const { meters, limits } = this.#host;
+    const mark = this.#mark!;
+    if (message.qos === 0 || terms.qos === 0) meters.droppedOffline++;
+    else if (this.#hasEnded || (message.origin?.again && mark.hasStored(message, terms.group?.name))) return;
+    else if (mark.unfinished >= limits.queuedMessagesPerSession) {
+      mark.dropped++;
+      meters.droppedOverQuota++;
+    } else this.#wake().outbound.deliver(message, terms, nowMs);
+  }
+
+  /** See `Subscriber.hasStored`. */
   hasStored(message: Message, shared: string): boolean {
-    return this.#durable?.outbound.hasStored(message, shared) ?? false;
+    return this.#mark?.hasStored(message, shared) ?? false;
   }
 
   /** See `Subscriber.whenReady`; only of sessions that are stored. */
   whenReady(listener: () => void): void {
-    this.#durable?.outbound.whenReady(listener);
+    this.#awake?.durable?.whenReady(listener);
   }
 
   /** Sends what now can be sent: the outbox has drained, or the tenant's rate allows more. */
   pump(nowMs: number): void {
-    this.#outbound.pump(nowMs);
+    this.#awake?.outbound.pump(nowMs);
   }
 
   /** A fault of ours in something that happened for this session among others; its connection, if there is one, ends. */
@@ -250,40 +283,43 @@ export class Session {
 
   /** Lets go of what has been held back for too long; whether something is held back still. */
   lookAtHeld(nowMs: number): boolean {
-    return this.#outbound.lookAtHeld(nowMs);
+    return this.#awake?.outbound.lookAtHeld(nowMs) ?? false;
   }
 
   get readiness(): Readiness {
     if (this.channel === undefined) return 'disconnected';
-    return this.#outbound.windowOpen ? 'now' : 'queue';
+    return this.#awake!.outbound.windowOpen ? 'now' : 'queue';
   }
 
   get queuedMessages(): number {
-    return this.#outbound.queuedMessages + this.#outbound.inFlightMessages;
+    const outbound = this.#awake?.outbound;
+    return outbound ? outbound.queuedMessages + outbound.inFlightMessages : this.#mark!.unfinished;
   }
 
   /** PUBACKs and PUBRECs that the client waits for; bounds what MQTT 3.x clients may have under way. */
   get owedAcks(): number {
-    return this.#inbound.owedAcks;
+    return this.#awake?.inbound.owedAcks ?? 0;
   }
 
   /** What the client has sent and not been answered yet. */
   get owedAnswers(): number {
-    return this.#inbound.owedAcks + (this.channel?.owedAnswers ?? 0);
+    return this.owedAcks + (this.channel?.owedAnswers ?? 0);
   }
 
   /** How many messages a slow source may hand over at once: none while enough wait already. */
   get roomMessages(): number {
-    return this.#outbound.hasRoom ? this.#outbound.freeMessages : 0;
+    const outbound = this.#awake?.outbound;
+    return outbound?.hasRoom ? outbound.freeMessages : 0;
   }
 
   /** How many more find a place. */
   get freeMessages(): number {
-    return this.#outbound.freeMessages;
+    return this.#awake?.outbound.freeMessages ?? 0;
   }
 
   /** For slow sources: calls back once there is room, or when the client is gone. */
   whenRoom(listener: () => void): void {
-    this.#outbound.whenRoom(listener);
+    if (this.#awake) this.#awake.outbound.whenRoom(listener);
+    else listener();
   }
 }

@@ -16,6 +16,7 @@
  */
 import { BoundedFifo, unattended } from '../../kernel/kernel.js';
 import {
+  type Bookmark,
   type CommitLog,
   type Delivery,
   Inbox,
@@ -23,7 +24,6 @@ import {
   moveOn,
   newDelivery,
   type StoredMessage,
-  type StoredSummary,
 } from '../inbox/inbox.js';
 import { type DeliveryTerms, type Message, type QoS, type Receipt, settled } from '../message/message.js';
 import { type AckType, packetType } from '../wire/wire.js';
@@ -41,7 +41,10 @@ import { hasPlace, Resend } from './window.js';
 const memoryMessagesMax = 1000;
 const memoryBytesMax = 1 << 20;
 
+const inMemory = { itemsMax: memoryMessagesMax, bytesMax: memoryBytesMax };
+const unbounded = { itemsMax: Infinity, bytesMax: Infinity };
 const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
+const noSize = (): number => 0;
 
 /** Memory may let it go: it is stored, and of QoS 2 also how far it has come. */
 function isKnownToItem({ stage, qos, packetId, storedPacketId, released, storedReleased }: Delivery): boolean {
@@ -65,43 +68,45 @@ interface Unsent {
 
 export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   readonly inbox: Inbox;
-  /** Messages a full queue has refused. */
-  dropped = 0;
+  readonly #mark: Bookmark;
   readonly #session: Session;
   readonly #host: SessionHost;
   readonly #inFlight = new InFlight<Delivery>();
   /** Next to be sent; everything behind it is in the inbox only while `#behind`. */
-  readonly #queue = new BoundedFifo<Delivery>({ itemsMax: memoryMessagesMax, bytesMax: memoryBytesMax }, sizeOf);
-  #behind = false;
+  readonly #queue = new BoundedFifo<Delivery>(inMemory, sizeOf);
+  #behind: boolean;
   #held: HeldBack<Delivery> | undefined;
   #refilling = false;
-  #refilled: Promise<void> = Promise.resolve();
+  #refilled: Promise<void> | undefined;
   /** Of messages that others have got from here and have not made safe. */
-  readonly #moving = new Set<Receipt>();
-  /** Identifiers of QoS 1 messages sent before memory let them go, by item and place in it; those of QoS 2 are stored. */
-  readonly #remembered = new Map<string, Uint16Array>();
+  #moving: Set<Receipt> | undefined;
   readonly #resend = new Resend<Delivery>();
   /** QoS 2 messages of this connection that wait for their items, in order; `dup`: the client may have seen them. */
-  readonly #unsent = new BoundedFifo<Unsent>({ itemsMax: Infinity, bytesMax: Infinity }, () => 0);
+  readonly #unsent = new BoundedFifo<Unsent>(unbounded, noSize);
   readonly #roomListeners = new Listeners();
   readonly #readyListeners = new Listeners();
+  /** The session has let it go, and may have another one. */
+  #isLetGo = false;
 
-  constructor(session: Session, host: SessionHost, partition: string, log: CommitLog) {
+  /** `mark`: where an earlier one has left off. */
+  constructor(session: Session, host: SessionHost, partition: string, log: CommitLog, mark: Bookmark) {
     this.#session = session;
     this.#host = host;
-    this.inbox = new Inbox(partition, log, this, host.backlog);
+    this.#mark = mark;
+    this.inbox = new Inbox(partition, log, this, host.backlog, mark);
+    this.#behind = this.inbox.hasUnread;
   }
 
-  /** See `Subscriber.hasStored`. */
-  hasStored(message: Message, shared: string): boolean {
-    return this.inbox.hasStored(message, shared);
+  /** Memory has nothing that would be lost with this. */
+  get isIdle(): boolean {
+    if (this.#session.channel !== undefined || this.#refilling || this.#moving?.size) return false;
+    const waiting = this.#inFlight.size + this.#queue.length + this.#unsent.length + (this.#held?.length ?? 0);
+    return waiting === 0 && this.inbox.isIdle;
   }
 
-  /** After a restart: `count` messages wait in the table. */
-  restoreInbox(born: number, { messages, origins }: StoredSummary, dropped: number): void {
-    this.inbox.restore(born, messages, origins);
-    this.dropped = dropped;
-    this.#behind = true;
+  /** The commit log may know it for a while yet. */
+  letGo(): void {
+    this.#isLetGo = true;
   }
 
   get queuedMessages(): number {
@@ -183,7 +188,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   }
 
   #drop(): void {
-    this.dropped++;
+    this.#mark.dropped++;
     this.#host.meters.droppedOverQuota++;
   }
 
@@ -301,13 +306,17 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   }
 
   onAllStored(): void {
+    if (this.#isLetGo) return;
     if (this.#session.channel === undefined || this.#behind) this.#pumpOrPark();
   }
 
   #pumpOrPark(): void {
     try {
       if (this.#session.channel) this.pump(this.#host.nowMs());
-      else if (this.inbox.allStored) this.#park();
+      else {
+        if (this.inbox.allStored) this.#park();
+        this.#session.rest();
+      }
     } catch (error) {
       this.#session.failed(error);
     }
@@ -320,21 +329,23 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     if (inFlight.length === 0 && this.#queue.length === 0) return;
     if (![...inFlight, ...this.#queue].every(isKnownToItem)) return;
     for (const delivery of inFlight) {
-      if (delivery.qos === 1) this.#remember(delivery);
+      this.#remember(delivery);
       this.#inFlight.delete(delivery.packetId);
       this.inbox.forget(delivery);
     }
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      if (next.qos === 1 && next.packetId !== 0) this.#remember(next);
+      this.#remember(next);
       if (next.stage !== 'done') this.inbox.forget(next);
     }
     this.#behind = true;
   }
 
   /** [MQTT-4.4.0-1] It will be sent again under the same identifier, though its item does not say which. */
-  #remember({ item, index, packetId }: Delivery): void {
-    let packetIds = this.#remembered.get(item!.key);
-    if (!packetIds) this.#remembered.set(item!.key, (packetIds = new Uint16Array(item!.size)));
+  #remember({ item, index, packetId, qos, stage }: Delivery): void {
+    if (qos !== 1 || packetId === 0 || stage !== 'stored') return;
+    const remembered = (this.#mark.packetIds ??= new Map());
+    let packetIds = remembered.get(item!.key);
+    if (!packetIds) remembered.set(item!.key, (packetIds = new Uint16Array(item!.size)));
     packetIds[index] = packetId;
   }
 
@@ -358,13 +369,12 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
         const page = await this.inbox.read(() => this.#host.nowMs());
         this.#queue.itemsMax = this.#queue.bytesMax = Infinity;
         for (const delivery of page) this.#queue.push(this.#recall(delivery));
-        for (const { item } of page) this.#remembered.delete(item!.key);
+        for (const { item } of page) this.#mark.packetIds?.delete(item!.key);
         this.#queue.itemsMax = memoryMessagesMax;
         this.#queue.bytesMax = memoryBytesMax;
       }
     } catch (error) {
-      this.#host.readFailed(this.#session, error);
-      return;
+      if (this.#session.channel) return this.#host.readFailed(this.#session, error);
     } finally {
       this.#refilling = false;
     }
@@ -372,7 +382,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   }
 
   #recall(delivery: Delivery): Delivery {
-    if (delivery.qos === 1) delivery.packetId = this.#remembered.get(delivery.item!.key)?.[delivery.index] ?? 0;
+    if (delivery.qos === 1) delivery.packetId = this.#mark.packetIds?.get(delivery.item!.key)?.[delivery.index] ?? 0;
     return delivery;
   }
 
@@ -461,7 +471,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     this.#unsent.clear();
     this.#roomListeners.call();
     this.#readyListeners.forget();
-    this.inbox.storeNow();
+    if (!this.inbox.isIdle) this.inbox.storeNow();
   }
 
   /**
@@ -508,7 +518,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
       this.#queue.extract(end);
     }
     while (isShared && this.inbox.hasUnread) for (const delivery of await this.#read(nowMs)) end(delivery);
-    await Promise.all([...this.#moving].map(settled));
+    await Promise.all([...(this.#moving ?? [])].map(settled));
     await this.inbox.quiet();
   }
 
@@ -528,8 +538,9 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     const leaver = { clientId: this.#session.clientId, isDurable: true, sessionEnds };
     const safe = moveOn(this.inbox, delivery, (copy) => terms.group!.handOn(copy, leaver, nowMs));
     if (safe) {
-      this.#moving.add(safe);
-      safe.whenSettled(() => this.#moving.delete(safe));
+      const moving = (this.#moving ??= new Set<Receipt>());
+      moving.add(safe);
+      safe.whenSettled(() => moving.delete(safe));
     }
     return safe;
   }

@@ -33,6 +33,12 @@ interface WaitingAck {
   readonly receipt: Receipt;
 }
 
+/** The session, as far as QoS 2 messages of its client are concerned. */
+export interface Exchanges {
+  /** Stored packet identifiers, of a session that outlives its connections. Mostly there are none; `isNeeded`: from now on. */
+  received(isNeeded?: boolean): Received | undefined;
+}
+
 export class Inbound {
   readonly #clientId: ClientId;
   readonly #host: SessionHost;
@@ -47,11 +53,10 @@ export class Inbound {
   #underWay = 0;
   #channel: Channel | undefined;
 
-  /** Stored packet identifiers of QoS 2, for a session that outlives its connections. */
-  readonly #received: Received | undefined;
+  readonly #exchanges: Exchanges;
 
-  constructor(clientId: ClientId, host: SessionHost, access: Access, received?: Received) {
-    this.#received = received;
+  constructor(clientId: ClientId, host: SessionHost, access: Access, exchanges: Exchanges) {
+    this.#exchanges = exchanges;
     this.#clientId = clientId;
     this.#host = host;
     this.#access = access;
@@ -72,6 +77,11 @@ export class Inbound {
     this.#channel = channel;
     this.#underWay = 0;
     this.#waiting = undefined; // A client that comes back sends again what was not acknowledged.
+  }
+
+  /** No QoS 2 message waits for its PUBREL. */
+  get isIdle(): boolean {
+    return !this.#qos2?.size;
   }
 
   /** Acknowledgements that the client waits for. */
@@ -112,10 +122,11 @@ export class Inbound {
       if (channel.version !== 5 && message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, refused);
       return;
     }
-    const origin = message.qos === 2 ? this.#received?.begin(packetId, publish.dup, contentHash(message)) : undefined;
+    const received = message.qos === 2 ? this.#exchanges.received(true) : undefined;
+    const origin = received?.begin(packetId, publish.dup, contentHash(message));
     message.origin = origin;
     const published = this.#host.publish(message, nowMs);
-    const receipt = origin ? this.#received!.settle(origin, published) : published;
+    const receipt = origin ? received!.settle(origin, published) : published;
     if (message.qos === 2) (this.#qos2 ??= new Map()).set(packetId, receipt);
     this.#acknowledge(type, packetId, receipt);
   }
@@ -170,7 +181,7 @@ export class Inbound {
     // [MQTT-4.3.3-9] PUBREC with an error ends the exchange; before MQTT 5.0 there is no such PUBREC.
     if (type === packetType.pubrec && reasonCode >= 0x80 && channel.version === 5) {
       this.#qos2?.delete(packetId);
-      this.#received?.remove(packetId);
+      this.#exchanges.received()?.remove(packetId);
     }
     channel.ack(type, packetId, reasonCode);
   }
@@ -179,7 +190,7 @@ export class Inbound {
     const known = this.#qos2?.delete(packetId) === true;
     const channel = this.#channel;
     // Forgotten for good before the client may use the identifier again.
-    const removed = this.#received?.remove(packetId) ?? handedOn;
+    const removed = this.#exchanges.received()?.remove(packetId) ?? handedOn;
     if (channel) channel.owedAnswers++;
     removed.whenSettled(() => {
       if (channel === undefined) return;

@@ -74,6 +74,11 @@ export class OwedRetained {
     Object.assign(this.request(filter), { after, stored: after });
   }
 
+  /** Nothing is owed. */
+  get isIdle(): boolean {
+    return !this.#owed?.size && !this.#isRunning;
+  }
+
   /** What the stored subscription has to say. */
   storedPlace(filter: string): string | undefined {
     return this.#owed?.get(filter)?.stored;
@@ -122,6 +127,7 @@ export class OwedRetained {
       this.#host.readFailed({ pump: () => this.#go() }, error);
     } finally {
       this.#isRunning = false;
+      this.#session.rest();
     }
   }
 

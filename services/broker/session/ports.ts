@@ -1,4 +1,5 @@
 /** What a session needs of the world. The rooms outside implement these; tests do, too. */
+import type { ClientId } from '../../kernel/kernel.js';
 import type { Backlog, CommitLog, ReceivedState, StoredOrigin, StoredRoute, StoredSummary } from '../inbox/inbox.js';
 import type { Message, Meters, Receipt, SharedOrigin } from '../message/message.js';
 import type { Reason, SubscriptionRequest } from '../wire/wire.js';
@@ -21,10 +22,10 @@ export interface Outbox {
   giveUp(reason: Reason, detail?: string): void;
 }
 
-/** Where a session that outlives its connection is kept. */
+/** Where the sessions of a tenant that outlive their connections are kept. */
 export interface Keeping {
   /** `tenant#client`. */
-  readonly partition: string;
+  partitionOf(clientId: ClientId): string;
   readonly log: CommitLog;
 }
 

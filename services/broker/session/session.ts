@@ -1,5 +1,6 @@
 /** The door of the session room: one client's MQTT state machine, and the ports it needs. */
-export { type Readiness, Session, type Will } from './client-session.js';
+export { type Readiness, Session } from './client-session.js';
+export type { Will } from './will.js';
 export { Channel, receiveMaximum, topicAliasMax } from './channel.js';
 export type {
   Access,

@@ -22,8 +22,8 @@ import {
   type Receipt,
   type SharedOrigin,
 } from '../message/message.js';
-import type { RetainedRead, Session, SessionHost, Subscription } from '../session/session.js';
-import { scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
+import type { Keeping, RetainedRead, Session, SessionHost, Subscription } from '../session/session.js';
+import { clientPartition, scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { Backlog, StoredOrigin } from '../inbox/inbox.js';
 import type { Activity, Touchable } from './activity.js';
 import { Entrance } from './entrance.js';
@@ -93,6 +93,8 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
   readonly routing: Routing;
   readonly queues: SharedQueues;
   readonly wills = new KeptWills();
+  /** Where its stored sessions are kept. */
+  readonly keeping: Keeping;
   readonly residences = new Map<ClientId, Residence>();
   #connections = 0;
   /** The most there have been at once. */
@@ -145,6 +147,8 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
     this.rates = new TenantRates(this.limits, this.ledger, this.units, this.time, clock);
     this.#heldAcknowledgements = new HeldAcknowledgements(clock);
     this.queues = new SharedQueues(this.scope, this, world.queues);
+    const partitionOf = (clientId: ClientId): string => clientPartition(this.scope, clientId);
+    this.keeping = { log: world.queues.commitLog, partitionOf };
     this.routing = new Routing(world.makeRetained(this), this.queues, this);
     this.#retainedReads = new RetainedReads(this.routing.retained, async () => {
       await this.time.turn();

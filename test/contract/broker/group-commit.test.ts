@@ -402,7 +402,8 @@ function groupCommitWithFaults(behind: DynamoServer): void {
     it('is a session whose publisher does not read: closed, and everybody else is stored and told once', async () => {
       const { log, calls, sourceOf, request } = open();
       const host = new FakeHost();
-      const stored = connect({ host, clientId: 'stored', keeping: { partition: `evil#${++partitions}`, log } });
+      const partition = `evil#${++partitions}`;
+      const stored = connect({ host, clientId: 'stored', keeping: { partitionOf: () => partition, log } });
       stored.session.detach(nowMs);
       host.publish = (message: Message) => {
         stored.session.deliver(message, terms(1), nowMs);

@@ -161,8 +161,7 @@ describe('stored subscriptions', () => {
 
   it('settle when they are stored, the last state of each filter', () => {
     const log = new MemoryCommitLog({ nowMs: () => 0, writesMax: 2 });
-    const routes = new StoredRoutes(partition, log);
-    routes.renew(5);
+    const routes = new StoredRoutes(partition, log, { epoch: 5 });
     for (const filter of ['a', 'b', 'c']) routes.set(route(filter, 0));
     routes.set(route('a', 2));
     routes.remove('b');
@@ -182,7 +181,7 @@ describe('stored subscriptions', () => {
 
   it('that change while they are written are written again', () => {
     const log = new MemoryCommitLog({ nowMs: () => 0 });
-    const routes = new StoredRoutes(partition, log);
+    const routes = new StoredRoutes(partition, log, { epoch: 0 });
     routes.set(route('a'));
     log.take();
     routes.remove('a');

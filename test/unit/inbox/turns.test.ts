@@ -9,9 +9,7 @@ const route = (filter: string, qos: 0 | 1 | 2 = 1) =>
   ({ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 }) as const;
 
 function subscriptions(log: MemoryCommitLog, epoch: number): StoredRoutes {
-  const routes = new StoredRoutes(partition, log);
-  routes.renew(epoch);
-  return routes;
+  return new StoredRoutes(partition, log, { epoch });
 }
 
 test('subscriptions of a session that has ended never come after those of the next one', () => {

@@ -16,7 +16,7 @@ function world(options: Partial<MemoryCommitLogOptions> = {}, wish: { receiveMax
   let timeMs = nowMs;
   const log = new MemoryCommitLog({ nowMs: () => timeMs, ...options });
   const host = new FakeHost();
-  const client = connect({ host, keeping: { partition, log }, ...wish });
+  const client = connect({ host, keeping: { partitionOf: () => partition, log }, ...wish });
   return {
     log,
     host,
@@ -43,7 +43,7 @@ function nextLife(log: MemoryCommitLog, wish: { receiveMaximum?: number } = {}):
     stored: { messages: items.reduce((sum, { messages }) => sum + messages.length, 0), origins: [] },
     droppedMessages: 7,
   };
-  return connect({ keeping: { partition, log: log }, restored, ...wish });
+  return connect({ keeping: { partitionOf: () => partition, log }, restored, ...wish });
 }
 
 const published = (client: Client, dup = ''): string[] =>

@@ -28,7 +28,7 @@ function memory(): Place {
 
 function stored(qos: 1 | 2): Place {
   const log = new MemoryCommitLog({ nowMs: () => nowMs });
-  const client = connect({ keeping: { partition: 'acme#c', log } });
+  const client = connect({ keeping: { partitionOf: () => 'acme#c', log } });
   return { client, packetId: qos === 2 ? 32_768 : 1, store: () => log.commit() };
 }
 
@@ -151,7 +151,7 @@ describe('a publisher whose session is stored', () => {
   );
   it.each(cells)('%s, then %s: %s', (state, sent, said, published) => {
     const log = new MemoryCommitLog({ nowMs: () => nowMs });
-    const client = connect({ keeping: { partition: 'acme#c', log } });
+    const client = connect({ keeping: { partitionOf: () => 'acme#c', log } });
     receiving[state]!(client, log);
     client.outbox.said();
     const before = client.host.published.length;

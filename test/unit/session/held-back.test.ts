@@ -34,7 +34,7 @@ type Publisher = readonly [version: 4 | 5, qos: 0 | 1 | 2];
 function world(kind: Kind, [version, qos]: Publisher, wish: { receiveMaximum?: number; inFlightMax?: number } = {}) {
   const host = new Between();
   const log = new MemoryCommitLog({ nowMs: () => nowMs + 1000 });
-  const keeping = { partition: 'acme#s', log };
+  const keeping = { partitionOf: () => 'acme#s', log };
   const subscriber = connect({ host, inFlightMax: window, ...wish, ...(kind === 'durable' && { keeping }) });
   const publisher = connect({ host, clientId: 'p', version });
   host.subscribers = [subscriber.session];
@@ -237,7 +237,7 @@ it.each(kinds)('QoS 0 is not held back: a %s subscriber', (kind) => {
 it.each(rows)('a publisher that is its own subscriber gets on: %s, MQTT %i, QoS %i', (kind, version, qos) => {
   const host = new Between();
   const log = new MemoryCommitLog({ nowMs: () => nowMs + 1000 });
-  const keeping = { partition: 'acme#s', log };
+  const keeping = { partitionOf: () => 'acme#s', log };
   const client: Client = connect({ host, version, inFlightMax: window, ...(kind === 'durable' && { keeping }) });
   host.subscribers = [client.session];
   const count = 100;

@@ -145,7 +145,7 @@ describe('SUBSCRIBE', () => {
     const route = { qos: 1 as const, noLocal: false, retainAsPublished: false, retainHandling: 0 as const, id: 0 };
     const back = connect({
       host,
-      keeping: { partition: 'tenant#e', log: new MemoryCommitLog({ nowMs: () => nowMs }) },
+      keeping: { partitionOf: () => 'tenant#e', log: new MemoryCommitLog({ nowMs: () => nowMs }) },
       restored: {
         epoch: 1,
         born: 1,

@@ -1,0 +1,89 @@
+/**
+ * What memory keeps of an inbox of which everything is stored: how much waits in the table, where reading it begins, and
+ * under which keys the next items go. An inbox is made over its bookmark when there is something to do, and dropped
+ * when nothing of it is in memory (`Inbox.isIdle`); the next one goes on where the bookmark says.
+ */
+import type { Message, Receipt } from '../message/message.js';
+import type { StoredItem } from './delivery.js';
+import type { StoredOrigin } from './commit.js';
+
+export const keyOf = (epoch: number, counter: number): string =>
+  `m${epoch.toString(16).padStart(10, '0')}${counter.toString(16).padStart(10, '0')}`;
+
+export class Bookmark {
+  /** Of the latest claim: items carry it. */
+  epoch = 0;
+  /** How many items have been written under it. */
+  counter = 0;
+  /** Messages accepted and not done, in memory or not. */
+  unfinished = 0;
+  /** Messages that a full queue has refused. */
+  dropped = 0;
+  /** Of the newest item that is certain to be in the table. */
+  confirmedKey = '';
+  /** Stored messages that are not in memory begin behind this key. */
+  unreadAfter: string | undefined;
+
+  // What only some have.
+
+  /** Items that deliveries in memory belong to, or that are done in part. */
+  items: Map<string, StoredItem> | undefined;
+  /** Of stored QoS 2 messages that memory has let go, by item: what their deletes have to wait for. */
+  unsettled: Map<string, Receipt> | undefined;
+  /** Identifiers of QoS 1 messages sent before memory let them go, by item and place in it; those of QoS 2 are stored. */
+  packetIds: Map<string, Uint16Array> | undefined;
+  /** QoS 2 messages that an earlier owner had stored. */
+  inherited: Inherited | undefined;
+
+  /** A claim of the session has given it a new epoch. */
+  renew(epoch: number): void {
+    this.epoch = epoch;
+    this.counter = 0;
+  }
+
+  /** After a restart: `count` messages are in the table, the first of them behind the epoch at which the session began. */
+  restore(born: number, count: number, origins: readonly StoredOrigin[]): void {
+    this.unfinished = count;
+    if (origins.length > 0) this.inherited = new Inherited(origins);
+    if (count === 0) return;
+    this.unreadAfter = keyOf(born, 0);
+    this.confirmedKey = keyOf(this.epoch, 0);
+  }
+
+  /** Whether an earlier owner has stored this QoS 2 message: its publisher sends it again, or another inbox had it, too. */
+  hasStored(message: Message, shared: string | undefined): boolean {
+    return this.inherited?.has(message, shared) ?? false;
+  }
+}
+
+class Inherited {
+  /** By publisher and packet identifier. */
+  readonly #byName = new Map<string, StoredOrigin[]>();
+  /** Those that have moved on. */
+  #left: Set<StoredOrigin> | undefined;
+
+  constructor(origins: readonly StoredOrigin[]) {
+    for (const origin of origins) {
+      const key = `${origin.packetId}/${origin.publisher}`;
+      const same = this.#byName.get(key);
+      if (same) same.push(origin);
+      else this.#byName.set(key, [origin]);
+    }
+  }
+
+  has({ publisher, origin }: Message, shared: string | undefined): boolean {
+    if (origin === undefined) return false;
+    const { again, packetId, epoch, number } = origin;
+    const known = this.#byName.get(`${packetId}/${publisher!}`) ?? [];
+    const same = known.filter((stored) => stored.shared === shared);
+    if (again) return same.some(again);
+    return same.some((stored) => !this.#left?.has(stored) && stored.epoch === epoch && stored.number === number);
+  }
+
+  /** The message has moved on to another inbox, and may come back from there. */
+  left({ publisher, origin }: Message, shared: string | undefined): void {
+    for (const stored of this.#byName.get(`${origin!.packetId}/${publisher!}`) ?? [])
+      if (stored.shared === shared && stored.epoch === origin!.epoch && stored.number === origin!.number)
+        (this.#left ??= new Set()).add(stored);
+  }
+}
