@@ -10,8 +10,13 @@ import type { RetainedRead } from '../fanout/fanout.js';
 const retryMs = 250;
 /** A subscriber's read gives up after about a minute without DynamoDB, and begins again. */
 const triesMax = 8;
-/** A subscriber takes that much at once, whether it goes into its outbox, its queue or its inbox. */
-export const biteBytesMax = 256 << 10;
+/**
+ * A subscriber takes that much at once, whether it goes into its outbox, its queue or its inbox. Its page is one step of the
+ * thread, about a millisecond, as long as V8 does not have to put the answer among its large objects (above 128 KB).
+ */
+export const biteBytesMax = 96 << 10;
+/** As `Message.storedBytes` reckons what is beside topic and payload. */
+const besideBytes = 200;
 /** Until a page has told how large messages are here. */
 const itemBytesAtFirst = 4096;
 /** Items of a page where few match. */
@@ -52,7 +57,7 @@ export class RetainedReader {
       const item = await this.#trying(() => this.#get(range.only));
       return { items: item ? [item] : [], next: undefined };
     }
-    let limit = powerOfTwo(Math.min(messagesMax, biteBytesMax / this.#itemBytes));
+    let limit = powerOfTwo(Math.min(messagesMax, biteBytesMax / (this.#itemBytes + besideBytes)));
     for (let from = after; ;) {
       const page = await this.#trying(() => this.#shared(range.prefix, from, limit));
       const next = page.next?.['sk'] as string | undefined;

@@ -294,7 +294,7 @@ export class DynamoRetained implements RetainedStore {
 function biteOf(messages: readonly Message[], max: number): readonly Message[] {
   let bytes = 0;
   const end = messages.findIndex((message, i) => {
-    bytes += message.heldBytes;
+    bytes += message.storedBytes;
     return i >= max || (i > 0 && bytes > biteBytesMax);
   });
   return end < 0 ? messages : messages.slice(0, end);
