@@ -100,8 +100,11 @@ function noRecords(job: AwayJob): SessionStore {
     release: () => Promise.resolve(),
     note: () => Promise.resolve(),
     sessions,
-    adopt: (record, change) =>
-      Promise.resolve({ ...record, ...change, owner: 'broker-1' as BrokerId, epoch: record.epoch + 1 }),
+    inherit: ({ owner: _, ...record }) => ({
+      ...record,
+      epoch: base,
+      inheritedFrom: { owner: 'broker-0' as BrokerId, epoch: record.epoch },
+    }),
     load: ({ epoch: of, born }) =>
       Promise.resolve({
         ...{ epoch: of, born, droppedMessages: 0, received: { packetIds: [], settled: { epoch: born, number: 0 } } },
@@ -134,7 +137,7 @@ async function open(job: AwayJob): Promise<Admission> {
     units: new UnitLedger({ store: new MemoryUsage(), clock, log, metrics }),
     ...{
       thread: new Thread(clock),
-      leaseEndedAtMs: () => undefined,
+      leaseEndedAtMs: () => Promise.resolve(undefined),
       makeRetained: () => new MemoryRetained({ clock }),
     },
     ...{ clock, slab: new Slab(), log, metrics, keepAliveSecondsMax: 0, publishesRevokedWills: false },

@@ -7,8 +7,6 @@ import type { BrokerId, Clock, Log } from '../kernel/kernel.js';
 
 const againMs = 1000;
 const againMsMax = 60_000;
-/** Deaths that are remembered; what an older one has left counts as left now. */
-const deathsMax = 1000;
 
 export interface AdoptionsOptions {
   /** What no client has asked for yet of the sessions that a broker has left: their wills, above all. */
@@ -21,8 +19,8 @@ export interface AdoptionsOptions {
 
 export class Adoptions {
   readonly #options: AdoptionsOptions;
-  /** When the lease of each broker that died ended. */
-  readonly #endedAtMs = new Map<BrokerId, number>();
+  /** Of the leases of brokers that died, when the first ended, in milliseconds since the epoch. */
+  earliestEndMs: number | undefined;
   readonly #left = new Set<BrokerId>();
   #isServing = false;
   #isRunning = false;
@@ -33,8 +31,7 @@ export class Adoptions {
   }
 
   add(owner: BrokerId, leaseEndedAtMs: number): void {
-    this.#endedAtMs.set(owner, leaseEndedAtMs);
-    if (this.#endedAtMs.size > deathsMax) this.#endedAtMs.delete(this.#endedAtMs.keys().next().value!);
+    this.earliestEndMs = Math.min(this.earliestEndMs ?? Infinity, leaseEndedAtMs);
     this.#left.add(owner);
     this.#wake();
     void this.#run();
@@ -44,15 +41,6 @@ export class Adoptions {
   begin(): void {
     this.#isServing = true;
     void this.#run();
-  }
-
-  /** In milliseconds since the epoch; undefined of a broker that nobody has found dead. */
-  endedAtMs(owner: BrokerId): number | undefined {
-    return this.#endedAtMs.get(owner);
-  }
-
-  get earliestEndMs(): number | undefined {
-    return this.#endedAtMs.size === 0 ? undefined : Math.min(...this.#endedAtMs.values());
   }
 
   async #run(): Promise<void> {

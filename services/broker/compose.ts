@@ -18,6 +18,7 @@ import {
   Gate,
   GroupCommit,
   leaseDynamoOptions,
+  LeaseEnds,
   Membership,
 } from './store/store.js';
 import { stripOptionalHeader, Transport } from './transport/transport.js';
@@ -99,6 +100,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     log,
   });
   membership.onDead(({ brokerId: owner, leaseUntilMs }) => adoptions.add(owner, leaseUntilMs));
+  const leaseEnds = new LeaseEnds(dynamo);
   const thread = new Thread(clock);
   const admission = new Admission({
     memory: new Heap(),
@@ -117,7 +119,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     units,
     thread,
     isControlLogHeard: () => controlLog.isHeard,
-    leaseEndedAtMs: (owner) => adoptions.endedAtMs(owner),
+    leaseEndedAtMs: (owner) => leaseEnds.of(owner),
     slab: new Slab(),
     clock,
     log,

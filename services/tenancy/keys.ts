@@ -121,6 +121,8 @@ export const usagePartition = (scope: TenantScope, month: string): string => `${
 /** Table `cluster`. */
 export const brokersPartition = 'brokers';
 export const brokerLeaseKey = (brokerId: BrokerId): TableKey => ({ pk: brokersPartition, sk: brokerId });
+/** When the lease of a broker that nobody needs to know of any more has ended. */
+export const leaseEndKey = (brokerId: BrokerId): TableKey => ({ pk: 'ended', sk: brokerId });
 /**
  * Notes of which tenants a broker has sessions of. A broker that takes over reads all of another's, and a fleet of tenants that
  * comes at once writes as many as there are.

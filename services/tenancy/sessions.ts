@@ -17,7 +17,7 @@ export interface SessionRecord {
   readonly protocolVersion: '3.1' | '3.1.1' | '5';
   /** Of the client: `ip:port`. */
   readonly address: string;
-  /** As its owner last wrote; true only counts while the owner's lease lives. */
+  /** As its owner last wrote; true only counts while the owner's lease lives. Whoever follows the owner need not write it. */
   readonly connected: boolean;
   readonly connectedAtMs: number;
   readonly disconnectedAtMs?: number;
@@ -33,7 +33,7 @@ export interface SessionRecord {
   readonly will?: StoredWill;
   /** When the will of a client that is not connected is due; without it at once. */
   readonly willAtMs?: number;
-  /** Of the claim that set the will, if it is not `epoch`: the record has been adopted since. */
+  /** Of the claim that set the will, if it is not `epoch`: a broker that has inherited the record has written it since. */
   readonly willEpoch?: number;
   /** Messages waiting for the client, as last written: when it left, and every few seconds since. */
   readonly queuedMessages: number;

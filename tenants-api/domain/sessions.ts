@@ -18,10 +18,13 @@ export interface SessionView {
   readonly droppedMessages: number;
 }
 
+/** Of the broker that has written a record: its lease, or what is known of it when it is gone. */
+export type OwnerLease = Pick<BrokerLease, 'leaseUntilMs'>;
+
 /** Undefined when the session is over, though its record is still there. */
 export function viewSession(
   session: SessionRecord,
-  ownerLease: BrokerLease | undefined,
+  ownerLease: OwnerLease | undefined,
   nowMs: number,
 ): SessionView | undefined {
   const isOwnerAlive = ownerLease !== undefined && ownerLease.leaseUntilMs > nowMs;
@@ -44,8 +47,11 @@ export function viewSession(
   };
 }
 
-/** A broker that died wrote nothing: its clients were gone by the end of its lease, as far as that is known. */
-function disconnectedAtMs(session: SessionRecord, ownerLease: BrokerLease | undefined): number {
+/**
+ * A broker that died wrote nothing, and whoever follows it need not: its clients were gone by the end of its lease, as far as
+ * that is known.
+ */
+function disconnectedAtMs(session: SessionRecord, ownerLease: OwnerLease | undefined): number {
   if (!session.connected && session.disconnectedAtMs !== undefined) return session.disconnectedAtMs;
   return Math.max(session.connectedAtMs, ownerLease?.leaseUntilMs ?? 0);
 }

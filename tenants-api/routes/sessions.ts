@@ -1,7 +1,7 @@
 /** Sessions: who is connected, and a way to disconnect one. Brokers write the records, the API reads them. */
 import { createRoute, z } from '@hono/zod-openapi';
 import type { ClientId } from '../../services/kernel/kernel.js';
-import { isClientId } from '../../services/tenancy/tenancy.js';
+import { isClientId, type SessionRecord } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import { viewSession } from '../domain/sessions.js';
 import {
@@ -74,14 +74,16 @@ export function sessionRoutes(app: Api, deps: ApiDeps): void {
     },
   });
   app.openapi(readAll, async (c) => {
-    const leases = await findLeases(dynamo);
+    const leaseOf = await findLeases(dynamo);
+    const isByLease = ({ connected, disconnectedAtMs }: SessionRecord): boolean =>
+      connected || disconnectedAtMs === undefined;
     const nowMs = clock.nowMs();
     const tenant = c.get('caller').tenant.scope;
     const page = await listSessions(
       dynamo,
       tenant,
       c.req.valid('query'),
-      (session) => viewSession(session, leases.get(session.owner), nowMs),
+      async (session) => viewSession(session, isByLease(session) ? await leaseOf(session.owner) : undefined, nowMs),
       (clientId, { message }) => deps.log.error({ tenant, clientId, reason: message }, 'a session cannot be read'),
     );
     return c.json(page, 200);

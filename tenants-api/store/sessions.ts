@@ -2,17 +2,19 @@
 import type { Dynamo, Item } from '../../services/dynamo/dynamo.js';
 import type { BrokerId, ClientId, TenantScope } from '../../services/kernel/kernel.js';
 import {
-  type BrokerLease,
   brokerLeaseFromItem,
   brokerLeaseKey,
   brokersPartition,
   isClientId,
+  leaseEndFromItem,
+  leaseEndKey,
   RecordUnreadable,
   sessionBuckets,
   sessionFromItem,
   sessionKey,
   type SessionRecord,
 } from '../../services/tenancy/tenancy.js';
+import type { OwnerLease } from '../domain/sessions.js';
 import { decodeCursor, type List, type ListPage, type PageRequest, toPage } from './paging.js';
 
 export async function findSession(
@@ -24,19 +26,30 @@ export async function findSession(
   return item && (readable(item, () => {}) ?? 'unreadable');
 }
 
-export async function findLease(dynamo: Dynamo, brokerId: BrokerId): Promise<BrokerLease | undefined> {
+/** Or its end, if the broker has been followed: that is written before the lease is removed. */
+export async function findLease(dynamo: Dynamo, brokerId: BrokerId): Promise<OwnerLease | undefined> {
   const item = await dynamo.get('cluster', brokerLeaseKey(brokerId), { consistent: true });
-  return item && brokerLeaseFromItem(item);
+  return item ? brokerLeaseFromItem(item) : await findLeaseEnd(dynamo, brokerId);
 }
 
-export async function findLeases(dynamo: Dynamo): Promise<ReadonlyMap<BrokerId, BrokerLease>> {
-  const leases = new Map<BrokerId, BrokerLease>();
+async function findLeaseEnd(dynamo: Dynamo, brokerId: BrokerId): Promise<OwnerLease | undefined> {
+  const item = await dynamo.get('cluster', leaseEndKey(brokerId), { consistent: true });
+  return item && { leaseUntilMs: leaseEndFromItem(item).endedAtMs };
+}
+
+/** For one request: all leases in one read; the ends of others, of which a tenant's records name few, as they are asked for. */
+export async function findLeases(dynamo: Dynamo): Promise<(owner: BrokerId) => Promise<OwnerLease | undefined>> {
+  const leases = new Map<BrokerId, Promise<OwnerLease | undefined>>();
   for await (const items of dynamo.queryAll('cluster', { pk: brokersPartition }))
     for (const item of items) {
       const lease = brokerLeaseFromItem(item);
-      leases.set(lease.brokerId, lease);
+      leases.set(lease.brokerId, Promise.resolve(lease));
     }
-  return leases;
+  return (owner) => {
+    const known = leases.get(owner) ?? findLease(dynamo, owner);
+    leases.set(owner, known);
+    return known;
+  };
 }
 
 const listOf = (scope: TenantScope): List => ({
@@ -54,7 +67,7 @@ export async function listSessions<T>(
   dynamo: Dynamo,
   scope: TenantScope,
   { limit, cursor }: PageRequest,
-  view: (session: SessionRecord) => T | undefined,
+  view: (session: SessionRecord) => Promise<T | undefined>,
   onUnreadable: (clientId: string, error: RecordUnreadable) => void,
 ): Promise<ListPage<T>> {
   const list = listOf(scope);
@@ -68,7 +81,7 @@ export async function listSessions<T>(
       for (const item of items) {
         const clientId = item['sk'] as string;
         const record = readable(item, (error) => onUnreadable(clientId, error));
-        const session = record && view(record);
+        const session = record && (await view(record));
         if (session !== undefined) found.push({ bucket, clientId, session });
       }
       if (found.length > limit) break;

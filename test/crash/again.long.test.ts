@@ -16,7 +16,7 @@ import { Site } from './site.js';
 /** What DynamoDB is asked for when the broker dies; `messages`, `received` and `delete` are parts of BatchWriteItem. */
 const places = [
   ['UpdateItem', 'sessions', 'a claim'],
-  ['PutItem', 'sessions', 'an adoption, or the release of a record'],
+  ['PutItem', 'sessions', 'the release of a record'],
   ['BatchWriteItem', '"m0', 'messages of a subscriber'],
   ['BatchWriteItem', '"a-received"', 'the packet identifiers of a publisher'],
   ['BatchWriteItem', '"DeleteRequest"', 'the end of an item'],

@@ -76,7 +76,7 @@ export interface AdmissionOptions {
   /** Shared by all tenants. */
   readonly thread: Thread;
   /** When the lease of a broker that has gone ended; undefined when it is not known. */
-  readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;
+  readonly leaseEndedAtMs: (owner: BrokerId) => Promise<number | undefined>;
   readonly makeRetained: (tenant: Tenant) => RetainedStore;
   readonly clock: Clock;
   readonly slab: Slab;

@@ -16,6 +16,7 @@
  *  | the broker drains  | seen in its turn        | 0x88 without claim           | claim is given back     | claim is given back    |
  *  | DynamoDB is slow   | 6 s a read at most      | 2 s, then 0x9F; 4 s, 0x88    | 4 s for a will, 0x88    | 6 s at most, 0x88      |
  *  | DynamoDB is away   | 0x88                    | the same                     | the same                | 0x88                   |
+ *  | the lease has ended | nothing                | nothing                      | nothing                 | claim is given back    |
  *
  * A place is held from the first column to the last, so each of these waits has an end. Only what a client leaves (its will,
  * its record) is written however long it takes, in a turn of its own; a CONNECT waits for that as for any turn.
@@ -35,7 +36,15 @@ import {
 import { handedOn, type Receipt } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
-import { type Connection, depthOf, type OwnRecord, type Residence, type Tenant, TurnedAway } from '../tenant/tenant.js';
+import {
+  type Connection,
+  depthOf,
+  type LeaseGate,
+  type OwnRecord,
+  type Residence,
+  type Tenant,
+  TurnedAway,
+} from '../tenant/tenant.js';
 import { keepAliveSeconds, protocolNames, sessionExpirySeconds, willBytes } from './connect-request.js';
 import { type Departure, storedWill, willEpochOf } from './departure.js';
 import type { Claim, SessionStore } from './ports.js';
@@ -48,6 +57,7 @@ export interface ArrivalOptions {
   readonly isStillValid: (account: TenantRecord, credential: Credential) => Promise<boolean>;
   readonly departure: Departure;
   readonly records: SessionStore;
+  readonly lease: LeaseGate;
   readonly clock: Clock;
   readonly slab: Slab;
   readonly keepAliveSecondsMax: number;
@@ -78,7 +88,7 @@ export class Arrival {
 
   async #inTurn(visit: Visit, cleared?: Receipt): Promise<Again | undefined> {
     const { packet, connection, tenant, account, credential, clientId, access, will } = visit;
-    const { isStillValid, records, departure, clock, isStopping } = this.#options;
+    const { isStillValid, records, departure, lease, clock, isStopping } = this.#options;
     // First of all: for a client that has left nobody else has to go, and nothing is written.
     if (connection.closed) throw new TurnedAway('gone');
     if (tenant.isGone || isStopping() || (cleared && cleared.reasonCode !== 0)) throw endedMeanwhile();
@@ -95,13 +105,24 @@ export class Arrival {
     if (residence) await this.#willSafe(residence);
     const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
     const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
-    const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born)) };
+    const known = tenant.residences.get(clientId)?.record;
+    const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born, known)) };
+    // Another broker may have inherited the record before it was written, and nothing may come of that. As long as the lease is
+    // held nobody has, and whoever does from now on reads what was written.
+    const isLate = lease.state !== 'held';
     // Now the record says whose rules the session obeys, whether or not its client comes in.
     const checking = goesOn?.session.changeAccess(access);
     if (checking) await tenant.time.through(checking);
     // It has expired while the claim was under way; the next one begins a new session.
     const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
-    if (isOver || !(await isStillValid(account, credential)) || tenant.isGone || connection.closed || isStopping()) {
+    if (
+      isLate ||
+      isOver ||
+      !(await isStillValid(account, credential)) ||
+      tenant.isGone ||
+      connection.closed ||
+      isStopping()
+    ) {
       await this.#giveBack(tenant, claimed);
       throw connection.closed ? new TurnedAway('gone') : endedMeanwhile();
     }

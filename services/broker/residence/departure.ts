@@ -99,6 +99,7 @@ export class Departure {
     await settled(residence.willSafe);
     const record = recordOf(residence);
     await records.release(record);
+    if (residence.record.inheritedFrom) residence.record = written(residence.record);
     residence.noted = depthOf(record, clock.nowMs());
     if (!record.will) tenant.wills.letGo(record.clientId, record.epoch);
   }
@@ -135,11 +136,11 @@ export class Departure {
     );
   }
 
-  /** Of a session that was taken over from a broker that has gone. */
-  resumeWill(tenant: Tenant, residence: Residence): void {
-    if (!residence.session.will) return;
+  /** Of a session that was taken over from a broker that has gone. Returns whether it has been published. */
+  resumeWill(tenant: Tenant, residence: Residence): boolean {
+    if (!residence.session.will) return false;
     this.#scheduleWill(tenant, residence);
-    this.write(tenant, residence);
+    return residence.session.will === undefined;
   }
 
   /** Nothing more is said in the name of this client. */
@@ -184,6 +185,7 @@ export class Departure {
     return async () => {
       try {
         if (over) await records.release(over);
+        if (over) residence.record = written(residence.record);
       } finally {
         await (ended ?? session.end(nowMs, isShared));
       }
@@ -203,6 +205,8 @@ const overRecord = (residence: Residence): OwnRecord => ({
   disconnectedAtMs: 0,
   expirySeconds: 1,
 });
+
+const written = ({ inheritedFrom: _, ...record }: OwnRecord): OwnRecord => record;
 
 /** What is to be stored of a session whose client is away. */
 export function recordOf({ session, record }: Residence): OwnRecord {

@@ -20,35 +20,39 @@ export interface StoredSession {
 export interface SessionStore {
   /**
    * Makes this broker the owner, in one conditional write, and returns the new epoch. `born`: of a session that goes
-   * on; undefined begins a new one. Throws while another broker that is alive owns it.
+   * on; undefined begins a new one. `known`: the record as this broker has it, if it does. Throws while another broker that is
+   * alive owns it.
    */
-  claim(claim: Claim, born: number | undefined): Promise<{ readonly epoch: number; readonly born: number }>;
-  /** Writes the record; it ends when `expirySeconds` is 0. Does nothing when others own it now. */
+  claim(
+    claim: Claim,
+    born: number | undefined,
+    known?: OwnRecord,
+  ): Promise<{ readonly epoch: number; readonly born: number }>;
+  /**
+   * Writes the record; it ends when `expirySeconds` is 0. Does nothing when others own it now. Afterwards it is inherited no
+   * more.
+   */
   release(record: OwnRecord): Promise<void>;
   /** Writes queue depth and drops alone. Does nothing when others own it now or it has ended. */
   note(record: OwnRecord): Promise<void>;
-  /** All sessions of a tenant with their subscriptions, page by page, without those that cannot be read. */
+  /** All sessions of a tenant, after `enter`, with their subscriptions, page by page, without those that cannot be read. */
   sessions(
     scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
   ): AsyncIterable<readonly StoredSession[]>;
+  /** This broker's record from now on, with a new epoch, of one that `sessions` has just read. Nothing is written. */
+  inherit(record: SessionRecord): OwnRecord;
   /**
-   * Takes over the record of a broker that has gone, with what `change` says; undefined when somebody else was faster.
-   * Like `load` it throws `RecordUnreadable` for what is wrong with this one session, and anything else when the store is
-   * out of reach.
+   * What is stored of the session beside its record and its subscriptions. Throws `RecordUnreadable` for what is wrong with this one
+   * session, and anything else when the store is out of reach.
    */
-  adopt(
-    record: SessionRecord,
-    change: Pick<SessionRecord, 'connected'> & Partial<SessionRecord>,
-  ): Promise<OwnRecord | undefined>;
-  /** What is stored of the session beside its record and its subscriptions. */
   load(record: OwnRecord): Promise<Omit<Restored, 'routes'>>;
   /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
   purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void>;
   /** Removes a session, with all of it, that is in no broker's memory: it could not be read. Not one that began after `born`. */
   discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void>;
   /**
-   * To be called before anything is claimed or adopted: from now on this broker may have sessions of the tenant. Returns whether
+   * To be called before anything is claimed or inherited: from now on this broker may have sessions of the tenant. Returns whether
    * earlier ones may have left some that are not here yet.
    */
   enter(scope: TenantScope): Promise<boolean>;

@@ -2,9 +2,9 @@
  * What brokers before this one have left: their sessions of one tenant, with subscriptions, stored messages and wills.
  * Done before the first client of the tenant is let in, so that none of its messages misses a subscription.
  *
- * A record is adopted (owner and epoch written, by condition) before anything of it is used. Crash points: before the
- * adoption it is found again by the next broker; after it, too, because its owner has gone then. Wills are published
- * when all sessions are there to get them.
+ * A record is inherited, and not written: what the table says is true for the next broker, too, should this one die. It is
+ * written when there is something to tell: the session ends, its will is published or withdrawn, or it is not known since when its
+ * client has been away. Wills are published when all sessions are there to get them.
  *
  * A session that cannot be read is left out; a store that is out of reach fails the whole, to be tried again.
  */
@@ -35,7 +35,7 @@ export interface RestorationOptions {
   readonly unreadable: Unreadable;
   readonly clock: Clock;
   /** When the lease of a broker that has gone ended, in milliseconds since the epoch. */
-  readonly leaseEndedAtMs: (owner: BrokerId) => number | undefined;
+  readonly leaseEndedAtMs: (owner: BrokerId) => Promise<number | undefined>;
   readonly publishesRevokedWills: boolean;
 }
 
@@ -48,7 +48,7 @@ export class Restoration {
 
   async restore(tenant: Tenant, { status }: TenantRecord): Promise<void> {
     const { records, unreadable } = this.#options;
-    const restored: Residence[] = [];
+    const restored: RestoredOne[] = [];
     /** What subscribers have stored of QoS 2 messages: their publishers may send them again. */
     const origins: StoredOrigin[] = [];
     const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
@@ -57,8 +57,8 @@ export class Restoration {
     for await (const page of pages) {
       await atOnce(page, atOnceMax, async ({ record, routes }) => {
         try {
-          const residence = await this.#restoreOne(tenant, status, record, routes, origins);
-          if (residence) restored.push(residence);
+          const one = await this.#restoreOne(tenant, status, record, routes, origins);
+          if (one) restored.push(one);
         } catch (error) {
           if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
           leftOut(record.clientId, error);
@@ -69,7 +69,7 @@ export class Restoration {
     for (const origin of [...origins, ...queued])
       if (!isWill(origin)) tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
     const { departure, clock } = this.#options;
-    for (const residence of restored) {
+    for (const { residence, isToBeWritten } of restored) {
       const { session, record } = residence;
       const endsAtMs = session.expirySeconds === 0 ? 0 : record.disconnectedAtMs! + session.expirySeconds * 1000;
       if (endsAtMs <= clock.nowMs()) {
@@ -77,7 +77,7 @@ export class Restoration {
         departure.endSession(tenant, residence, clock.nowMs());
       } else {
         departure.scheduleEnd(tenant, residence);
-        departure.resumeWill(tenant, residence);
+        if (departure.resumeWill(tenant, residence) || isToBeWritten) departure.write(tenant, residence);
       }
     }
   }
@@ -88,30 +88,28 @@ export class Restoration {
     found: SessionRecord,
     routes: readonly StoredRoute[],
     origins: StoredOrigin[],
-  ): Promise<Residence | undefined> {
+  ): Promise<RestoredOne | undefined> {
     const { records, clock, leaseEndedAtMs } = this.#options;
     if (tenant.residences.has(found.clientId)) return undefined;
+    const inherited = records.inherit(found);
     const credential = await this.#credential(tenant.scope, found);
-    const record = this.#isSilent(status, found, credential) ? withoutWill(found) : found;
+    const record = this.#isSilent(status, found, credential) ? withoutWill(inherited) : inherited;
     const nowMs = clock.nowMs();
     // Whoever was connected when its broker died has been away since that broker's lease ended.
-    const disconnectedAtMs = record.connected
-      ? Math.min(leaseEndedAtMs(record.owner) ?? nowMs, nowMs)
-      : (record.disconnectedAtMs ?? nowMs);
+    const leftAtMs = record.connected ? await leaseEndedAtMs(found.owner) : record.disconnectedAtMs;
+    const disconnectedAtMs = Math.min(leftAtMs ?? nowMs, nowMs);
     const willAtMs = record.connected
       ? disconnectedAtMs + (record.will?.delaySeconds ?? 0) * 1000
       : (record.willAtMs ?? disconnectedAtMs);
-    const willEpoch = record.will && { willEpoch: willEpochOf(record) };
+    const willEpoch = record.will && { willEpoch: willEpochOf(found) };
     // One that ends now had more than its record if it was longer-lived before its last CONNECT.
-    const isDurable = record.expirySeconds > 0 || record.born < record.epoch;
-    // At the same time: what is read is used only if the adoption has succeeded.
-    const [adopted, stored] = await Promise.all([
-      records.adopt(record, { connected: false, disconnectedAtMs, willAtMs, ...willEpoch }),
-      isDurable ? records.load(record) : undefined,
-    ]);
-    if (!adopted) return undefined;
-    const restored = stored && { ...stored, epoch: adopted.epoch, routes };
-    return this.#reside(tenant, adopted, credential, restored, origins);
+    const isDurable = found.expirySeconds > 0 || found.born < found.epoch;
+    const stored = isDurable ? await records.load(record) : undefined;
+    const restored = stored && { ...stored, routes };
+    const own = { ...record, connected: false, disconnectedAtMs, willAtMs, ...willEpoch };
+    const residence = await this.#reside(tenant, own, credential, restored, origins);
+    const hasLostWill = found.will !== undefined && residence.session.will === undefined;
+    return { residence, isToBeWritten: hasLostWill || leftAtMs === undefined };
   }
 
   /** Its will is not to be published; see `revoked-wills.ts`. Of a credential that cannot be read nobody can say. */
@@ -174,7 +172,13 @@ export class Restoration {
 /** A credential as it is stored now. */
 type Found = Credential | 'unreadable' | undefined;
 
-function withoutWill({ will: _, ...record }: SessionRecord): SessionRecord {
+interface RestoredOne {
+  readonly residence: Residence;
+  /** What its record says does not hold for the next broker. */
+  readonly isToBeWritten: boolean;
+}
+
+function withoutWill({ will: _, ...record }: OwnRecord): OwnRecord {
   return record;
 }
 

@@ -1,5 +1,6 @@
 /**
- * The items behind leases, each change one conditional write: `brokers/<broker id>`, one a broker, and the serving lock.
+ * The items behind leases, each change one conditional write: `brokers/<broker id>`, one a broker, and the serving lock; and the
+ * ends of those that are gone.
  * Called by `Membership`; it decides nothing.
  *
  * The answer of a write may be lost after the write has happened, and the next attempt then meets its own effect. So
@@ -14,6 +15,9 @@ import {
   brokerLeaseToItem,
   brokersPartition,
   givenUpAt,
+  leaseEndFromItem,
+  leaseEndKey,
+  leaseEndToItem,
   servingLockFromItem,
   servingLockKey,
   servingLockToItem,
@@ -78,6 +82,17 @@ export class LeaseRecords {
 
   async remove(brokerId: BrokerId): Promise<void> {
     await this.#dynamo.delete('cluster', brokerLeaseKey(brokerId));
+  }
+
+  /** Keeps the end of a lease that is about to be removed. It says the same however often it is written. */
+  async keepEnd(brokerId: BrokerId): Promise<void> {
+    const lease = await this.find(brokerId);
+    if (lease) await this.#dynamo.put('cluster', leaseEndToItem({ brokerId, endedAtMs: lease.leaseUntilMs }));
+  }
+
+  async endOf(brokerId: BrokerId): Promise<number | undefined> {
+    const item = await this.#dynamo.get('cluster', leaseEndKey(brokerId), { consistent: true });
+    return item && leaseEndFromItem(item).endedAtMs;
   }
 
   /** The broker that serves, dead or alive. */

@@ -131,8 +131,9 @@ export class Membership {
     this.#onDead.push(listener);
   }
 
-  /** All sessions of a dead broker have an owner again, so that nobody needs to know of it any more. */
+  /** All sessions of a dead broker have an owner again, so that nobody needs to know more of it than when its lease ended. */
   async adopted(brokerId: BrokerId): Promise<void> {
+    await this.#records.keepEnd(brokerId);
     await this.#records.remove(brokerId);
   }
 

@@ -1,33 +1,21 @@
 /**
- * The durable record of each session, and what is stored with it. Owner and epoch decide who may write: a claim or an
- * adoption raises the epoch, and every later write of an older one finds its condition unmet and does nothing.
+ * All that is stored of sessions: the records of a tenant, page by page, and what is stored with one. How one record is written
+ * is in `session-records.ts`.
  *
  * Epochs of a client id never repeat: a new record begins at the current time in hundredths of a second, and no client
  * is claimed that often for long. So what an earlier session of the client left (subscriptions, messages; its removal may have been cut
  * short) has an epoch below `born` of the present one, and is not read.
  */
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../kernel/kernel.js';
+import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item, type TableKey } from '../../dynamo/dynamo.js';
 import {
-  ConditionFailed,
-  type Dynamo,
-  DynamoRejected,
-  DynamoUnavailable,
-  type Item,
-  mayPass,
-  type TableKey,
-} from '../../dynamo/dynamo.js';
-import {
-  brokerLeaseFromItem,
-  brokerLeaseKey,
   clientPartition,
   clientRoutes,
   epochAt,
   RecordUnreadable,
   sessionBuckets,
   sessionFromItem,
-  sessionKey,
   type SessionRecord,
-  sessionToItem,
 } from '../../tenancy/tenancy.js';
 import type { Claim, SessionStore, StoredSession } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
@@ -35,14 +23,8 @@ import type { StoredRoute } from '../inbox/inbox.js';
 import type { Restored } from '../session/session.js';
 import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 import { purgeMessages, readSummary } from './stored-messages.js';
+import { SessionRecords } from './session-records.js';
 import { TenantNotes } from './tenant-notes.js';
-
-/** What only some records have, and a claim that does not set it takes away. */
-const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch'];
-/** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
-const releaseTriesMax = 6;
-/** A client that waits for CONNACK gives up soon after. */
-const claimDeadlineMs = 4000;
 
 /** Of a tenant's 16 buckets, so many are read at the same time; each is a page of records and all subscriptions. */
 const bucketsAhead = 4;
@@ -55,110 +37,30 @@ export interface SessionTables {
 }
 
 export class DynamoSessionStore implements SessionStore {
-  readonly #records: Dynamo;
   readonly #contents: Dynamo;
-  readonly #owner: BrokerId;
   readonly #clock: Clock;
   readonly #notes: TenantNotes;
+  readonly #one: SessionRecords;
+  #lastOwner: BrokerId;
 
   constructor({ records, contents }: SessionTables, owner: BrokerId, clock: Clock) {
-    this.#records = records;
     this.#contents = contents;
-    this.#owner = owner;
     this.#clock = clock;
-    this.#notes = new TenantNotes(records, owner);
+    this.#notes = new TenantNotes(records, owner, clock);
+    this.#one = new SessionRecords(records, owner, clock, (scope) => this.#notes.epochOf(scope));
+    this.#lastOwner = owner;
   }
 
-  async claim(claim: Claim, born: number | undefined): Promise<{ epoch: number; born: number }> {
-    try {
-      return await this.#claim(claim, born, this.#owner);
-    } catch (error) {
-      if (!(error instanceof ConditionFailed)) throw error;
-      return await this.#claim(claim, born, await this.#deadOwner(claim));
-    }
-  }
-
-  async #claim(claim: Claim, born: number | undefined, owner: BrokerId): Promise<{ epoch: number; born: number }> {
-    const item = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
-    const { pk, sk, epoch: _, born: __, ...fields } = item;
-    const names: Record<string, string> = { '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
-    const values: Record<string, unknown> = {
-      ':base': epochAt(this.#clock.nowMs()),
-      ':one': 1,
-      ':from': owner,
-      ...(born !== undefined && { ':born': born }),
-    };
-    const sets = Object.entries(fields).map(([name, value], i) => {
-      names[`#f${i}`] = name;
-      values[`:f${i}`] = value;
-      return `#f${i} = :f${i}`;
-    });
-    const gone = optionalAttributes.filter((name) => !(name in fields));
-    gone.forEach((name, i) => (names[`#r${i}`] = name));
-    const next = 'if_not_exists(#epoch, :base) + :one';
-    const update =
-      `SET #epoch = ${next}, #born = ${born === undefined ? next : ':born'}, ${sets.join(', ')} ` +
-      `REMOVE ${gone.map((_, i) => `#r${i}`).join(', ')}`;
-    const claimed = await this.#records.update(
-      'sessions',
-      { pk, sk },
-      {
-        update,
-        names,
-        values,
-        condition: 'attribute_not_exists(#owner) OR #owner = :from',
-        returns: 'new',
-        deadlineMs: claimDeadlineMs,
-      },
-    );
-    return { epoch: claimed!['epoch'] as number, born: claimed!['born'] as number };
-  }
-
-  /** The owner of a record that is not ours, if its broker is not alive any more. */
-  async #deadOwner({ tenant, clientId }: Pick<Claim, 'tenant' | 'clientId'>): Promise<BrokerId> {
-    const item = await this.#records.get('sessions', sessionKey(tenant, clientId), { consistent: true });
-    const owner = (item?.['owner'] as BrokerId | undefined) ?? this.#owner;
-    const lease = await this.#records.get('cluster', brokerLeaseKey(owner), { consistent: true });
-    if (lease && brokerLeaseFromItem(lease).leaseUntilMs > this.#clock.nowMs())
-      throw new DynamoUnavailable('another broker that is alive owns the session');
-    return owner;
+  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<{ epoch: number; born: number }> {
+    return await this.#one.claim(claim, born, known);
   }
 
   async release(record: OwnRecord): Promise<void> {
-    for (let tries = 1; ; tries++)
-      try {
-        return await this.#release(record);
-      } catch (error) {
-        if (error instanceof ConditionFailed) return; // Somebody else has claimed it, or it has been removed.
-        if (!mayPass(error) || tries === releaseTriesMax) throw error;
-        await new Promise<void>((resolve) => this.#clock.after(500 * 2 ** tries, resolve));
-      }
+    await this.#one.release(record);
   }
 
-  async #release(record: OwnRecord): Promise<void> {
-    const key = sessionKey(record.tenant, record.clientId);
-    const condition = '#owner = :owner AND #epoch = :epoch';
-    const names = { '#owner': 'owner', '#epoch': 'epoch' };
-    const values = { ':owner': this.#owner, ':epoch': record.epoch };
-    const options = { condition, names, values, canWait: true };
-    if (record.expirySeconds === 0) await this.#records.delete('sessions', key, options);
-    else {
-      const item = sessionToItem({ ...record, owner: this.#owner });
-      await this.#records.put('sessions', item, options);
-    }
-  }
-
-  async note({ tenant, clientId, epoch, queuedMessages, droppedMessages }: OwnRecord): Promise<void> {
-    try {
-      await this.#contents.update('sessions', sessionKey(tenant, clientId), {
-        update: 'SET queuedMessages = :queued, droppedMessages = :dropped',
-        condition: '#owner = :owner AND #epoch = :epoch',
-        names: { '#owner': 'owner', '#epoch': 'epoch' },
-        values: { ':queued': queuedMessages, ':dropped': droppedMessages, ':owner': this.#owner, ':epoch': epoch },
-      });
-    } catch (error) {
-      if (!(error instanceof ConditionFailed)) throw error;
-    }
+  async note(record: OwnRecord): Promise<void> {
+    await this.#one.note(this.#contents, record);
   }
 
   async *sessions(
@@ -184,7 +86,10 @@ export class DynamoSessionStore implements SessionStore {
         }
       };
       for (let page = await firstPage; ; page = await this.#sessionPage(pk, page.next)) {
-        yield page.items.flatMap(readable);
+        const sessions = page.items.flatMap(readable);
+        const newest = Math.max(0, ...sessions.map(({ record }) => record.epoch));
+        await this.#notes.raiseAbove(scope, newest);
+        yield sessions;
         if (!page.next) break;
       }
     }
@@ -213,22 +118,11 @@ export class DynamoSessionStore implements SessionStore {
     return byClient;
   }
 
-  async adopt(record: SessionRecord, change: Partial<SessionRecord>): Promise<OwnRecord | undefined> {
-    const adopted = { ...record, ...change, owner: this.#owner, epoch: record.epoch + 1 };
-    try {
-      await this.#records.put('sessions', sessionToItem(adopted), {
-        // Its own earlier attempt, whose answer was lost, counts.
-        condition: '#owner = :owner AND #epoch = :epoch OR #owner = :me AND #epoch = :next',
-        names: { '#owner': 'owner', '#epoch': 'epoch' },
-        values: { ':owner': record.owner, ':epoch': record.epoch, ':me': this.#owner, ':next': adopted.epoch },
-      });
-      return adopted;
-    } catch (error) {
-      if (error instanceof ConditionFailed) return undefined;
-      if (error instanceof DynamoRejected)
-        throw new RecordUnreadable('stored session: it cannot be written again', { cause: error });
-      throw error;
-    }
+  inherit(record: SessionRecord): OwnRecord {
+    const { owner, epoch, ...rest } = record;
+    if (owner !== this.#lastOwner) this.#lastOwner = owner; // One text for all of them.
+    const inheritedFrom = { owner: this.#lastOwner, epoch };
+    return { ...rest, epoch: this.#notes.epochOf(record.tenant), inheritedFrom };
   }
 
   async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Omit<Restored, 'routes'>> {
@@ -263,23 +157,15 @@ export class DynamoSessionStore implements SessionStore {
   }
 
   async discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {
-    const key = sessionKey(scope, clientId);
-    const item = await this.#records.get('sessions', key, { consistent: true });
+    const found = await this.#one.find(scope, clientId);
+    const { item, owner, epoch } = found;
     if (!item) return;
-    const { owner, epoch, born: itsBorn } = item;
+    const itsBorn = item['born'];
     if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return;
-    if (owner !== this.#owner) await this.#deadOwner({ tenant: scope, clientId });
-    await this.purge(scope, clientId, (typeof epoch === 'number' ? epoch : epochAt(this.#clock.nowMs())) + 1);
-    const isAsRead = (name: string, value: unknown): string =>
-      value === undefined ? `attribute_not_exists(#${name})` : `#${name} = :${name}`;
-    const unchanged = {
-      condition: `${isAsRead('owner', owner)} AND ${isAsRead('epoch', epoch)}`,
-      names: { '#owner': 'owner', '#epoch': 'epoch' },
-      values: { ...(owner !== undefined && { ':owner': owner }), ...(epoch !== undefined && { ':epoch': epoch }) },
-    };
-    await this.#records.delete('sessions', key, unchanged).catch((error: unknown) => {
-      if (!(error instanceof ConditionFailed)) throw error; // A later owner has it.
-    });
+    if (await this.#one.isOthers(owner)) throw new DynamoUnavailable('another broker that is alive owns the session');
+    const last = typeof epoch === 'number' ? epoch : epochAt(this.#clock.nowMs());
+    await this.purge(scope, clientId, Math.max(last, this.#notes.epochOf(scope)) + 1);
+    await this.#one.remove(scope, clientId, found);
   }
 
   async enter(scope: TenantScope): Promise<boolean> {

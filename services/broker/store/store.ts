@@ -2,6 +2,7 @@
 export { DynamoAccounts } from './accounts.js';
 export { ControlLog } from './control-log.js';
 export { Gate } from './gate.js';
+export { LeaseEnds } from './lease-ends.js';
 export { leaseDynamoOptions, Membership } from './membership.js';
 export { DynamoRetained } from './retained.js';
 export { DynamoSessionStore } from './session-store.js';

@@ -10,49 +10,85 @@
  *  | all are B's, A's notes are removed in part              | B's; A's that are left are adopted once more, in vain   |
  *  | A's notes are removed, its lease is not                 | B's; there is nothing to adopt for A                    |
  *
+ * A note also says from which epoch on its broker writes what it inherits (`session-records.ts`): above the epochs of all notes
+ * that are there, of all records it has read, and of its own notes of before. So two brokers never write under the same one, though
+ * neither has written a single record. It is raised, by writing it again, before anything is used that asks for a greater one.
+ *
  * Reads are consistent. A tenant of which no other broker has a note has nothing stored that this one would have to look for: a
  * tenant that is new here costs one write, and no read of its sessions. Notes of living brokers are read, too, and do no harm.
  */
-import { atOnce, type BrokerId, type TenantScope } from '../../kernel/kernel.js';
+import { atOnce, type BrokerId, type Clock, type TenantScope } from '../../kernel/kernel.js';
 import type { Dynamo, Item } from '../../dynamo/dynamo.js';
-import { tenantNoteKey, tenantNotePrefix, tenantNoteShards } from '../../tenancy/tenancy.js';
+import { epochAt, tenantNoteKey, tenantNotePrefix, tenantNoteShards } from '../../tenancy/tenancy.js';
 
 const shardsAtOnce = 4;
 const scopesMax = 100_000;
+/** A broker that has been followed may still have claims of a client under way: each raises the epoch of its record by one. */
+const lateClaimsMax = 16;
 
 export class TenantNotes {
   readonly #dynamo: Dynamo;
   readonly #owner: BrokerId;
-  /** Tenants that others have left, as far as this broker has not opened them; read once. */
-  #left: Promise<Set<TenantScope>> | undefined;
-  /** Tenants of which this broker has a note. To forget one costs a write more. */
-  readonly #written = new Set<TenantScope>();
+  readonly #clock: Clock;
+  /** Tenants that others have left, as far as this broker has not opened them, with the greatest epoch; read once. */
+  #left: Promise<Map<TenantScope, number>> | undefined;
+  /** Epochs of notes that this broker has written, or is writing. To forget one costs a write more. */
+  readonly #epochs = new Map<TenantScope, number>();
+  /** Of those that are forgotten none was greater. */
+  #forgotten = 0;
 
-  constructor(dynamo: Dynamo, owner: BrokerId) {
+  constructor(dynamo: Dynamo, owner: BrokerId, clock: Clock) {
     this.#dynamo = dynamo;
     this.#owner = owner;
+    this.#clock = clock;
   }
 
-  /** Writes the note, if it is not there. Returns whether other brokers may have left something of the tenant. */
+  /** The epoch from which on this broker writes what it inherits of the tenant; never less than it was before. */
+  epochOf(scope: TenantScope): number {
+    return this.#epochs.get(scope) ?? this.#forgotten;
+  }
+
+  /**
+   * Writes the note, if it is not there. Returns whether other brokers may have left something of the tenant: then the epoch
+   * is a new one, because an attempt that has failed may have stored something under the last.
+   */
   async enter(scope: TenantScope): Promise<boolean> {
     this.#left ??= this.#readLeft().catch((error: unknown) => {
       this.#left = undefined;
       throw error;
     });
-    const [left] = await Promise.all([this.#left, this.#write(scope)]);
-    return left.has(scope);
+    const left = (await this.#left).get(scope);
+    const nowEpoch = epochAt(this.#clock.nowMs());
+    if (left !== undefined) await this.#write(scope, Math.max(left, nowEpoch) + lateClaimsMax + 1);
+    else if (!this.#epochs.has(scope)) await this.#write(scope, nowEpoch);
+    return left !== undefined;
+  }
+
+  /** Before anything is used of a record that somebody has written under `epoch`. */
+  async raiseAbove(scope: TenantScope, epoch: number): Promise<void> {
+    if (epoch + lateClaimsMax >= this.epochOf(scope)) await this.#write(scope, epoch + lateClaimsMax + 1);
+  }
+
+  async #write(scope: TenantScope, atLeast: number): Promise<void> {
+    const epoch = Math.max(atLeast, this.epochOf(scope) + 1);
+    if (this.#epochs.size >= scopesMax) for (const known of [...this.#epochs.keys()]) this.#forget(known);
+    this.#epochs.set(scope, epoch);
+    try {
+      await this.#dynamo.put('cluster', { ...tenantNoteKey(this.#owner, scope), tenant: scope, epoch });
+    } catch (error) {
+      this.#forget(scope); // It may not be there.
+      throw error;
+    }
+  }
+
+  #forget(scope: TenantScope): void {
+    this.#forgotten = Math.max(this.#forgotten, this.epochOf(scope));
+    this.#epochs.delete(scope);
   }
 
   /** All that others have left of the tenant is here. */
   entered(scope: TenantScope): void {
     void this.#left?.then((left) => left.delete(scope));
-  }
-
-  async #write(scope: TenantScope): Promise<void> {
-    if (this.#written.has(scope)) return;
-    await this.#dynamo.put('cluster', { ...tenantNoteKey(this.#owner, scope), tenant: scope });
-    if (this.#written.size >= scopesMax) this.#written.clear();
-    this.#written.add(scope);
   }
 
   async of(owner: BrokerId): Promise<readonly TenantScope[]> {
@@ -72,11 +108,16 @@ export class TenantNotes {
     });
   }
 
-  async #readLeft(): Promise<Set<TenantScope>> {
-    const left = new Set<TenantScope>();
+  async #readLeft(): Promise<Map<TenantScope, number>> {
+    const left = new Map<TenantScope, number>();
     const mine = tenantNotePrefix(this.#owner);
     await this.#eachPage(undefined, (items) => {
-      for (const item of items) if (!(item['sk'] as string).startsWith(mine)) left.add(scopeIn(item));
+      for (const item of items) {
+        if ((item['sk'] as string).startsWith(mine)) continue;
+        const scope = scopeIn(item);
+        // Notes of a release before have no epoch; their records have.
+        left.set(scope, Math.max(left.get(scope) ?? 0, (item['epoch'] as number | undefined) ?? 0));
+      }
     });
     return left;
   }

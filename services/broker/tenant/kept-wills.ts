@@ -2,7 +2,7 @@
  * Wills of QoS 2, as origins of the messages that they become: known by the client and the epoch of the claim that set
  * them, so that no stored session and no group gets one twice. A will leaves its record only after it is safe with
  * whoever is to get it (G8), and what is stored of it outlives its delivery until the record has let it go. That costs
- * no write: both are written anyway. State by crash point, for the next broker, which adopts the record:
+ * no write: both are written anyway. State by crash point, for the next broker, which inherits the record:
  *
  *  | the broker died                                 | record     | subscriber's item | then                               |
  *  | ----------------------------------------------- | ---------- | ----------------- | ---------------------------------- |

@@ -1,5 +1,5 @@
 /** What a tenant on this broker needs of the world; `store`, `admission` and `transport` implement it. */
-import type { TenantScope } from '../../kernel/kernel.js';
+import type { BrokerId, TenantScope } from '../../kernel/kernel.js';
 import type { SessionRecord } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import type { Channel, Outbox, Session } from '../session/session.js';
@@ -7,7 +7,10 @@ import type { Reason } from '../wire/wire.js';
 import type { Tenant } from './local-tenant.js';
 
 /** A session's record, by its owner. */
-export type OwnRecord = Omit<SessionRecord, 'owner'>;
+export interface OwnRecord extends Omit<SessionRecord, 'owner'> {
+  /** What the table says still, until this broker writes the record: by its last owner, which has died. */
+  readonly inheritedFrom?: { readonly owner: BrokerId; readonly epoch: number };
+}
 
 /** What is stored of a shared subscription. */
 export interface StoredShared {

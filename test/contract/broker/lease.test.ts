@@ -1,8 +1,10 @@
 /** Leases of several brokers over a real database: who serves, who waits how long, and what a broker may say meanwhile. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DeadBroker } from '../../../services/broker/store/lease-serving.js';
+import { LeaseEnds } from '../../../services/broker/store/lease-ends.js';
 import { LeaseLost, StartAborted } from '../../../services/broker/store/membership.js';
-import { brokerLeaseKey, servingLockKey } from '../../../services/tenancy/tenancy.js';
+import type { BrokerId } from '../../../services/kernel/kernel.js';
+import { brokerLeaseKey, leaseEndKey, servingLockKey } from '../../../services/tenancy/tenancy.js';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
 import { type LeaseBroker, LeaseWorld } from '../../support/lease-world.js';
@@ -92,8 +94,27 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       expect(await served(b)).toEqual([{ brokerId: 'a', leaseUntilMs: stoppedAtMs }]); // No time has passed.
       expect(await item(a)).toMatchObject({ takenBy: 'b', givenUp: true });
       expect(await item(a)).not.toHaveProperty('ttl');
+      const ends = new LeaseEnds(dynamo);
+      expect(await ends.of(a.id)).toBe(stoppedAtMs);
       await b.membership.adopted(a.id);
       expect(await item(a)).toBeUndefined();
+      await b.membership.adopted(a.id); // Once more, after an answer that was lost.
+      expect([await ends.of(a.id), await new LeaseEnds(dynamo).of(a.id)]).toEqual([stoppedAtMs, stoppedAtMs]);
+      expect(await ends.of('nobody' as BrokerId)).toBeUndefined();
+    });
+
+    it('an end that cannot be read is not known, and one that is out of reach is asked for again', async () => {
+      const a = await serving();
+      const ends = new LeaseEnds(a.line.dynamo);
+      await dynamo.put('cluster', { ...leaseEndKey('b' as BrokerId), v: 99 });
+      expect(await ends.of('b' as BrokerId)).toBeUndefined();
+      a.line.isCut = true;
+      await expect(ends.of(a.id)).rejects.toThrow();
+      a.line.isCut = false;
+      const { leaseUntilMs } = (await item(a)) as { leaseUntilMs: number };
+      expect(await ends.of(a.id)).toBeGreaterThanOrEqual(leaseUntilMs);
+      await world.elapse(2000); // It is renewed, and what was read is not kept.
+      expect(await ends.of(a.id)).toBeGreaterThan(leaseUntilMs);
     });
 
     it('after a crash the next one waits as long as the lease, and says so once', async () => {

@@ -121,10 +121,19 @@ function sessionStoreContract({ name, start }: Subject): void {
     }, 90_000);
     afterAll(async () => await server?.stop());
 
-    const recordOf = async (store: SessionStore) => {
+    const recordsOf = async (store: SessionStore) => {
       const all = [];
-      for await (const page of store.sessions(acme)) all.push(...page);
-      return all[0]?.record;
+      for await (const page of store.sessions(acme)) all.push(...page.map(({ record }) => record));
+      return all;
+    };
+
+    /** As somebody else reads it. */
+    const recordOf = async ({ store }: Opened) => (await recordsOf(store('reader' as BrokerId)))[0];
+
+    /** As `broker` has it, which follows whoever had it. */
+    const inheritedBy = async (broker: SessionStore) => {
+      expect(await broker.enter(acme)).toBe(true);
+      return broker.inherit((await recordsOf(broker))[0]!);
     };
 
     const routesOf = async (store: SessionStore) => {
@@ -201,63 +210,209 @@ function sessionStoreContract({ name, start }: Subject): void {
     });
 
     it('say who is connected, and what is left when the client goes', async () => {
-      const { store, clock } = await server.open();
+      const opened = await server.open();
+      const { store, clock } = opened;
       const mine = store(one);
       const base = Math.floor(clock.nowMs() / 10);
       const first = await mine.claim(claim, undefined);
       expect(first).toEqual({ epoch: base + 1, born: base + 1 });
-      expect(await recordOf(mine)).toEqual({ ...claim, ...first, owner: one });
+      expect(await recordOf(opened)).toEqual({ ...claim, ...first, owner: one });
       await mine.release({ ...claim, ...first, ...away });
-      expect(await recordOf(mine)).toEqual({ ...claim, ...first, ...away, owner: one });
-      const next = await mine.claim(claim, first.born);
+      expect(await recordOf(opened)).toEqual({ ...claim, ...first, ...away, owner: one });
+      const next = await mine.claim(claim, first.born, { ...claim, ...first });
       expect(next).toEqual({ epoch: first.epoch + 1, born: first.born });
-      expect(await recordOf(mine)).toEqual({ ...claim, ...next, owner: one });
+      expect(await recordOf(opened)).toEqual({ ...claim, ...next, owner: one });
       await mine.release({ ...claim, ...next, expirySeconds: 0 });
       await mine.release({ ...claim, ...next }); // Not made again.
-      expect(await recordOf(mine)).toBeUndefined();
+      expect(await recordOf(opened)).toBeUndefined();
     });
 
     it('belong to the last who claimed them, and to nobody else while that broker lives', async () => {
-      const { store } = await server.open();
+      const opened = await server.open();
+      const { store } = opened;
       const first = await store(one).claim(claim, undefined);
       const second = await store(two).claim(claim, undefined);
       expect(second).toEqual({ epoch: first.epoch + 1, born: first.epoch + 1 });
       await store(one).release({ ...claim, ...first, ...away });
       await store(one).release({ ...claim, ...second, expirySeconds: 0 });
       await store(two).release({ ...claim, ...first, ...away });
-      expect(await recordOf(store(one))).toMatchObject({ owner: two, epoch: second.epoch, connected: true });
+      expect(await recordOf(opened)).toMatchObject({ owner: two, epoch: second.epoch, connected: true });
       const third = await store(alive).claim(claim, second.born);
       await expect(store(one).claim(claim, second.born)).rejects.toThrow('alive');
-      expect(await recordOf(store(one))).toMatchObject({ owner: alive, epoch: third.epoch });
+      expect(await recordOf(opened)).toMatchObject({ owner: alive, epoch: third.epoch });
     });
 
     it('are told what waits for them by their owner alone, and nothing else changes', async () => {
-      const { store } = await server.open();
+      const opened = await server.open();
+      const { store } = opened;
       const first = await store(one).claim({ ...claim, will }, undefined);
       const depth = { queuedMessages: 7, droppedMessages: 2 };
       const told = { ...claim, ...first, ...depth, connected: false, expirySeconds: 1 };
       await store(one).note(told);
       const noted = { ...claim, will, ...first, ...depth, owner: one };
-      expect(await recordOf(store(one))).toEqual(noted);
+      expect(await recordOf(opened)).toEqual(noted);
       await store(two).note({ ...told, queuedMessages: 9 });
-      expect(await recordOf(store(one))).toEqual(noted);
+      expect(await recordOf(opened)).toEqual(noted);
       const second = await store(two).claim(claim, first.born);
       await store(one).note({ ...told, queuedMessages: 9 });
-      expect(await recordOf(store(two))).toMatchObject({ ...second, owner: two, queuedMessages: 0 });
+      expect(await recordOf(opened)).toMatchObject({ ...second, owner: two, queuedMessages: 0 });
       await store(two).release({ ...claim, ...second, expirySeconds: 0 });
       await store(two).note({ ...claim, ...second });
-      expect(await recordOf(store(two))).toBeUndefined();
+      expect(await recordOf(opened)).toBeUndefined();
     });
 
-    it('are adopted by one of many, and by that one again', async () => {
-      const { store } = await server.open();
-      await store(one).claim(claim, undefined);
-      const record = (await recordOf(store(two)))!;
-      const brokers = ['b1', 'b2', 'b3'].map((id) => store(id as BrokerId));
-      const outcomes = await Promise.all(brokers.map((broker) => broker.adopt(record, away)));
-      expect(outcomes.filter((adopted) => adopted)).toMatchObject([{ ...away, epoch: record.epoch + 1 }]);
-      const winner = brokers[outcomes.findIndex((adopted) => adopted)]!;
-      expect(await winner.adopt(record, away)).toMatchObject({ epoch: record.epoch + 1 });
+    describe('are inherited', () => {
+      /** One has a session and dies; two follows. */
+      async function followed() {
+        const opened = await server.open();
+        const { store } = opened;
+        const [first, second] = [store(one), store(two)];
+        await first.enter(acme);
+        const claimed = { ...claim, will, ...(await first.claim({ ...claim, will }, undefined)) };
+        const record = await inheritedBy(second);
+        const own = { ...record, ...away };
+        return { opened, store, first, second, claimed, record, own };
+      }
+
+      it('without a write, under an epoch of their own', async () => {
+        const { opened, claimed, record } = await followed();
+        expect(await recordOf(opened)).toEqual({ ...claimed, owner: one });
+        expect(record).toEqual({
+          ...claimed,
+          epoch: record.epoch,
+          inheritedFrom: { owner: one, epoch: claimed.epoch },
+        });
+        expect(record.epoch).toBeGreaterThan(claimed.epoch);
+      });
+
+      it('by any number of brokers, one after the other, each under a greater epoch', async () => {
+        const { store, second, record } = await followed();
+        const again = await inheritedBy(second); // Its first attempt at the tenant has failed.
+        const third = await inheritedBy(store('broker-3' as BrokerId));
+        await store('broker-3' as BrokerId).forget(one);
+        await store('broker-3' as BrokerId).forget(two);
+        const fourth = await inheritedBy(store('broker-4' as BrokerId));
+        const epochs = [record, again, third, fourth].map(({ epoch }) => epoch);
+        expect(epochs).toEqual([...new Set(epochs)].sort((a, b) => a - b));
+        for (const each of [again, third, fourth]) expect(each.inheritedFrom).toEqual(record.inheritedFrom);
+      });
+
+      it('under a greater epoch than any record has, though clocks were set back', async () => {
+        const { store } = await server.open();
+        const ahead = { ...claim, epoch: 10 ** 12, born: 5 };
+        const { epoch } = await store(one).claim(claim, undefined, ahead);
+        expect(epoch).toBeGreaterThan(ahead.epoch);
+        await store(one).enter(acme);
+        expect((await inheritedBy(store(two))).epoch).toBeGreaterThan(epoch);
+        // Nothing is written under it, and the next one knows of it all the same.
+        expect((await inheritedBy(store('broker-3' as BrokerId))).epoch).toBeGreaterThan(epoch + 1);
+      });
+
+      it('and claimed, with what they were', async () => {
+        const { opened, second, record } = await followed();
+        const claimed = await second.claim(claim, record.born, record);
+        expect(claimed).toEqual({ epoch: record.epoch + 1, born: record.born });
+        expect(await recordOf(opened)).toEqual({ ...claim, ...claimed, owner: two });
+      });
+
+      it('and claimed by a client that begins anew, above all that was stored', async () => {
+        const { second, record } = await followed();
+        expect(await second.claim(claim, undefined, record)).toEqual({
+          epoch: record.epoch + 1,
+          born: record.epoch + 1,
+        });
+      });
+
+      it('and written once: from then on they are the own ones of their broker', async () => {
+        const { opened, second, own } = await followed();
+        await second.release(own);
+        const { inheritedFrom: _, ...written } = own;
+        expect(await recordOf(opened)).toEqual({ ...written, owner: two });
+        await second.release({ ...own, queuedMessages: 1 }); // The answer to the first was lost.
+        expect(await recordOf(opened)).toMatchObject({ queuedMessages: 1 });
+        await second.release({ ...written, queuedMessages: 2 });
+        expect(await recordOf(opened)).toMatchObject({ queuedMessages: 2, owner: two });
+        await second.release({ ...written, expirySeconds: 0 });
+        await second.release({ ...own, expirySeconds: 0 });
+        expect(await recordOf(opened)).toBeUndefined();
+      });
+
+      it('and noted, and nothing else changes', async () => {
+        const { opened, second, own, claimed } = await followed();
+        await second.note({ ...own, queuedMessages: 5 });
+        expect(await recordOf(opened)).toEqual({ ...claimed, queuedMessages: 5, owner: one });
+      });
+
+      type Broker = Awaited<ReturnType<typeof followed>>;
+      /** What the dead broker had under way, and what of it is found afterwards. */
+      const late: [string, (broker: Broker) => Promise<unknown>][] = [
+        ['nothing', () => Promise.resolve()],
+        ['a claim', ({ first, claimed }) => first.claim(claim, claimed.born, claimed)],
+        ['a claim that begins anew', ({ first, claimed }) => first.claim(claim, undefined, claimed)],
+        [
+          'a claim, and its giving back',
+          async ({ first, claimed }) => {
+            const again = await first.claim(claim, claimed.born, claimed);
+            await first.release({ ...claim, ...again, ...away });
+          },
+        ],
+        ['a release', ({ first, claimed: { will: _, ...left } }) => first.release({ ...left, ...away })],
+        ['a note', ({ first, claimed }) => first.note({ ...claimed, queuedMessages: 3 })],
+        ['its removal', ({ first, claimed }) => first.release({ ...claimed, expirySeconds: 0 })],
+      ];
+
+      describe.each(late)('when %s of the broker before comes late', (what, comes) => {
+        it('a client comes in, above all that was stored', async () => {
+          const broker = await followed();
+          await comes(broker);
+          const { opened, second, record } = broker;
+          const claimed = await second.claim(claim, record.born, record);
+          expect(claimed.epoch).toBeGreaterThan(record.epoch);
+          expect(await recordOf(opened)).toEqual({ ...claim, ...claimed, born: record.born, owner: two });
+          await comes(broker).catch(() => undefined);
+        });
+
+        it('what is written is what this broker says, and nothing that comes later changes it', async () => {
+          const broker = await followed();
+          const { opened, second, own, claimed, first } = broker;
+          await comes(broker);
+          await second.release({ ...own, queuedMessages: 9 });
+          const { inheritedFrom: _, ...written } = { ...own, queuedMessages: 9, owner: two };
+          const expected = what === 'its removal' ? undefined : written;
+          expect(await recordOf(opened)).toEqual(expected);
+          await first.release({ ...claimed, expirySeconds: 0 });
+          await first.release({ ...claimed, ...away });
+          await first.note({ ...claimed, queuedMessages: 4 });
+          expect(await recordOf(opened)).toEqual(expected);
+        });
+
+        it('what is removed is gone', async () => {
+          const broker = await followed();
+          await comes(broker);
+          await broker.second.release({ ...broker.own, expirySeconds: 0 });
+          expect(await recordOf(broker.opened)).toBeUndefined();
+        });
+      });
+
+      it('and not written over by one who has been followed, and does not know', async () => {
+        const { opened, store, second, own } = await followed();
+        const third = store('broker-3' as BrokerId);
+        const next = await inheritedBy(third);
+        await third.release({ ...next, ...away, queuedMessages: 8 });
+        await second.release(own);
+        await second.release({ ...own, expirySeconds: 0 });
+        await second.note(own);
+        expect(await recordOf(opened)).toMatchObject({ owner: 'broker-3', epoch: next.epoch, queuedMessages: 8 });
+      });
+
+      it('by the next one as well, when one who has been followed has written late', async () => {
+        const { opened, store, second, own } = await followed();
+        const third = store('broker-3' as BrokerId);
+        const next = await inheritedBy(third);
+        await second.release({ ...own, queuedMessages: 7 });
+        await third.release({ ...next, ...away, queuedMessages: 8 });
+        expect(await recordOf(opened)).toMatchObject({ owner: 'broker-3', epoch: next.epoch, queuedMessages: 8 });
+      });
     });
 
     it('come back with what was stored since they began; the rest is purged', async () => {
@@ -291,7 +446,8 @@ function sessionStoreContract({ name, start }: Subject): void {
     });
 
     it('are discarded with all that is stored of them, unless they began later or belong to a broker that is alive', async () => {
-      const { store, log } = await server.open();
+      const opened = await server.open();
+      const { store, log } = opened;
       const mine = store(one);
       const first = await store(two).claim(claim, undefined);
       await commit(log, [
@@ -300,9 +456,9 @@ function sessionStoreContract({ name, start }: Subject): void {
         { kind: 'received', packetIds: [4], epoch: first.epoch, settled },
       ]);
       await mine.discard(acme, claim.clientId, first.born - 1);
-      expect(await recordOf(mine)).toMatchObject(first);
+      expect(await recordOf(opened)).toMatchObject(first);
       await mine.discard(acme, claim.clientId, first.born);
-      expect(await recordOf(mine)).toBeUndefined();
+      expect(await recordOf(opened)).toBeUndefined();
       const { received, stored: left } = await mine.load({ ...claim, epoch: 1, born: 0 });
       expect([received.packetIds, left.messages]).toEqual([[], 0]);
       await mine.discard(acme, claim.clientId, first.born);

@@ -4,6 +4,7 @@ import type { BrokerId, ClientId } from '../../../services/kernel/kernel.js';
 import {
   brokerLeaseToItem,
   brokersPartition,
+  leaseEndToItem,
   neverExpiresSeconds,
   type SessionRecord,
   sessionToItem,
@@ -30,6 +31,7 @@ describe.each(entries)('$name', (entry) => {
       dynamo.put('cluster', brokerLeaseToItem({ brokerId: brokerId as BrokerId, leaseUntilMs, startedAtMs: 0 }));
     await lease('alive', nowMs + 4000);
     await lease('dead', nowMs - 10_000);
+    await dynamo.put('cluster', leaseEndToItem({ brokerId: 'followed' as BrokerId, endedAtMs: nowMs - 10_000 }));
   });
   afterAll(() => api.close());
 
@@ -70,6 +72,7 @@ describe.each(entries)('$name', (entry) => {
       disconnectedAtMs: api.clock.nowMs() - seconds * 1000,
     });
     const dead = { owner: 'dead' as BrokerId };
+    const followed = { owner: 'followed' as BrokerId };
 
     const rows: [string, () => Partial<SessionRecord>, () => object | undefined][] = [
       ['is connected', () => ({}), () => ({ connected: true, since: ago(60) })],
@@ -92,6 +95,12 @@ describe.each(entries)('$name', (entry) => {
       ],
       ['was on a broker that died', () => dead, () => ({ connected: false, since: ago(10) })],
       ['ended with a broker that died', () => ({ ...dead, expirySeconds: 5 }), () => undefined],
+      [
+        'was on a broker that died and has been followed, and was not written since',
+        () => ({ ...followed, connectedAtMs: api.clock.nowMs() - 86_400_000 }),
+        () => ({ connected: false, since: ago(10) }),
+      ],
+      ['ended with a broker that has been followed', () => ({ ...followed, expirySeconds: 5 }), () => undefined],
       [
         'was on a broker that nobody knows',
         () => ({ owner: 'x' as BrokerId }),

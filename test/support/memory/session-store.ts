@@ -8,6 +8,7 @@ import { clientPartition, epochAt, type SessionRecord } from '../../../services/
 import type { SessionTables } from './session-tables.js';
 
 const recordsPerPage = 2;
+const lateClaimsMax = 16;
 /** As keys of messages begin. */
 const keyFrom = (epoch: number): string => `m${epoch.toString(16).padStart(10, '0')}`;
 
@@ -18,6 +19,8 @@ export class MemorySessionStore implements SessionStore {
   readonly #isAlive: (owner: BrokerId) => boolean;
   /** Tenants of which others had records, until they are here. */
   readonly #left = new Set<TenantScope>();
+  /** As in the notes of the real one. */
+  readonly #epochs = new Map<TenantScope, number>();
   readonly #entered = new Set<TenantScope>();
 
   constructor(
@@ -32,13 +35,14 @@ export class MemorySessionStore implements SessionStore {
     this.#isAlive = isAlive;
   }
 
-  async claim(claim: Claim, born: number | undefined): Promise<{ epoch: number; born: number }> {
+  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<{ epoch: number; born: number }> {
     await Promise.resolve();
     const partition = clientPartition(claim.tenant, claim.clientId);
     const before = this.#tables.records.get(partition);
     if (before && before.owner !== this.#owner && this.#isAlive(before.owner))
       throw new Error('another broker that is alive owns the session');
-    const epoch = (before?.epoch ?? epochAt(this.#clock.nowMs())) + 1;
+    const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
+    const epoch = Math.max(before?.epoch ?? epochAt(this.#clock.nowMs()), floor) + 1;
     const claimed = { epoch, born: born ?? epoch };
     this.#tables.records.set(partition, { ...claim, ...claimed, owner: this.#owner });
     return claimed;
@@ -48,16 +52,29 @@ export class MemorySessionStore implements SessionStore {
     await Promise.resolve();
     const partition = clientPartition(record.tenant, record.clientId);
     const stored = this.#tables.records.get(partition);
-    if (stored?.owner !== this.#owner || stored.epoch !== record.epoch) return;
-    if (record.expirySeconds === 0) this.#tables.records.delete(partition);
-    else this.#tables.records.set(partition, { ...record, owner: this.#owner });
+    if (!stored || (!this.#isOwn(stored, record) && !this.#isInherited(stored, record))) return;
+    if (record.expirySeconds === 0) return void this.#tables.records.delete(partition);
+    const { inheritedFrom: _, ...written } = record;
+    this.#tables.records.set(partition, { ...written, owner: this.#owner });
   }
 
-  async note({ tenant, clientId, epoch, queuedMessages, droppedMessages }: OwnRecord): Promise<void> {
+  #isOwn({ owner, epoch }: SessionRecord, record: OwnRecord): boolean {
+    return owner === this.#owner && epoch === record.epoch;
+  }
+
+  /** As it was read, or as its last owner has written it late. */
+  #isInherited({ owner, epoch }: SessionRecord, record: OwnRecord): boolean {
+    const isOthers = owner !== this.#owner && this.#isAlive(owner);
+    return record.inheritedFrom !== undefined && epoch < record.epoch && !isOthers;
+  }
+
+  async note(record: OwnRecord): Promise<void> {
     await Promise.resolve();
+    const { tenant, clientId, epoch, inheritedFrom, queuedMessages, droppedMessages } = record;
     const partition = clientPartition(tenant, clientId);
     const stored = this.#tables.records.get(partition);
-    if (stored?.owner === this.#owner && stored.epoch === epoch)
+    const says = inheritedFrom ?? { owner: this.#owner, epoch };
+    if (stored?.owner === says.owner && stored.epoch === says.epoch)
       this.#tables.records.set(partition, { ...stored, queuedMessages, droppedMessages });
   }
 
@@ -65,6 +82,7 @@ export class MemorySessionStore implements SessionStore {
     const all = [...this.#tables.records.values()].filter((record) => record.tenant === tenant);
     for (let at = 0; at < all.length; at += recordsPerPage) {
       await Promise.resolve();
+      this.#raise(tenant, Math.max(...all.slice(at, at + recordsPerPage).map(({ epoch }) => epoch)));
       yield all.slice(at, at + recordsPerPage).map((record) => {
         const routes = [...this.#tables.routes(clientPartition(tenant, record.clientId)).values()];
         return { record, routes: routes.filter(({ epoch }) => epoch >= record.born).map(({ route }) => route) };
@@ -72,17 +90,19 @@ export class MemorySessionStore implements SessionStore {
     }
   }
 
-  async adopt(record: SessionRecord, change: Partial<SessionRecord>): Promise<OwnRecord | undefined> {
-    await Promise.resolve();
-    const partition = clientPartition(record.tenant, record.clientId);
-    const stored = this.#tables.records.get(partition);
-    const epoch = record.epoch + 1;
-    const isAsRead = stored?.owner === record.owner && stored.epoch === record.epoch;
-    const isOwnAttempt = stored?.owner === this.#owner && stored.epoch === epoch;
-    if (!isAsRead && !isOwnAttempt) return undefined;
-    const adopted = { ...record, ...change, owner: this.#owner, epoch };
-    this.#tables.records.set(partition, adopted);
-    return adopted;
+  #epochOf(scope: TenantScope): number {
+    return this.#epochs.get(scope) ?? 0;
+  }
+
+  #raise(scope: TenantScope, above: number): void {
+    if (above + lateClaimsMax < this.#epochOf(scope)) return;
+    const epoch = above + lateClaimsMax + 1;
+    this.#epochs.set(scope, epoch);
+    open(this.#tables.notes, this.#owner).set(scope, epoch);
+  }
+
+  inherit({ owner, epoch, ...rest }: SessionRecord): OwnRecord {
+    return { ...rest, epoch: this.#epochOf(rest.tenant), inheritedFrom: { owner, epoch } };
   }
 
   async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Omit<Restored, 'routes'>> {
@@ -121,18 +141,24 @@ export class MemorySessionStore implements SessionStore {
     if (!stored || (born !== undefined && stored.born > born)) return;
     if (stored.owner !== this.#owner && this.#isAlive(stored.owner))
       throw new Error('another broker that is alive owns the session');
-    await this.purge(tenant, clientId, stored.epoch + 1);
+    await this.purge(tenant, clientId, Math.max(stored.epoch, this.#epochOf(tenant)) + 1);
     if (this.#tables.records.get(partition)?.epoch === stored.epoch) this.#tables.records.delete(partition);
   }
 
   async enter(scope: TenantScope): Promise<boolean> {
     await Promise.resolve();
-    const isNoted = [...this.#tables.notes].some(([owner, scopes]) => owner !== this.#owner && scopes.has(scope));
+    const noted = [...this.#tables.notes].flatMap(([owner, scopes]) =>
+      owner === this.#owner ? [] : (scopes.get(scope) ?? []),
+    );
+    const isNoted = noted.length > 0;
     const records = [...this.#tables.records.values()];
     // Also of a broker that a test has not let enter.
     const isLeft = isNoted || records.some(({ tenant, owner }) => tenant === scope && owner !== this.#owner);
-    this.#tables.notes.set(this.#owner, (this.#tables.notes.get(this.#owner) ?? new Set()).add(scope));
     if (isLeft && !this.#entered.has(scope)) this.#left.add(scope);
+    const base = Math.max(epochAt(this.#clock.nowMs()), this.#epochOf(scope));
+    if (this.#left.has(scope)) this.#raise(scope, Math.max(base, ...noted));
+    else if (!this.#epochs.has(scope)) this.#epochs.set(scope, base);
+    open(this.#tables.notes, this.#owner).set(scope, this.#epochOf(scope));
     return this.#left.has(scope);
   }
 
@@ -149,8 +175,14 @@ export class MemorySessionStore implements SessionStore {
   async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
     await Promise.resolve();
     const owned = [...this.#tables.records.values()].filter((record) => record.owner === owner);
-    return [...new Set([...owned.map(({ tenant }) => tenant), ...(this.#tables.notes.get(owner) ?? [])])];
+    return [...new Set([...owned.map(({ tenant }) => tenant), ...(this.#tables.notes.get(owner)?.keys() ?? [])])];
   }
+}
+
+function open<K, T, V>(maps: Map<K, Map<T, V>>, key: K): Map<T, V> {
+  let map = maps.get(key);
+  if (!map) maps.set(key, (map = new Map()));
+  return map;
 }
 
 function withoutEpoch({ epoch: _, ...state }: ReceivedState & { readonly epoch: number }): ReceivedState {

@@ -13,8 +13,8 @@ import type { SessionRecord } from '../../../services/tenancy/tenancy.js';
 export class SessionTables {
   /** By `tenant#client`, as everything here. */
   readonly records = new Map<string, SessionRecord>();
-  /** Tenants of which a broker may have sessions. */
-  readonly notes = new Map<BrokerId, Set<TenantScope>>();
+  /** Tenants of which a broker may have sessions, and the epochs of its notes. */
+  readonly notes = new Map<BrokerId, Map<TenantScope, number>>();
   readonly #routes = new Map<string, Map<string, { route: StoredRoute; epoch: number }>>();
   readonly #messages = new Map<string, Map<string, readonly StoredMessage[]>>();
   readonly #received = new Map<string, ReceivedState & { epoch: number }>();

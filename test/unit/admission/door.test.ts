@@ -107,9 +107,10 @@ describe('the CONNECTs of one client id', () => {
     expect(watcher.in).toBeDefined();
     lost(await world.admit({ clientId: 'c', ...wish, will: { topic: 't', payload: 'dead' } }));
     await settle();
-    world.lease.state = 'lapsed'; // Nothing is safe now: the next will is not either.
     world.clock.advance(1);
-    await world.admit({ clientId: 'c', ...wish, will: { topic: 't', payload: 'dead again' } }).then(lost);
+    const again = await world.admit({ clientId: 'c', ...wish, will: { topic: 't', payload: 'dead again' } });
+    world.lease.state = 'lapsed'; // Nothing is safe now: the next will is not either.
+    lost(again);
     const waiting = attempt(world, wish);
     await settle();
     world.clock.advance(3999);

@@ -110,7 +110,7 @@ describe('an entry that comes while the tenant is being opened', () => {
 
   it('and that opening fails: it is about nothing, and the next opening reads everything anew', async () => {
     const { done } = await open();
-    const failing = vi.spyOn(site.records, 'adopt').mockRejectedValueOnce(new Error('away'));
+    const failing = vi.spyOn(site.records, 'load').mockRejectedValueOnce(new Error('away'));
     become({ quotaOverrides: { connections: 5 } });
     const obeyed = apply(changed('quotas'));
     letGo();

@@ -183,6 +183,8 @@ export class Site {
   /** Of the broker that runs now. */
   metrics!: Metrics;
   #brokers = 0;
+  /** Of brokers that have died. */
+  readonly leaseEnds = new Map<BrokerId, number>();
   /** Of the broker that runs now. */
   life = new Life();
 
@@ -202,6 +204,7 @@ export class Site {
   boot(): void {
     this.life.isOver = true;
     const life = (this.life = new Life());
+    this.leaseEnds.set(`broker-${this.#brokers}` as BrokerId, this.clock.nowMs());
     const owner = `broker-${++this.#brokers}` as BrokerId;
     const clock = this.clock;
     const mortalClock = {
@@ -220,7 +223,7 @@ export class Site {
     this.admission = new Admission({
       memory: { limitBytes: 1, usedBytes: 0, liveBytes: 0, collections: 0 },
       accounts: this.accounts,
-      records: life.mortal(this.records, ['claim', 'adopt', 'release', 'purge']),
+      records: life.mortal(this.records, ['claim', 'release', 'purge']),
       shared: life.mortal(this.shared, ['removeShared', 'purgeShared']),
       commitLog: life.mortal(this.log),
       unsafeBytesMax: 1 << 20,
@@ -230,7 +233,7 @@ export class Site {
       thread: new Thread(mortalClock),
       topicLevelsMax: 128,
       lease: { state: 'held', whenAwake: (listener: () => void) => listener() },
-      leaseEndedAtMs: () => undefined,
+      leaseEndedAtMs: (broker) => Promise.resolve(this.leaseEnds.get(broker)),
       makeRetained: () => this.retained,
       clock: mortalClock,
       slab: new Slab(),

@@ -77,9 +77,13 @@ export class HeldRecords extends MemorySessionStore {
     );
   }
 
-  override async claim(claim: Claim, born: number | undefined): Promise<{ epoch: number; born: number }> {
+  override async claim(
+    claim: Claim,
+    born: number | undefined,
+    known?: OwnRecord,
+  ): Promise<{ epoch: number; born: number }> {
     if (this.holding) await new Promise<void>((resolve) => this.#gates.push(resolve));
-    const claimed = await super.claim(claim, born);
+    const claimed = await super.claim(claim, born, known);
     this.log.push(`claim ${claim.clientId} ${claimed.epoch - this.#base}`);
     return claimed;
   }
@@ -179,6 +183,8 @@ export class World {
   /** Of the process: there is plenty. */
   readonly memory = { limitBytes: 1e9, usedBytes: 0, liveBytes: 0, collections: 0 };
   readonly lease = new FakeLease();
+  /** Of brokers that have died. */
+  readonly leaseEnds = new Map<BrokerId, number>();
   readonly accounts = new MemoryAccounts();
   readonly retained = new MemoryRetained({ clock: this.clock });
   readonly usage = new MemoryUsage();
@@ -204,7 +210,7 @@ export class World {
       units: this.units,
       isControlLogHeard: () => this.isControlLogHeard,
       thread: new Thread(this.clock),
-      leaseEndedAtMs: () => undefined,
+      leaseEndedAtMs: (broker) => Promise.resolve(this.leaseEnds.get(broker)),
       makeRetained: () => this.retained,
       clock: this.clock,
       slab: new Slab(),

@@ -18,6 +18,8 @@ import {
   credentialToItem,
   generateCreationId,
   keyBounds,
+  leaseEndFromItem,
+  leaseEndToItem,
   RecordUnreadable,
   scopeOf,
   scopeOfPartition,
@@ -184,7 +186,7 @@ const fixtures: Fixture[] = [
     ...sessionCodec,
   },
   {
-    name: 'session with a will, adopted since',
+    name: 'session with a will, written by a broker that has inherited it',
     item: { ...sessionAt, ...shared.asleep, ...shared.mortal, willEpoch: 1_800_000_002 },
     record: { clientId, ...shared.asleep, ...shared.mortal, willEpoch: 1_800_000_002 },
     ...sessionCodec,
@@ -200,6 +202,13 @@ const fixtures: Fixture[] = [
     item: { ...leaseAt, ...shared.lease, ...shared.taken },
     record: { brokerId: owner, ...shared.lease, ...shared.taken },
     ...leaseCodec,
+  },
+  {
+    name: 'end of a lease',
+    item: { pk: 'ended', sk: owner, v: 1, endedAtMs: 6000, ttl: 34_560_006 },
+    record: { brokerId: owner, endedAtMs: 6000 },
+    from: leaseEndFromItem,
+    to: leaseEndToItem,
   },
   {
     name: 'serving lock',

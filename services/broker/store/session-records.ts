@@ -1,0 +1,207 @@
+/**
+ * The record of one session: claimed, released, noted, removed, each by one write with a condition. Owner and epoch decide who
+ * may write: a claim raises the epoch, and every later write of an older one finds its condition unmet.
+ *
+ * What a broker *inherits* from one that died (`SessionStore.inherit`) is not written. Its record says what its last owner has
+ * written, and the broker's own writes of it, of messages and of subscriptions carry the epoch of its note for the tenant
+ * (`tenant-notes.ts`), which is greater. So each write of a record names what the table is believed to say:
+ *
+ *      the record is      | condition                        | then it says
+ *      -------------------|----------------------------------|------------------------------------------
+ *      inherited          | owner and epoch as it was read   | this broker, and the epoch of the note (claim: one more)
+ *      this broker's      | this broker, and its epoch       | the same (claim: one more)
+ *
+ * The last owner may be frozen and not dead, and writes of it may come late; until this broker has written the record once, their
+ * conditions hold. Then the condition of this broker fails, and it reads and writes again, unless a broker that followed has
+ * the record (its epoch is greater). Decision 36 lists what can come late, and why each of it could have come before.
+ */
+import type { BrokerId, ClientId, Clock, TenantScope } from '../../kernel/kernel.js';
+import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item, mayPass } from '../../dynamo/dynamo.js';
+import { brokerLeaseFromItem, brokerLeaseKey, epochAt, sessionKey, sessionToItem } from '../../tenancy/tenancy.js';
+import type { Claim } from '../residence/residence.js';
+import type { OwnRecord } from '../tenant/tenant.js';
+
+/** What only some records have, and a claim that does not set it takes away. */
+const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch'];
+/** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
+const releaseTriesMax = 6;
+/** A client that waits for CONNACK gives up soon after. */
+const claimDeadlineMs = 4000;
+
+/** Of a record as it was read: undefined where it has no such attribute, or is not there. */
+interface Found {
+  readonly owner: BrokerId | undefined;
+  readonly epoch: unknown;
+  readonly item: Item | undefined;
+}
+
+interface Condition {
+  readonly condition: string;
+  readonly names: Readonly<Record<string, string>>;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+export class SessionRecords {
+  readonly #dynamo: Dynamo;
+  readonly #owner: BrokerId;
+  readonly #clock: Clock;
+  readonly #epochOf: (scope: TenantScope) => number;
+
+  /** `epochOf`: of this broker's note for the tenant. */
+  constructor(dynamo: Dynamo, owner: BrokerId, clock: Clock, epochOf: (scope: TenantScope) => number) {
+    this.#dynamo = dynamo;
+    this.#owner = owner;
+    this.#clock = clock;
+    this.#epochOf = epochOf;
+  }
+
+  async claim(
+    claim: Claim,
+    born: number | undefined,
+    known: OwnRecord | undefined,
+  ): Promise<{ epoch: number; born: number }> {
+    const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
+    try {
+      if (known?.inheritedFrom) return await this.#claimFound(claim, born, floor, known.inheritedFrom);
+      const isMine = '#owner = :me AND #epoch >= :floor';
+      return await this.#claim(claim, born, 'if_not_exists(#epoch, :base) + :one', {
+        condition: `attribute_not_exists(#owner) OR ${isMine}`,
+        names: {},
+        values: { ':me': this.#owner, ':floor': floor, ':one': 1, ':base': this.#newEpoch(floor) },
+      });
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+      const found = await this.find(claim.tenant, claim.clientId);
+      if (await this.isOthers(found.owner))
+        throw new DynamoUnavailable('another broker that is alive owns the session');
+      return await this.#claimFound(claim, born, floor, found);
+    }
+  }
+
+  /** Of a record that is not there. */
+  #newEpoch(floor: number): number {
+    return Math.max(epochAt(this.#clock.nowMs()), floor);
+  }
+
+  #claimFound(
+    claim: Claim,
+    born: number | undefined,
+    floor: number,
+    found: Pick<Found, 'owner' | 'epoch'>,
+  ): Promise<{ epoch: number; born: number }> {
+    const { condition, names, values } = says(found);
+    const next = (typeof found.epoch === 'number' ? Math.max(found.epoch, floor) : this.#newEpoch(floor)) + 1;
+    return this.#claim(claim, born, ':next', { condition, names, values: { ...values, ':next': next } });
+  }
+
+  async #claim(
+    claim: Claim,
+    born: number | undefined,
+    next: string,
+    { condition, names: named, values: given }: Condition,
+  ): Promise<{ epoch: number; born: number }> {
+    const item = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
+    const { pk, sk, epoch: _, born: __, ...fields } = item;
+    const names: Record<string, string> = { ...named, '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
+    const values: Record<string, unknown> = { ...given, ...(born !== undefined && { ':born': born }) };
+    const sets = Object.entries(fields).map(([name, value], i) => {
+      names[`#f${i}`] = name;
+      values[`:f${i}`] = value;
+      return `#f${i} = :f${i}`;
+    });
+    const gone = optionalAttributes.filter((name) => !(name in fields));
+    gone.forEach((name, i) => (names[`#r${i}`] = name));
+    const update =
+      `SET #epoch = ${next}, #born = ${born === undefined ? next : ':born'}, ${sets.join(', ')} ` +
+      `REMOVE ${gone.map((_, i) => `#r${i}`).join(', ')}`;
+    const claimed = await this.#dynamo.update(
+      'sessions',
+      { pk, sk },
+      { update, names, values, condition, returns: 'new', deadlineMs: claimDeadlineMs },
+    );
+    return { epoch: claimed!['epoch'] as number, born: claimed!['born'] as number };
+  }
+
+  /** Until it is written, removed, or somebody else's. */
+  async release(record: OwnRecord): Promise<void> {
+    for (let tries = 1; ; tries++)
+      try {
+        return await this.#release(record);
+      } catch (error) {
+        if (!(error instanceof ConditionFailed) && !mayPass(error)) throw error;
+        if (tries === releaseTriesMax) throw error;
+        await new Promise<void>((resolve) => this.#clock.after(500 * 2 ** tries, resolve));
+      }
+  }
+
+  async #release(record: OwnRecord): Promise<void> {
+    const { tenant, clientId, inheritedFrom, epoch } = record;
+    const mine = { owner: this.#owner, epoch };
+    try {
+      return await this.#write(record, inheritedFrom ?? mine);
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+      if (!inheritedFrom) return; // Somebody else has claimed it, or it has been removed.
+    }
+    const found = await this.find(tenant, clientId);
+    if (typeof found.epoch !== 'number') return;
+    // An attempt of this broker, whose answer was lost; or one that was late, of the broker before.
+    if (found.owner === this.#owner && found.epoch === epoch) return await this.#write(record, mine);
+    if (found.epoch < epoch && !(await this.isOthers(found.owner))) await this.#write(record, found);
+  }
+
+  async #write(record: OwnRecord, found: Pick<Found, 'owner' | 'epoch'>): Promise<void> {
+    const options = { ...says(found), canWait: true };
+    if (record.expirySeconds === 0)
+      await this.#dynamo.delete('sessions', sessionKey(record.tenant, record.clientId), options);
+    else await this.#dynamo.put('sessions', sessionToItem({ ...record, owner: this.#owner }), options);
+  }
+
+  /** Does nothing when its condition does not hold: nothing depends on it. */
+  async note(
+    dynamo: Dynamo,
+    { tenant, clientId, epoch, inheritedFrom, queuedMessages, droppedMessages }: OwnRecord,
+  ): Promise<void> {
+    const { condition, names, values } = says(inheritedFrom ?? { owner: this.#owner, epoch });
+    try {
+      await dynamo.update('sessions', sessionKey(tenant, clientId), {
+        update: 'SET queuedMessages = :queued, droppedMessages = :dropped',
+        condition,
+        names,
+        values: { ...values, ':queued': queuedMessages, ':dropped': droppedMessages },
+      });
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+    }
+  }
+
+  async find(scope: TenantScope, clientId: ClientId): Promise<Found> {
+    const item = await this.#dynamo.get('sessions', sessionKey(scope, clientId), { consistent: true });
+    return { owner: item?.['owner'] as BrokerId | undefined, epoch: item?.['epoch'], item };
+  }
+
+  /** Whether that is another broker, and alive. */
+  async isOthers(owner: BrokerId | undefined): Promise<boolean> {
+    if (owner === undefined || owner === this.#owner) return false;
+    const lease = await this.#dynamo.get('cluster', brokerLeaseKey(owner), { consistent: true });
+    return lease !== undefined && brokerLeaseFromItem(lease).leaseUntilMs > this.#clock.nowMs();
+  }
+
+  /** Unless it has changed since. */
+  async remove(scope: TenantScope, clientId: ClientId, found: Found): Promise<void> {
+    await this.#dynamo.delete('sessions', sessionKey(scope, clientId), says(found)).catch((error: unknown) => {
+      if (!(error instanceof ConditionFailed)) throw error; // A later owner has it.
+    });
+  }
+}
+
+/** The record is as it was read. */
+function says({ owner, epoch }: Pick<Found, 'owner' | 'epoch'>): Condition {
+  const is = (name: string, value: unknown): string =>
+    value === undefined ? `attribute_not_exists(#${name})` : `#${name} = :${name}`;
+  return {
+    condition: `${is('owner', owner)} AND ${is('epoch', epoch)}`,
+    names: { '#owner': 'owner', '#epoch': 'epoch' },
+    values: { ...(owner !== undefined && { ':owner': owner }), ...(epoch !== undefined && { ':epoch': epoch }) },
+  };
+}
