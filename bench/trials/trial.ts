@@ -87,10 +87,9 @@ export async function settled(pid: number): Promise<void> {
   }
 }
 
-/** What a broker uses for a step and for what follows from it. RSS is the growth. */
 type Metered = Pick<RunningBroker, 'pid' | 'metricsUrl' | 'isProfiled'>;
 
-/** X */
+/** What a broker uses for a step and for what follows from it. RSS is the growth. */
 export async function used({ pid, metricsUrl, isProfiled }: Metered, step: () => Promise<unknown>): Promise<Use> {
   await settled(pid);
   const database = await readDatabaseUse(metricsUrl);
