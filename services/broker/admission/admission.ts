@@ -154,7 +154,7 @@ export class Admission {
     this.#every(shedEveryMs, 'sweep', () => shedding.look());
     this.#every(sweepEveryMs, 'sweep', () => this.#authentication.sweep());
     this.#every(saveUnitsEveryMs, 'sweep', () => void options.units.save());
-    this.#every(sweepQueuesEveryMs, 'queue-notes', () => this.#queueNotes.sweep());
+    this.#every(sweepQueuesEveryMs, 'queue-notes', () => void this.#queueNotes.sweep());
     this.#every(systemTopicsEveryMs, 'system-topics', () => this.#tenants.publishSystemTopics());
   }
 

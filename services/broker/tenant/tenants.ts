@@ -115,6 +115,11 @@ export class Tenants {
     };
   }
 
+  /** For one more that looks at tenants now and then. Returns those that something has happened to since the last call. */
+  look(): () => Iterable<Tenant> {
+    return this.#activity.look();
+  }
+
   /** If it is here, or as soon as it is: one that is being opened is waited for. */
   async known(scope: TenantScope): Promise<Tenant | undefined> {
     const id = tenantOf(scope);

@@ -28,8 +28,12 @@ const leave = async (connection: FakeConnection): Promise<void> => {
 
 async function publish(connection: FakeConnection, count: number, nowMs: number): Promise<void> {
   const topic = { text: 't', bytes: Buffer.from('t') };
-  for (let n = 0; n < count; n++)
-    connection.in!.tenant.publish(Message.of({ topic, payload: Buffer.from('x'), qos: 1, retain: false }), nowMs);
+  const { tenant } = connection.in!;
+  // As what a client sends, in time of the tenant.
+  tenant.time.charge(() => {
+    for (let n = 0; n < count; n++)
+      tenant.publish(Message.of({ topic, payload: Buffer.from('x'), qos: 1, retain: false }), nowMs);
+  });
   await settle();
 }
 
@@ -106,6 +110,26 @@ describe('the depth of a queue', () => {
     const second = notes.mock.calls.slice(0, 100).map(([record]) => record.queuedMessages);
     expect([noted(), new Set(second)]).toEqual([500, new Set([2])]);
     expect([...world.records.stored.values()].filter(({ queuedMessages }) => queuedMessages === 0)).toEqual([]);
+  });
+
+  it('is looked for in slices of the time of a tenant with many sessions', async () => {
+    const world = new World({ connections: null, connectsPerSecond: null });
+    const clients: FakeConnection[] = [];
+    for (let n = 0; n < 300; n++) clients.push(await subscribed(world, `c${n}`));
+    for (const client of clients) client.end('lost', { publishWill: true });
+    await settle();
+    await pass(world, 4999);
+    await publish(clients[0]!, 1, world.clock.nowMs());
+    const startedMs = world.clock.monotonicMs();
+    let looks = 0;
+    vi.spyOn(world.clock, 'monotonicMs').mockImplementation(() => startedMs + looks / 50); // 20 us each.
+    for (const { in: entered } of clients)
+      vi.spyOn(entered!.session, 'queuedMessages', 'get').mockImplementation(() => (looks++, 1));
+    const note = vi.spyOn(world.records, 'note');
+    world.clock.advance(1);
+    expect(looks).toBeLessThan(100);
+    for (let turns = 0; turns < 20; turns++) await settle();
+    expect(note).toHaveBeenCalledTimes(300);
   });
 
   it('is noted again when the store did not take it', async () => {
