@@ -13,8 +13,9 @@ const readActions = new Set(['GetItem', 'BatchGetItem', 'Query']);
 export class Meter {
   readonly #metrics: Metrics;
   readonly #tablePrefix: string;
-  /** Held by table and label, for this runs with every call. */
-  readonly #counters = new Map<string, Counter>();
+  /** Held by what they count, and by table and label, for this runs with every call. */
+  readonly #calls = new Held('shoal_dynamodb_calls_total', 'Calls of DynamoDB, each attempt counted', 'action');
+  readonly #units = new Held('shoal_dynamodb_units_total', 'Request units that DynamoDB reported', 'kind');
 
   constructor(tablePrefix: string, metrics = new Metrics()) {
     this.#tablePrefix = tablePrefix;
@@ -22,16 +23,15 @@ export class Meter {
   }
 
   call(tables: readonly TableName[], action: string): void {
-    for (const table of tables)
-      this.#counter('shoal_dynamodb_calls_total', 'Calls of DynamoDB, each attempt counted', { table, action }).add();
+    for (const table of tables) this.#calls.counter(this.#metrics, table, action).add();
   }
 
   consumed(action: string, capacity: ConsumedCapacity | readonly ConsumedCapacity[] | undefined): void {
     if (capacity === undefined) return;
     const kind = readActions.has(action) ? 'read' : 'write';
     for (const { TableName = '', CapacityUnits = 0 } of Array.isArray(capacity) ? capacity : [capacity]) {
-      const labels = { table: TableName.slice(this.#tablePrefix.length), kind };
-      this.#counter('shoal_dynamodb_units_total', 'Request units that DynamoDB reported', labels).add(CapacityUnits);
+      const table = TableName.slice(this.#tablePrefix.length);
+      this.#units.counter(this.#metrics, table, kind).add(CapacityUnits);
     }
   }
 
@@ -39,13 +39,33 @@ export class Meter {
     if (error instanceof ConditionFailed) return;
     const kind = kindOf(error);
     for (const table of tables)
-      this.#counter('shoal_dynamodb_errors_total', 'Calls of DynamoDB that failed', { table, action, kind }).add();
+      this.#metrics
+        .counter('shoal_dynamodb_errors_total', 'Calls of DynamoDB that failed', { table, action, kind })
+        .add();
+  }
+}
+
+/** The counters of one family that has two labels: to look one up makes no text. */
+class Held {
+  readonly #name: string;
+  readonly #help: string;
+  readonly #label: string;
+  readonly #byTable = new Map<string, Map<string, Counter>>();
+
+  constructor(name: string, help: string, label: string) {
+    this.#name = name;
+    this.#help = help;
+    this.#label = label;
   }
 
-  #counter(name: string, help: string, labels: Readonly<Record<string, string>>): Counter {
-    const id = `${name} ${Object.values(labels).join(' ')}`;
-    let counter = this.#counters.get(id);
-    if (!counter) this.#counters.set(id, (counter = this.#metrics.counter(name, help, labels)));
+  counter(metrics: Metrics, table: string, value: string): Counter {
+    let counters = this.#byTable.get(table);
+    if (!counters) this.#byTable.set(table, (counters = new Map()));
+    let counter = counters.get(value);
+    if (!counter) {
+      counter = metrics.counter(this.#name, this.#help, { table, [this.#label]: value });
+      counters.set(value, counter);
+    }
     return counter;
   }
 }

@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net';
 
 /** One who has an address: of IPv6 the network of 64 bits, which is what a single machine is given. */
 export function addressGroup(address: string): string {
+  if (!address.includes(':')) return address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
   if (!isIPv6(address)) return address;

@@ -278,7 +278,10 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     this.#queue.memory = admitted.tenant.memory;
     this.#queue.payer = admitted.tenant.time;
     this.#pace = new Pace(this, this.#reader, admitted.tenant, admitted.session, this.#world.clock);
-    if (!this.closed) this.#place.become('open');
+    if (!this.closed) {
+      this.#place.become('open');
+      this.#place.mayBeSilentFor(admitted.keepAliveSeconds * 1000);
+    }
     this.#userName = undefined;
     this.#reader.packetBytesMax = admitted.tenant.limits.packetBytesMax;
     this.#keepAliveMs = admitted.keepAliveSeconds * 1500; // [MQTT-3.1.2-22] One and a half times.

@@ -10,7 +10,7 @@
  *
  *  - proxy, tls, http, connect: one deadline for all of them, from the moment when it may be read (`newcomerMs`);
  *  - admission: the broker is at work, not the client; bounded all the same (`admissionMsMax`);
- *  - open: keep alive, and TCP keep-alive for clients that have none;
+ *  - open: keep alive, and TCP keep-alive for clients that have none, or a long one;
  *  - closing: `lingerMs`.
  *
  * Newcomers have a share of the places, and a share for each address. Who comes when there is none gets the place of
@@ -109,7 +109,6 @@ export class Doorstep {
       this.refused('limit').add();
       return void socket.destroy();
     }
-    socket.setKeepAlive(true, tcpKeepAliveMs);
     const visitor = new Visitor(this, socket, stage, group);
     this.#visitors.add(visitor);
     return visitor;
@@ -254,6 +253,10 @@ export class Visitor implements Guarded, Place {
     if (stage !== 'admission' && stage !== 'closing') return;
     this.#deadlineMs = attention.listenedMs() + (stage === 'admission' ? admissionMsMax : lingerMs);
     this.#watch();
+  }
+
+  mayBeSilentFor(ms: number): void {
+    if (ms === 0 || ms > tcpKeepAliveMs) this.socket.setKeepAlive(true, tcpKeepAliveMs);
   }
 
   /** A balancer has said who the client is. */

@@ -53,6 +53,8 @@ export interface Place {
   /** Who is told when the time is over; without anybody the socket is destroyed. */
   occupant: Occupant | undefined;
   become(stage: Stage): void;
+  /** As its client has said; 0: for ever. Whether it is still there is the system's to find out if that is long. */
+  mayBeSilentFor(ms: number): void;
 }
 
 export interface Occupant {

@@ -93,10 +93,14 @@ class World {
 
   open(): void {
     this.wire = new Wire();
-    this.connection = new Connection(this.#world, { occupant: undefined, become: () => undefined }, (sink) => {
-      this.wire.sink = sink;
-      return this.wire;
-    });
+    this.connection = new Connection(
+      this.#world,
+      { occupant: undefined, become: () => undefined, mayBeSilentFor: () => undefined },
+      (sink) => {
+        this.wire.sink = sink;
+        return this.wire;
+      },
+    );
   }
 
   get connectPacket(): Packet {

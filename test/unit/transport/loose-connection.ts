@@ -99,7 +99,7 @@ export async function looseConnection(
   const world = { admission, topics: new TopicTable(), flusher, wheel, clock: systemClock, log: silentLog, metrics };
   const stream = new LooseStream();
   let sink!: ByteSink;
-  const place = { occupant: undefined, become() {} };
+  const place = { occupant: undefined, become() {}, mayBeSilentFor() {} };
   let isGone = false;
   const onGone = (): void => void (isGone = true);
   const connection = new Connection({ ...world, onGone }, place, (given) => {

@@ -87,7 +87,7 @@ class Broker {
     const world = { admission, topics: new TopicTable(), flusher, wheel, clock: this.clock, log: silentLog };
     const stream = new PausableStream();
     let sink!: ByteSink;
-    const place = { occupant: undefined, become() {} };
+    const place = { occupant: undefined, become() {}, mayBeSilentFor() {} };
     const connection = new Connection({ ...world, metrics: this.metrics, onGone() {} }, place, (given) => {
       sink = given;
       return stream;

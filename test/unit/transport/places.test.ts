@@ -2,7 +2,6 @@
  * Who gets a place when places are short: sockets that never say who they are do not keep clients out, whether they come
  * from one address or from many, and clients that come all at once do not keep each other out.
  */
-import { readFileSync } from 'node:fs';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Clock } from '../../../services/kernel/kernel.js';
 import { Attention } from '../../../services/broker/transport/attention.js';
@@ -141,23 +140,6 @@ test.each(listeners)('%s: as many clients as an address may have places come in 
   await Promise.all(Array.from({ length: count }, (_, i) => client(`c${i}`)));
   expect(door.sockets('open')).toBe(count);
   expect(door.counted('shoal_sockets_refused_total')).toBe(0);
-});
-
-test.runIf(process.platform === 'linux')('every socket has a TCP keep-alive of 300 s', async () => {
-  door = await new Door('mqtt').listen(tls);
-  await client('a');
-  await crowd(1, 'mute');
-  const port = door.port.toString(16).toUpperCase().padStart(4, '0');
-  const timers = readFileSync('/proc/net/tcp', 'utf8')
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, local, , state]) => local?.endsWith(`:${port}`) && state === '01')
-    .map(([, , , , , timer]) => timer!.split(':'));
-  expect(timers).toHaveLength(2);
-  for (const [kind, jiffies] of timers) {
-    expect(kind).toBe('02');
-    expect(Math.abs(parseInt(jiffies!, 16) / 100 - 300)).toBeLessThan(10);
-  }
 });
 
 test('time in which the process was busy with others counts for nobody', () => {
