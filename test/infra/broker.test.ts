@@ -58,6 +58,11 @@ describe.each(stageNames)('the brokers of %s', (name) => {
     });
   });
 
+  it('have most of the memory for the heap, and a young generation that is collected in short pauses', () => {
+    const heapMiB = Math.floor(stage.brokerMemoryMiB * 0.6);
+    expect(environmentOf(task)['NODE_OPTIONS']).toBe(`--max-old-space-size=${heapMiB} --max-semi-space-size=8`);
+  });
+
   it('cannot write to their root file system, have no capabilities and enough file descriptors', () => {
     expect(containerOf(task)).toMatchObject({
       ReadonlyRootFilesystem: true,

@@ -5,6 +5,7 @@ import { call, endpointsIn, freePorts, type Shoal, Workshop } from '../local/sho
 
 /** What the stage `prod` gives a broker: 60 % of 2 GiB. */
 const heapMiB = 1228;
+const semiSpaceMiB = 8;
 
 export interface Preloads {
   readonly modules: readonly string[];
@@ -46,7 +47,11 @@ export class Site {
     const modules = [new URL('throttle.mjs', import.meta.url).href, ...(preloads?.modules ?? [])];
     const env = {
       NODE_ENV: 'production',
-      NODE_OPTIONS: [`--max-old-space-size=${heapMiB}`, ...modules.map((module) => `--import ${module}`)].join(' '),
+      NODE_OPTIONS: [
+        `--max-old-space-size=${heapMiB}`,
+        `--max-semi-space-size=${semiSpaceMiB}`,
+        ...modules.map((module) => `--import ${module}`),
+      ].join(' '),
       ...(throttled !== undefined && { NEIGHBOURS_THROTTLED: throttled }),
       ...preloads?.env,
     };
