@@ -144,10 +144,10 @@ export async function signUp(
   { quotas }: Pick<ShoalOptions, 'quotas'>,
   unboundedQueues: boolean,
 ): Promise<Credentials> {
-  const call = async (method: string, path: string, key: string, body: unknown): Promise<unknown> => {
+  const call = async (method: string, path: string, key: string, body?: unknown): Promise<unknown> => {
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
     const url = `${api.url}/v1/tenants${path}`;
-    const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
+    const response = await fetch(url, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) });
     if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
     return response.json();
   };
@@ -155,7 +155,11 @@ export async function signUp(
   const tenant = (await call('POST', '', operatorKey, { name })) as { apiKey: string };
   const chosen = quotas === 'high' ? highQuotas : noQuotas;
   const queues = unboundedQueues ? { queuedMessagesPerSession: null } : {};
-  await call('PUT', `/${name}/quotas`, operatorKey, { ...chosen, ...queues });
+  // An older checkout has fewer kinds, and refuses one that it does not know.
+  const body = (await call('GET', `/${name}/quotas`, tenant.apiKey)) as { quotas?: object };
+  const known = Object.keys(body.quotas ?? body);
+  const wanted = Object.entries({ ...chosen, ...queues }).filter(([kind]) => known.includes(kind));
+  await call('PUT', `/${name}/quotas`, operatorKey, Object.fromEntries(wanted));
   const grants = [{ effect: 'allow', action: 'all', topic: 'bench/#' }];
   const credential = await call('POST', `/${name}/credentials`, tenant.apiKey, { name: 'load', grants });
   const { username, password } = credential as Credentials;

@@ -45,6 +45,10 @@ export class TenantMemory implements SessionMemory {
   #willBytes = 0;
   #outboxBytes = 0;
   #subscriptionBytes = 0;
+  /** For messages, when it was last looked at; 0 when that may be wrong. */
+  #roomBytes = 0;
+  /** Of this limit. */
+  #roomOf = Infinity;
   #toldAtMs = -Infinity;
   readonly #tenant: TenantId;
   readonly #population: Population;
@@ -82,6 +86,7 @@ export class TenantMemory implements SessionMemory {
 
   set willBytes(bytes: number) {
     this.#willBytes = bytes;
+    this.#roomBytes = 0;
     this.#changed();
   }
 
@@ -92,11 +97,13 @@ export class TenantMemory implements SessionMemory {
 
   set outboxBytes(bytes: number) {
     this.#outboxBytes = bytes;
+    this.#roomBytes = 0;
     this.#changed();
   }
 
   countSubscription(filter: string, change: 1 | -1): void {
     this.#subscriptionBytes += change * (subscriptionBytes + 2 * filter.length);
+    this.#roomBytes = 0;
     this.#changed();
   }
 
@@ -108,8 +115,15 @@ export class TenantMemory implements SessionMemory {
     return things + messages + routing.planBytes;
   }
 
+  /** Asked for each message. What else counts is only looked at again when it has changed, at the latest with the next write. */
   get isFull(): boolean {
-    return this.bytes >= this.#limits.memoryBytes;
+    const { heldBytes, unsafeBytes, lineBytes } = this.#ledger;
+    const messages = heldBytes + unsafeBytes + lineBytes;
+    const { memoryBytes } = this.#limits;
+    if (messages < this.#roomBytes && memoryBytes === this.#roomOf) return false;
+    this.#roomOf = memoryBytes;
+    this.#roomBytes = memoryBytes - (this.bytes - messages);
+    return messages >= this.#roomBytes;
   }
 
   refusal(): string | undefined {

@@ -17,6 +17,8 @@ export class SafetyLedger {
   readonly #becameLess: () => void;
   /** Called whenever it is not behind any more: in the middle of the work of whoever has paid. */
   whenInTime: () => void = () => undefined;
+  /** Publishers have to wait. Read with every message, so it is kept and not computed. */
+  isBehind = false;
   #heldBytes = 0;
   #unsafeBytes = 0;
   #lineBytes = 0;
@@ -46,9 +48,8 @@ export class SafetyLedger {
     return this.#unsafeBytes > this.#unsafeBytesMax;
   }
 
-  /** Publishers have to wait. */
-  get isBehind(): boolean {
-    return this.#unsafeBytes > this.#unsafeBytesMax || this.#lineBytes > lineBytesMax;
+  #look(): void {
+    this.isBehind = this.#unsafeBytes > this.#unsafeBytesMax || this.#lineBytes > lineBytesMax;
   }
 
   hold(message: Message): void {
@@ -64,6 +65,7 @@ export class SafetyLedger {
     this.#unsafeBytes += storedDeliveryBytes;
     if (message.owed === 0) this.#unsafeBytes += message.heldBytes;
     message.owe();
+    this.#look();
   }
 
   pay(message: Message, reasonCode: number): void {
@@ -72,17 +74,20 @@ export class SafetyLedger {
     message.pay(reasonCode);
     this.#unsafeBytes -= storedDeliveryBytes;
     if (message.owed === 0) this.#unsafeBytes -= message.heldBytes;
+    this.#look();
     if (wasUnsafe && this.#listeners.size > 0 && !this.isUnsafe) this.#tell();
     if (wasBehind && !this.isBehind) this.whenInTime();
   }
 
   lineUp(message: Message): void {
     this.#lineBytes += message.heldBytes;
+    this.#look();
   }
 
   leaveLine(message: Message): void {
     const wasBehind = this.isBehind;
     this.#lineBytes -= message.heldBytes;
+    this.#look();
     this.#becameLess();
     if (wasBehind && !this.isBehind) this.whenInTime();
   }

@@ -29,10 +29,10 @@ import type { Job, RateQueue, Slowed, Tenant } from '../tenant/tenant.js';
 import type { Session } from '../session/session.js';
 import type { InboundPublish, PacketReader } from '../wire/wire.js';
 
-/** Packets and deliveries between two looks at the clock: some 50 us. */
-const lookEvery = 64;
 /** Bytes of a packet that take as long as a delivery when they are properties. */
 const bytesOfUnit = 128;
+/** Packets and deliveries between two looks at the clock, some 50 us; in bytes, since whole numbers are counted without memory. */
+const lookEvery = 64 * bytesOfUnit;
 /** What a topic filter takes, in deliveries. */
 const filterWork = 4;
 /** MQTT 3.x knows no Receive Maximum: with more acknowledgements owed to a client its PUBLISHes wait. Ours to give, so they come. */
@@ -68,7 +68,11 @@ export class Pace implements Job, Slowed {
   #packets: TokenBucket | undefined;
   /** Of the packets that have been handed over and not counted for the tenant yet: how many bytes `#work` knows. */
   #seenBytes = 0;
-  #nowMs = 0;
+  /**
+   * Not a number from the beginning: V8 would keep it as a bare double, and make a number of it on the heap for each call that
+   * it is given to, two for every message.
+   */
+  #batchMs: number | undefined = undefined;
 
   constructor(connection: Paced, reader: PacketReader, tenant: Tenant, session: Session, clock: Clock) {
     this.#connection = connection;
@@ -80,7 +84,7 @@ export class Pace implements Job, Slowed {
 
   /** Wall clock, of the batch that is being read. */
   get nowMs(): number {
-    return this.#nowMs;
+    return this.#batchMs!;
   }
 
   /** Something is not read, or not handed over, for a reason of ours. */
@@ -95,8 +99,8 @@ export class Pace implements Job, Slowed {
       this.#yield();
       return this.#reader.read(chunk, 0);
     }
-    this.#nowMs = this.#clock.nowMs();
-    this.#connection.guarded(() => this.#reader.read(chunk, this.#nowMs));
+    this.#batchMs = this.#clock.nowMs();
+    this.#connection.guarded(() => this.#reader.read(chunk, this.nowMs));
     this.#batchRead();
     this.#tenant.time.end();
   }
@@ -151,20 +155,20 @@ export class Pace implements Job, Slowed {
   published({ packetBytes, packetId, message }: InboundPublish): void {
     this.#publishBytes += packetBytes;
     const { rates } = this.#tenant;
-    if (rates.spendPublish(packetBytes, this.#nowMs)) this.#hold(rates.publishers);
+    if (rates.spendPublish(packetBytes, this.nowMs)) this.#hold(rates.publishers);
     else if (packetId !== 0 && this.#owesTooMuch()) this.#hold('acknowledgements');
     this.worked(1 + message.subscribers);
   }
 
   subscribed(filters: number): void {
     const { rates } = this.#tenant;
-    if (rates.spendSubscribe(filters, this.#nowMs)) this.#hold(rates.subscribers);
+    if (rates.spendSubscribe(filters, this.nowMs)) this.#hold(rates.subscribers);
     this.worked(1 + filterWork * filters);
   }
 
   worked(units: number): void {
     const { packetBytes } = this.#reader;
-    this.#work += units + (packetBytes - this.#seenBytes) * (1 / bytesOfUnit);
+    this.#work += units * bytesOfUnit + packetBytes - this.#seenBytes;
     this.#seenBytes = packetBytes;
     if (this.#work < lookEvery) return;
     this.#work = 0;
@@ -203,10 +207,10 @@ export class Pace implements Job, Slowed {
 
   #readOn(): void {
     if (this.#connection.closed || this.#stopsFor) return;
-    this.#nowMs = this.#clock.nowMs();
+    this.#batchMs = this.#clock.nowMs();
     this.#connection.guarded(() => {
-      if (this.#holdsFor) this.#reader.overtake(this.#nowMs);
-      else this.#reader.resume(this.#nowMs);
+      if (this.#holdsFor) this.#reader.overtake(this.nowMs);
+      else this.#reader.resume(this.nowMs);
     });
     this.#batchRead();
     this.#connection.guarded(() => this.#connection.goesOn());
@@ -229,12 +233,12 @@ export class Pace implements Job, Slowed {
   }
 
   #spendPackets(count: number, otherBytes: number, ownRate: number, rates: Tenant['rates']): void {
-    this.#packets ??= new TokenBucket(ownRate, this.#nowMs);
-    if (this.#packets.perSecond !== ownRate) this.#packets.setRate(ownRate, this.#nowMs);
-    this.#packets.spend(count, this.#nowMs);
-    const isOver = rates.spendPackets(count, otherBytes, this.#nowMs);
+    this.#packets ??= new TokenBucket(ownRate, this.nowMs);
+    if (this.#packets.perSecond !== ownRate) this.#packets.setRate(ownRate, this.nowMs);
+    this.#packets.spend(count, this.nowMs);
+    const isOver = rates.spendPackets(count, otherBytes, this.nowMs);
     if (this.#stopsFor) return;
-    const ownMs = this.#packets.waitMs(this.#nowMs);
+    const ownMs = this.#packets.waitMs(this.nowMs);
     if (ownMs > 0) this.#stop(this.#clock.after(Math.max(ownMs, ownWaitMsMin), this.#ownRateAllows));
     else if (isOver) this.#stop(rates.packets);
   }

@@ -131,6 +131,36 @@ it('everything is given back when sessions end', async () => {
   ]);
 });
 
+it('it is full as soon as anything that counts has filled it, or the quota has become less, and no longer', async () => {
+  const { tenant, world, subscribe, first } = await meet({ memoryBytes: 40 * mib });
+  const { memory, limits } = tenant;
+  const seen: boolean[] = [];
+  const look = (): void => {
+    seen.push(memory.isFull);
+    expect(memory.isFull).toBe(memory.bytes >= limits.memoryBytes);
+  };
+  const set = (mibs: number): void =>
+    limits.set({ ...world.tenant!, quotaOverrides: { memoryBytes: mibs * mib } }, world.clock.nowMs());
+  const held = message('t', 'x'.repeat(mib), 1);
+  const steps: (() => void)[] = [
+    () => (memory.outboxBytes += 40 * mib),
+    () => (memory.outboxBytes -= 40 * mib),
+    () => (memory.willBytes += 40 * mib),
+    () => (memory.willBytes -= 40 * mib),
+    () => tenant.ledger.hold(held),
+    () => set(1),
+    () => tenant.ledger.letGo(held),
+    () => subscribe(first, 'x'.repeat(1000)),
+    () => set(40),
+  ];
+  look();
+  for (const step of steps) {
+    step();
+    look();
+  }
+  expect(seen).toEqual([false, true, false, true, false, false, true, false, false, false]);
+});
+
 it('the free plan has room for what its other quotas allow to be away', () => {
   const { connections, memoryBytes } = plans.free.quotas;
   expect(connections! * 10 * 6000 + connections! * 40_000).toBeLessThan(memoryBytes! / 2);
