@@ -64,6 +64,8 @@ const firstStage = { mqtt: 'connect', mqtts: 'tls', ws: 'http', wss: 'tls' } as 
 const noTimeouts = { headersTimeout: 0, requestTimeout: 0 };
 /** The same; zero would be Node's default. */
 const noHandshakeTimeout = 2 ** 31 - 1;
+/** For how long a client may go on with its TLS session: a device that comes once a day. Node's default is five minutes. */
+const tlsSessionSeconds = 86_400;
 /** For the last that are sent away: both of their times, and some. */
 const leavingMsMax = answeringMsMax + lingerMs + 500;
 /** Connections the kernel holds while the process is busy: a reconnect storm in one turn of the event loop. */
@@ -175,7 +177,7 @@ export class Transport {
       onWebSocket: (webSocket, below, origin) =>
         this.#accept(below, (sink) => webSocketStream(webSocket, below, sink, origin)),
     };
-    const credentials = { ...tls, minVersion: 'TLSv1.2' as const };
+    const credentials = { ...tls, minVersion: 'TLSv1.2' as const, sessionTimeout: tlsSessionSeconds };
     switch (kind) {
       case 'mqtt':
         return createTcpServer({ noDelay: true, pauseOnConnect: true }, onSocket);
