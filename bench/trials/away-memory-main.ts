@@ -105,9 +105,9 @@ function noRecords(job: AwayJob): SessionStore {
       epoch: base,
       inheritedFrom: { owner: 'broker-0' as BrokerId, epoch: record.epoch },
     }),
-    load: ({ epoch: of, born }) =>
+    load: ({ born }) =>
       Promise.resolve({
-        ...{ epoch: of, born, droppedMessages: 0, received: { packetIds: [], settled: { epoch: born, number: 0 } } },
+        received: { packetIds: [], settled: { epoch: born, number: 0 } },
         stored: { messages: job.hasMessage ? 1 : 0, origins: [] },
       }),
     purge: () => Promise.resolve(),

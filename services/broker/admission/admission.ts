@@ -45,6 +45,7 @@ import {
   Restoration,
   type SessionStore,
   sweepQueuesEveryMs,
+  Unread,
   Unreadable,
 } from '../residence/residence.js';
 import { CachedAccounts } from './accounts.js';
@@ -125,7 +126,8 @@ export class Admission {
     this.#turnstile = new Turnstile(clock);
     this.#departure = new Departure(options);
     const unreadable = new Unreadable(options.log, metrics);
-    const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable });
+    const unread = new Unread({ ...options, departure: this.#departure, unreadable });
+    const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable, unread });
     this.#tenants = new Tenants({
       ...options,
       restore: (tenant, record) => restoration.restore(tenant, record),
@@ -142,6 +144,7 @@ export class Admission {
       ...options,
       isStillValid: (account, credential) => this.#authentication.isStillValid(account, credential),
       departure: this.#departure,
+      unread,
       isStopping: () => this.#isDraining,
     });
     this.#control = new Control({ ...options, accounts, tenants: this.#tenants, departure: this.#departure });

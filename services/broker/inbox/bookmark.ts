@@ -17,6 +17,8 @@ export class Bookmark {
   counter = 0;
   /** Messages accepted and not done, in memory or not. */
   unfinished = 0;
+  /** Of these so many are in the table only by what the record says, which may be some seconds old; undefined when they are known. */
+  believed: number | undefined;
   /** Messages that a full queue has refused. */
   dropped = 0;
   /** Of the newest item that is certain to be in the table. */
@@ -41,13 +43,29 @@ export class Bookmark {
     this.counter = 0;
   }
 
-  /** After a restart: `count` messages are in the table, the first of them behind the epoch at which the session began. */
-  restore(born: number, count: number, origins: readonly StoredOrigin[]): void {
-    this.unfinished = count;
-    if (origins.length > 0) this.inherited = new Inherited(origins);
-    if (count === 0) return;
+  /** After a restart: what is in the table, if anything is, begins behind the epoch at which the session began. */
+  restore(born: number, believed: number): void {
+    this.unfinished = this.believed = believed;
     this.unreadAfter = keyOf(born, 0);
     this.confirmedKey = keyOf(this.epoch, 0);
+  }
+
+  /** `count` messages were in the table when it was restored. More may have come since. Returns how many that is more than was believed. */
+  know(count: number, origins: readonly StoredOrigin[]): number {
+    const more = count - this.believed!;
+    this.believed = undefined;
+    this.unfinished += more;
+    if (origins.length > 0) this.inherited = new Inherited(origins);
+    if (this.unfinished === 0) this.unreadAfter = undefined;
+    return more;
+  }
+
+  /**
+   * Whether `waiting` messages are as many as a queue may hold. Nothing is dropped for what may not be true any more: a queue that has
+   * not been looked at takes as many as it may hold beside those it is believed to have.
+   */
+  isFull(waiting: number, limit: number): boolean {
+    return waiting - Math.min(this.believed ?? 0, limit) >= limit;
   }
 
   /** Whether an earlier owner has stored this QoS 2 message: its publisher sends it again, or another inbox had it, too. */

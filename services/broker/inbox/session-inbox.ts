@@ -115,8 +115,9 @@ export class Inbox implements CommitSource {
   }
 
   restore(born: number, count: number, origins: readonly StoredOrigin[]): void {
+    this.#mark.restore(born, count);
+    this.#mark.know(count, origins);
     this.#backlog.messages += count;
-    this.#mark.restore(born, count, origins);
   }
 
   hasStored(message: Message, shared: string | undefined): boolean {
@@ -203,7 +204,7 @@ export class Inbox implements CommitSource {
     return this.#freshOpen === 0 && this.#writing.length === 0;
   }
 
-  #doneInItem({ item, index, message: { origin }, movedOn }: Delivery): void {
+  #doneInItem({ item, index, qos, terms, message: { origin }, movedOn }: Delivery): void {
     const { key, done, held, size } = item!;
     done.add(index);
     held.delete(index);
@@ -214,8 +215,10 @@ export class Inbox implements CommitSource {
       (this.#deletes ??= new Map()).set(key, movedOn);
       this.#log.request(this);
     };
-    // Whoever publishes it again after a crash must find it here until its own state knows it.
-    if (origin && !movedOn) origin.settled.whenSettled(remove);
+    // Whoever publishes it again after a crash must find it here until its own state knows it. One that was promised at least once
+    // waits for nobody: its publisher may not have been told of it (`residence/unread.ts`), and would never know it.
+    const isExactlyOnce = qos === 2 || terms.group !== undefined;
+    if (origin && isExactlyOnce && !movedOn) origin.settled.whenSettled(remove);
     else remove();
   }
 

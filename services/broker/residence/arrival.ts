@@ -22,6 +22,7 @@
  * its record) is written however long it takes, in a turn of its own; a CONNECT waits for that as for any turn.
  *  - Access rules are compiled in the first column. A session that goes on is compared with them in the last, when the record
  *    says whose they are; rules that are newer still make the credential another one, so that the claim is given back.
+ *  - What the session has stored may not be known yet: it is read before the claim (`unread.ts`), as slow as any read.
  *  - A record is released after somebody else has claimed it: the release names its epoch and then does nothing.
  */
 import type { ClientId, Clock } from '../../kernel/kernel.js';
@@ -48,6 +49,7 @@ import {
 import { keepAliveSeconds, protocolNames, sessionExpirySeconds, willBytes } from './connect-request.js';
 import { type Departure, storedWill, willEpochOf } from './departure.js';
 import type { Claim, SessionStore } from './ports.js';
+import type { Unread } from './unread.js';
 
 /** A client that waits for CONNACK gives up soon after. */
 const willSafeWithinMs = 4000;
@@ -57,6 +59,7 @@ export interface ArrivalOptions {
   readonly isStillValid: (account: TenantRecord, credential: Credential) => Promise<boolean>;
   readonly departure: Departure;
   readonly records: SessionStore;
+  readonly unread: Unread;
   readonly lease: LeaseGate;
   readonly clock: Clock;
   readonly slab: Slab;
@@ -88,7 +91,7 @@ export class Arrival {
 
   async #inTurn(visit: Visit, cleared?: Receipt): Promise<Again | undefined> {
     const { packet, connection, tenant, account, credential, clientId, access, will } = visit;
-    const { isStillValid, records, departure, lease, clock, isStopping } = this.#options;
+    const { isStillValid, records, departure, unread, lease, clock, isStopping } = this.#options;
     // First of all: for a client that has left nobody else has to go, and nothing is written.
     if (connection.closed) throw new TurnedAway('gone');
     if (tenant.isGone || isStopping() || (cleared && cleared.reasonCode !== 0)) throw endedMeanwhile();
@@ -103,6 +106,7 @@ export class Arrival {
       return { turn: this.#turn(visit, ended) };
     }
     if (residence) await this.#willSafe(residence);
+    if (residence && !packet.cleanStart) await unread.read(tenant, residence, true);
     const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
     const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
     const known = tenant.residences.get(clientId)?.record;

@@ -5,7 +5,7 @@
  * A will leaves its record only after it is safe with whoever is to get it: a crash in between publishes it again, and
  * never loses it (G8).
  */
-import { type Clock, guarded, type Log, ownBytes } from '../../kernel/kernel.js';
+import { type Clock, guarded, type Log, ownBytes, unattended } from '../../kernel/kernel.js';
 import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
 import {
   bothReceipts,
@@ -162,6 +162,13 @@ export class Departure {
     return this.#told(removed, tenant, 'what was stored of a session could not be removed');
   }
 
+  /** The session cannot be read: it is as if it had not been restored. What is stored of it stays, and nothing is said of its will. */
+  leaveOut(tenant: Tenant, residence: Residence, nowMs: number): void {
+    leave(tenant, residence);
+    residence.session.will = undefined;
+    unattended('session', residence.session.end(nowMs, false));
+  }
+
   /**
    * Returns what is to be done in the client's turn. The record goes last, so that a crash leaves something to be found.
    * Messages of shared subscriptions go to other members; before that the record says that the session is over, or a
@@ -170,11 +177,7 @@ export class Departure {
   #end(tenant: Tenant, residence: Residence, nowMs: number, replaced: boolean): () => Promise<void> {
     const { session, record } = residence;
     const { isShared } = session;
-    tenant.drop(residence);
-    residence.cancelWill?.();
-    residence.cancelExpiry?.();
-    for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
-    session.subscriptions.clear();
+    leave(tenant, residence);
     if (session.channel !== undefined) session.detach(nowMs);
     // With its will, which is not safe yet.
     const over = session.isDurable && isShared && !replaced ? overRecord(residence) : undefined;
@@ -205,6 +208,16 @@ const overRecord = (residence: Residence): OwnRecord => ({
   disconnectedAtMs: 0,
   expirySeconds: 1,
 });
+
+/** It is nobody's subscriber any more, and nothing of it is due. */
+function leave(tenant: Tenant, residence: Residence): void {
+  const { session } = residence;
+  tenant.drop(residence);
+  residence.cancelWill?.();
+  residence.cancelExpiry?.();
+  for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
+  session.subscriptions.clear();
+}
 
 const written = ({ inheritedFrom: _, ...record }: OwnRecord): OwnRecord => record;
 

@@ -2,7 +2,7 @@
 import type { BrokerId, ClientId, TenantScope } from '../../kernel/kernel.js';
 import type { Credential, RecordUnreadable, SessionRecord } from '../../tenancy/tenancy.js';
 import type { StoredRoute } from '../inbox/inbox.js';
-import type { Restored } from '../session/session.js';
+import type { Contents } from '../session/session.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 
 /** Credentials as they are stored now; undefined when there is none. Throws when the store is out of reach. */
@@ -43,10 +43,11 @@ export interface SessionStore {
   /** This broker's record from now on, with a new epoch, of one that `sessions` has just read. Nothing is written. */
   inherit(record: SessionRecord): OwnRecord;
   /**
-   * What is stored of the session beside its record and its subscriptions. Throws `RecordUnreadable` for what is wrong with this one
-   * session, and anything else when the store is out of reach.
+   * What is stored of the session beside its record and its subscriptions, of messages those below the epoch of `record`.
+   * `isClientThere`: it waits for that. Throws `RecordUnreadable` for what is wrong with this one session, and anything else when
+   * the store is out of reach.
    */
-  load(record: OwnRecord): Promise<Omit<Restored, 'routes'>>;
+  load(record: OwnRecord, isClientThere?: boolean): Promise<Contents>;
   /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
   purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void>;
   /** Removes a session, with all of it, that is in no broker's memory: it could not be read. Not one that began after `born`. */

@@ -1,6 +1,6 @@
 /**
  * The door of the residence room: the life of a session. Its client comes (`arrival.ts`), leaves (`departure.ts`) or is found
- * after a crash (`restoration.ts`). Who the client is has been found out before; what a tenant is, is the room `tenant`.
+ * after a crash (`restoration.ts`, `unread.ts`). Who the client is has been found out before; what a tenant is, is the room `tenant`.
  */
 export { Arrival, type ArrivalOptions, type Visit } from './arrival.js';
 export { checkedWill, chooseClientId } from './connect-request.js';
@@ -9,4 +9,5 @@ export type { Claim, Credentials, Ending, SessionStore, StoredSession } from './
 export { QueueNotes, sweepQueuesEveryMs } from './queue-notes.js';
 export { Restoration } from './restoration.js';
 export { clockMarginMs, wasDeleted } from './revoked-wills.js';
+export { Unread } from './unread.js';
 export { Unreadable } from './unreadable.js';

@@ -23,6 +23,7 @@ import { accessOf, depthOf, isWill, type OwnRecord, type Residence, type Tenant 
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
 import type { Credentials, SessionStore } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
+import { isAskedFor, type Unread } from './unread.js';
 import type { Unreadable } from './unreadable.js';
 
 /** Sessions of one tenant that are taken over at the same time. */
@@ -33,6 +34,7 @@ export interface RestorationOptions {
   readonly accounts: Credentials;
   readonly departure: Departure;
   readonly unreadable: Unreadable;
+  readonly unread: Unread;
   readonly clock: Clock;
   /** When the lease of a broker that has gone ended, in milliseconds since the epoch. */
   readonly leaseEndedAtMs: (owner: BrokerId) => Promise<number | undefined>;
@@ -66,8 +68,10 @@ export class Restoration {
       });
     }
     const queued = await tenant.queues.restore((name, error) => unreadable.shared(tenant.scope, name, error));
-    for (const origin of [...origins, ...queued])
-      if (!isWill(origin)) tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
+    await this.#leaveOpen(
+      tenant,
+      [...origins, ...queued].filter((origin) => !isWill(origin)),
+    );
     const { departure, clock } = this.#options;
     for (const { residence, isToBeWritten } of restored) {
       const { session, record } = residence;
@@ -80,6 +84,16 @@ export class Restoration {
         if (departure.resumeWill(tenant, residence) || isToBeWritten) departure.write(tenant, residence);
       }
     }
+  }
+
+  /** Their publishers are told, each once what is stored of it is known. */
+  async #leaveOpen(tenant: Tenant, origins: readonly StoredOrigin[]): Promise<void> {
+    const publishers = new Set(origins.map(({ publisher }) => publisher as ClientId));
+    await atOnce([...publishers], atOnceMax, async (clientId) => {
+      const residence = tenant.residences.get(clientId);
+      if (residence) await this.#options.unread.read(tenant, residence);
+    });
+    for (const origin of origins) tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
   }
 
   async #restoreOne(
@@ -104,8 +118,9 @@ export class Restoration {
     const willEpoch = record.will && { willEpoch: willEpochOf(found) };
     // One that ends now had more than its record if it was longer-lived before its last CONNECT.
     const isDurable = found.expirySeconds > 0 || found.born < found.epoch;
-    const stored = isDurable ? await records.load(record) : undefined;
-    const restored = stored && { ...stored, routes };
+    const contents = isDurable && isAskedFor(routes) ? await records.load(record) : undefined;
+    const { epoch, born, queuedMessages, droppedMessages } = record;
+    const restored = isDurable ? { epoch, born, queuedMessages, droppedMessages, routes, contents } : undefined;
     const own = { ...record, connected: false, disconnectedAtMs, willAtMs, ...willEpoch };
     const residence = await this.#reside(tenant, own, credential, restored, origins);
     const hasLostWill = found.will !== undefined && residence.session.will === undefined;
@@ -135,7 +150,7 @@ export class Restoration {
     if (record.will?.qos === 2) tenant.wills.keep(record.clientId, willEpochOf(record), true);
     if (restored) {
       session.restore(restored);
-      for (const origin of restored.stored.origins) origins.push(origin);
+      for (const origin of restored.contents?.stored.origins ?? []) origins.push(origin);
     }
     const residence: Residence = {
       session,

@@ -23,6 +23,7 @@
  *  | shared: who is ready?      | 'disconnected'                               | the same                                       |
  *  | shared: is it stored?      | the bookmark knows what was inherited        | the same                                       |
  *  | restored by a broker       | asleep, unless something is owed or open     | (it begins asleep)                             |
+ *  | what was stored is read    | the bookmark is put right                    | the same: what is under way is behind it       |
  *  | commit confirmed, late     | cannot be: while one is under way it is awake| sleeps if that was the last                    |
  *  | a commit that was asked for| of a part that was let go: has nothing       | of this part or an earlier one of the same lane|
  *  | how deep is the queue?     | the bookmark says                            | the same, and what is held back                |

@@ -22,7 +22,7 @@ import {
 } from '../wire/wire.js';
 import { Awake } from './awake.js';
 import type { Channel } from './channel.js';
-import type { Access, Keeping, Restored, SessionHost, Subscription } from './ports.js';
+import type { Access, Contents, Keeping, Restored, SessionHost, Subscription } from './ports.js';
 import { receiveSubscribe, receiveUnsubscribe } from './subscribing.js';
 import { bytesOf, type Will } from './will.js';
 
@@ -59,7 +59,7 @@ export class Session {
     else this.#awake = new Awake(this, host, access);
   }
 
-  /** With all of its machinery. What was stored by an earlier owner and is not known yet would be read here. */
+  /** With all of its machinery. What was stored by an earlier owner need not be known: only its client asks for it. */
   #wake(): Awake {
     return (this.#awake ??= new Awake(this, this.#host, this.#access, this.#keeping, this.#mark));
   }
@@ -106,16 +106,14 @@ export class Session {
   }
 
   /** What an earlier owner has stored. The subscriptions get their routes. */
-  restore(restored: Restored): void {
-    const { epoch, born, stored, received, droppedMessages } = restored;
+  restore({ epoch, born, queuedMessages, droppedMessages, routes, contents }: Restored): void {
     this.renew(epoch);
     this.#checkedBy = undefined;
-    this.#mark!.restore(born, stored.messages, stored.origins);
+    this.#mark!.restore(born, queuedMessages);
     this.#mark!.dropped = droppedMessages;
-    this.#host.backlog.messages += stored.messages;
-    this.#received = received;
-    if (received.packetIds.length > 0) this.#wake().inbound.restore(received.packetIds);
-    for (const { owedAfter, ...route } of restored.routes) {
+    this.#host.backlog.messages += queuedMessages;
+    if (contents) this.read(contents);
+    for (const { owedAfter, ...route } of routes) {
       const shared = parseShared(route.filter);
       if (typeof shared === 'string') continue;
       const topicFilter = shared?.filter ?? route.filter;
@@ -124,6 +122,18 @@ export class Session {
       this.subscriptions.set(route.filter, subscription);
       this.#host.subscribe(this, subscription, true);
     }
+  }
+
+  /** What an earlier owner has stored beside its subscriptions is not known. To be read before the client comes in. */
+  get isUnread(): boolean {
+    return this.#mark?.believed !== undefined;
+  }
+
+  /** What was stored before `restore`; what has come since is behind it. */
+  read({ received, stored }: Contents): void {
+    this.#host.backlog.messages += this.#mark!.know(stored.messages, stored.origins);
+    this.#received = received;
+    if (received.packetIds.length > 0) this.#wake().inbound.restore(received.packetIds);
   }
 
   /** After a restart: a subscriber has this message of the client. */
@@ -254,7 +264,7 @@ export class Session {
     const mark = this.#mark!;
     if (message.qos === 0 || terms.qos === 0) meters.droppedOffline++;
     else if (this.#hasEnded || (message.origin?.again && mark.hasStored(message, terms.group?.name))) return;
-    else if (mark.unfinished >= limits.queuedMessagesPerSession) {
+    else if (mark.isFull(mark.unfinished, limits.queuedMessagesPerSession)) {
       mark.dropped++;
       meters.droppedOverQuota++;
     } else this.#wake().outbound.deliver(message, terms, nowMs);

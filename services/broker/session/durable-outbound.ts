@@ -119,7 +119,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   }
 
   get #isFull(): boolean {
-    return this.#waiting >= this.#host.limits.queuedMessagesPerSession && !this.windowOpen;
+    return this.#mark.isFull(this.#waiting, this.#host.limits.queuedMessagesPerSession) && !this.windowOpen;
   }
 
   get isBelowHalf(): boolean {

@@ -29,14 +29,22 @@ export interface Keeping {
   readonly log: CommitLog;
 }
 
-/** What is stored of a session, apart from its record and its messages. */
+/** What is known of a session that an earlier owner has stored. */
 export interface Restored {
   readonly epoch: number;
   readonly born: number;
   readonly routes: readonly StoredRoute[];
+  /** As its record says. */
+  readonly queuedMessages: number;
+  readonly droppedMessages: number;
+  /** Of most it is not known before their clients come. */
+  readonly contents?: Contents | undefined;
+}
+
+/** What is stored of a session, apart from its record and its subscriptions. */
+export interface Contents {
   readonly received: ReceivedState;
   readonly stored: StoredSummary;
-  readonly droppedMessages: number;
 }
 
 /** May this client publish to the topic, may it subscribe to the filter (without `$share/group/`)? */

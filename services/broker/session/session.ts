@@ -6,6 +6,7 @@ export type {
   Access,
   Keeping,
   Outbox,
+  Contents,
   Restored,
   RetainedRead,
   SessionHost,

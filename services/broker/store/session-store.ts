@@ -20,7 +20,7 @@ import {
 import type { Claim, SessionStore, StoredSession } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 import type { StoredRoute } from '../inbox/inbox.js';
-import type { Restored } from '../session/session.js';
+import type { Contents } from '../session/session.js';
 import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 import { purgeMessages, readSummary } from './stored-messages.js';
 import { SessionRecords } from './session-records.js';
@@ -37,6 +37,7 @@ export interface SessionTables {
 }
 
 export class DynamoSessionStore implements SessionStore {
+  readonly #records: Dynamo;
   readonly #contents: Dynamo;
   readonly #clock: Clock;
   readonly #notes: TenantNotes;
@@ -44,6 +45,7 @@ export class DynamoSessionStore implements SessionStore {
   #lastOwner: BrokerId;
 
   constructor({ records, contents }: SessionTables, owner: BrokerId, clock: Clock) {
+    this.#records = records;
     this.#contents = contents;
     this.#clock = clock;
     this.#notes = new TenantNotes(records, owner, clock);
@@ -125,15 +127,13 @@ export class DynamoSessionStore implements SessionStore {
     return { ...rest, epoch: this.#notes.epochOf(record.tenant), inheritedFrom };
   }
 
-  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Omit<Restored, 'routes'>> {
+  async load({ tenant, clientId, epoch, born }: OwnRecord, isClientThere = false): Promise<Contents> {
     const pk = clientPartition(tenant, clientId);
-    const { count, origins, received } = await readSummary(this.#contents, pk, born);
+    const dynamo = isClientThere ? this.#records : this.#contents;
+    const { count, origins, received } = await readSummary(dynamo, pk, born, epoch);
     return {
-      epoch,
-      born,
       received: receivedFromItem(received, born),
       stored: { messages: count, origins: origins.map(({ origin }) => origin) },
-      droppedMessages,
     };
   }
 

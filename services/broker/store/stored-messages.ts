@@ -21,13 +21,16 @@ export interface StoredMessages {
   readonly received: Item | undefined;
 }
 
-/** Those of the epoch `from` and later, and what stands before them: one query, unless it is much. Throws `RecordUnreadable`. */
-export async function readSummary(dynamo: Dynamo, pk: string, from: number): Promise<StoredMessages> {
+/**
+ * Those of the epoch `from` and later, up to `below`, and what stands before them: one query, unless it is much. Throws
+ * `RecordUnreadable`.
+ */
+export async function readSummary(dynamo: Dynamo, pk: string, from: number, below?: number): Promise<StoredMessages> {
   let count = 0;
   let lastKey: string | undefined;
   let received: Item | undefined;
   const origins: { key: string; origin: StoredOrigin }[] = [];
-  const sk = { between: [receivedKey, messagesEnd] } as const;
+  const sk = { between: [receivedKey, below === undefined ? messagesEnd : epochKey(below)] } as const;
   const first = epochKey(from);
   const attributes = ['sk', 'n', 'from', ...receivedAttributes];
   for await (const page of dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes }))

@@ -2,7 +2,7 @@
 import type { Claim, SessionStore, StoredSession } from '../../../services/broker/residence/residence.js';
 import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
-import type { Restored } from '../../../services/broker/session/session.js';
+import type { Contents } from '../../../services/broker/session/session.js';
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../../services/kernel/kernel.js';
 import { clientPartition, epochAt, type SessionRecord } from '../../../services/tenancy/tenancy.js';
 import type { SessionTables } from './session-tables.js';
@@ -105,14 +105,12 @@ export class MemorySessionStore implements SessionStore {
     return { ...rest, epoch: this.#epochOf(rest.tenant), inheritedFrom: { owner, epoch } };
   }
 
-  async load({ tenant, clientId, epoch, born, droppedMessages }: OwnRecord): Promise<Omit<Restored, 'routes'>> {
+  async load({ tenant, clientId, epoch, born }: OwnRecord, _isClientThere?: boolean): Promise<Contents> {
     await Promise.resolve();
     const partition = clientPartition(tenant, clientId);
     const received = this.#tables.received(partition);
-    const items = this.#tables.items(partition).filter(({ key }) => key >= keyFrom(born));
+    const items = this.#tables.items(partition).filter(({ key }) => key >= keyFrom(born) && key < keyFrom(epoch));
     return {
-      epoch,
-      born,
       received:
         received && received.epoch >= born
           ? withoutEpoch(received)
@@ -121,7 +119,6 @@ export class MemorySessionStore implements SessionStore {
         messages: items.reduce((sum, { messages }) => sum + messages.length, 0),
         origins: items.flatMap(({ messages }) => messages.map(({ origin }) => origin)).filter((origin) => !!origin),
       },
-      droppedMessages,
     };
   }
 

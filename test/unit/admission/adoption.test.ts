@@ -20,6 +20,13 @@ const isPresent = async (world: World, clientId: string): Promise<unknown> => {
   return (connack as { sessionPresent?: boolean }).sessionPresent;
 };
 
+/** Its client has subscribed: with QoS 2 or to share it, somebody may ask what it has stored before the client comes. */
+function subscribed(world: World, clientId: string, filter: string, qos: 1 | 2 = 1): void {
+  const route = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
+  const { epoch } = world.tables.records.get(`${acme}#${clientId}`)!;
+  world.tables.write(`${acme}#${clientId}`, { kind: 'route', route, epoch });
+}
+
 /** What is stored with the session of one client fails with that error. */
 function loadFails(world: World, clientId: string, error: () => Error) {
   const load = world.records.load.bind(world.records);
@@ -31,6 +38,7 @@ function loadFails(world: World, clientId: string, error: () => Error) {
 describe('taking over', () => {
   it('leaves out a session that cannot be read, and counts it once', async () => {
     const world = await worldWith([acmeScope, 'good'], [acmeScope, 'bad'], [acmeScope, 'fine']);
+    subscribed(world, 'bad', 'a', 2);
     loadFails(world, 'bad', () => new RecordUnreadable('stored subscription: of a later release'));
     await world.admission.adopt(gone);
     expect([await isPresent(world, 'good'), await isPresent(world, 'fine')]).toEqual([true, true]);
@@ -40,16 +48,7 @@ describe('taking over', () => {
 
   it('leaves out the queue of a shared subscription that cannot be read', async () => {
     const world = await worldWith([acmeScope, 'member']);
-    const route = {
-      filter: '$share/g/a',
-      qos: 1,
-      noLocal: false,
-      retainAsPublished: false,
-      retainHandling: 0,
-      id: 0,
-    } as const;
-    const { epoch } = world.tables.records.get(`${acme}#member`)!;
-    world.tables.write(`${acme}#member`, { kind: 'route', route, epoch });
+    subscribed(world, 'member', '$share/g/a');
     const load = vi.spyOn(world.shared, 'loadShared');
     load.mockRejectedValueOnce(new RecordUnreadable('stored messages: how many is not told'));
     await world.admission.adopt(gone);
@@ -59,6 +58,7 @@ describe('taking over', () => {
 
   it('fails when the store is out of reach, and succeeds when it is asked again', async () => {
     const world = await worldWith([acmeScope, 'a'], [acmeScope, 'b']);
+    subscribed(world, 'a', 'a', 2);
     const failing = loadFails(world, 'a', () => new Error('out of reach'));
     await expect(world.admission.adopt(gone)).rejects.toThrow(acme);
     await expect(world.admit({ clientId: 'new' })).rejects.toMatchObject({ reason: reasons.serverUnavailable });
@@ -71,6 +71,7 @@ describe('taking over', () => {
     const world = await worldWith([acmeScope, 'a'], [acmeScope, 'b']);
     const forget = vi.spyOn(world.records, 'forget');
     const entered = vi.spyOn(world.records, 'entered');
+    subscribed(world, 'a', 'a', 2);
     const failing = loadFails(world, 'a', () => new Error('out of reach'));
     await expect(world.admission.adopt(gone)).rejects.toThrow(acme);
     expect([forget.mock.calls, entered.mock.calls]).toEqual([[], []]);

@@ -2,16 +2,19 @@
 import { describe, expect, it } from 'vitest';
 import type { ClientId } from '../../../services/kernel/kernel.js';
 import { type Message, PendingReceipt, type QoS, type SharedOrigin } from '../../../services/broker/message/message.js';
-import type { Access, Restored } from '../../../services/broker/session/session.js';
+import type { Access, Contents, Restored } from '../../../services/broker/session/session.js';
 import { MemoryCommitLog } from '../../support/memory/commit-log.js';
 import { until } from '../../support/until.js';
 import { ack, type Client, connect, FakeHost, message, nowMs, publish, terms } from './world.js';
 
 const partition = 'acme#c';
 const upper = 32_768;
-const fresh: Restored = {
-  ...{ epoch: 2, born: 1, routes: [], droppedMessages: 0, stored: { messages: 0, origins: [] } },
+const empty: Contents = {
   received: { packetIds: [], settled: { epoch: 1, number: 0 } },
+  stored: { messages: 0, origins: [] },
+};
+const fresh: Restored = {
+  ...{ epoch: 2, born: 1, routes: [], queuedMessages: 0, droppedMessages: 0, contents: empty },
 };
 
 function world(wish: { receiveMaximum?: number; restored?: Restored; access?: Access } = {}) {
@@ -202,7 +205,7 @@ describe('asleep', () => {
   it('a message is refused by a full queue, and one that an earlier owner has stored is ignored', async () => {
     const origin = { publisher: 'p', epoch: 1, number: 1, packetId: 5, shared: undefined };
     const stored = { messages: 0, origins: [origin] };
-    const { host, session, leave, deliver, log } = world({ restored: { ...fresh, stored } });
+    const { host, session, leave, deliver, log } = world({ restored: { ...fresh, contents: { ...empty, stored } } });
     leave();
     deliver('w');
     await until(() => (log.commit(), session.isAsleep));
@@ -322,7 +325,8 @@ describe('asleep', () => {
   it('a shared subscription finds it away, and is told what it has stored', async () => {
     const shared = '$share/g/a';
     const origin = { publisher: 'p', epoch: 1, number: 1, packetId: 5, shared };
-    const { session, leave, log } = world({ restored: { ...fresh, stored: { messages: 1, origins: [origin] } } });
+    const contents = { ...empty, stored: { messages: 1, origins: [origin] } };
+    const { session, leave, log } = world({ restored: { ...fresh, contents } });
     leave();
     await until(() => (log.commit(), session.isAsleep));
     const one = message('a', 'x', 2);
@@ -375,19 +379,19 @@ describe('a session that a broker has restored', () => {
   const route = { filter: 'a', qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
 
   it('sleeps, with messages and without, unless something is owed or open', () => {
-    const { received } = fresh;
+    const { received } = empty;
     const cases: [Restored, boolean][] = [
       [{ ...fresh, routes: [route] }, true],
-      [{ ...fresh, routes: [route], stored: { messages: 3, origins: [] } }, true],
+      [{ ...fresh, routes: [route], contents: { ...empty, stored: { messages: 3, origins: [] } } }, true],
       [{ ...fresh, routes: [{ ...route, owedAfter: '' }] }, false],
-      [{ ...fresh, routes: [route], received: { ...received, packetIds: [7] } }, false],
+      [{ ...fresh, routes: [route], contents: { ...empty, received: { ...received, packetIds: [7] } } }, false],
     ];
     for (const [restored, isAsleep] of cases) expect(restoredAsleep(restored)).toBe(isAsleep);
   });
 
   it('knows the QoS 2 messages of its client: those that were open, and how far they are settled', () => {
     const received = { packetIds: [], settled: { epoch: 1, number: 4 } };
-    const { session } = world({ restored: { ...fresh, epoch: 3, received } });
+    const { session } = world({ restored: { ...fresh, epoch: 3, contents: { ...empty, received } } });
     const origin = (number: number) => ({ publisher: 'c', epoch: 1, number, packetId: number, hash: undefined });
     expect([4, 5].map((number) => session.settlementOf(origin(number)).reasonCode)).toEqual([0, undefined]);
   });

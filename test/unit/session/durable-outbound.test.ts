@@ -39,8 +39,11 @@ function nextLife(log: MemoryCommitLog, wish: { receiveMaximum?: number } = {}):
     epoch: 2,
     born: 1,
     routes: [...log.tables.routes(partition).values()].map(({ route }) => route),
-    received: { packetIds: [], settled: { epoch: 1, number: 0 } },
-    stored: { messages: items.reduce((sum, { messages }) => sum + messages.length, 0), origins: [] },
+    contents: {
+      received: { packetIds: [], settled: { epoch: 1, number: 0 } },
+      stored: { messages: items.reduce((sum, { messages }) => sum + messages.length, 0), origins: [] },
+    },
+    queuedMessages: 0,
     droppedMessages: 7,
   };
   return connect({ keeping: { partitionOf: () => partition, log }, restored, ...wish });

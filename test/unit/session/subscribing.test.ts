@@ -150,8 +150,11 @@ describe('SUBSCRIBE', () => {
         epoch: 1,
         born: 1,
         routes: ['x', '$share/g/y'].map((filter) => ({ ...route, filter })),
-        received: { packetIds: [], settled: { epoch: 1, number: 0 } },
-        stored: { messages: 0, origins: [] },
+        contents: {
+          received: { packetIds: [], settled: { epoch: 1, number: 0 } },
+          stored: { messages: 0, origins: [] },
+        },
+        queuedMessages: 0,
         droppedMessages: 0,
       },
     });
