@@ -6,7 +6,7 @@
  * clients of a tenant that is active again. An entry names the creation id of its tenant: another one of that name, and its
  * sessions, are none of its business. A tenant that is being opened is waited for.
  */
-import { type Clock, eachGuarded, type TenantScope } from '../../kernel/kernel.js';
+import { type Clock, type TenantScope } from '../../kernel/kernel.js';
 import {
   accessWork,
   compileAccess,
@@ -109,11 +109,10 @@ export class Control {
     }
   }
 
-  /** It has been deleted: nothing of it stays here. At once, for whoever has its name now waits. */
-  retire(tenant: Tenant): void {
-    for (const step of [this.#silent(tenant), close, this.#ended(tenant)])
-      eachGuarded('control', [...tenant.residences.values()], step);
-    if (!tenant.isGone) this.#tenants.drop(tenant); // Whatever has stopped one of its sessions from ending.
+  /** It has been deleted: nothing of it stays here. In slices of its own time, though whoever has its name now waits. */
+  async retire(tenant: Tenant): Promise<void> {
+    for (const step of [this.#silent(tenant), close, this.#ended(tenant)]) await inSlices(tenant, () => true, step);
+    this.#tenants.drop(tenant); // Whatever has stopped one of its sessions from ending.
   }
 
   /** No will is published. */
@@ -158,7 +157,7 @@ export class Control {
     }
     if (!isDeleted) return;
     await inSlices(tenant, affects, this.#ended(tenant));
-    if (tenant.residences.size === 0 && !tenant.isGone) this.#tenants.drop(tenant);
+    if (tenant.residences.size === 0) this.#tenants.drop(tenant);
   }
 
   /** New grants count for live sessions at once; sessions whose grants cannot be read are sent away, to come back. */

@@ -57,7 +57,7 @@ export interface TenantsOptions {
   /** The record as it is now. */
   readonly current: (id: TenantId) => Promise<TenantRecord | undefined>;
   /** Ends all that is here of a tenant that has been deleted, and drops it. */
-  readonly retire: (tenant: Tenant) => void;
+  readonly retire: (tenant: Tenant) => Promise<void>;
 }
 
 /** Deleted, and its name is perhaps another's. */
@@ -75,6 +75,8 @@ export class Tenants {
   readonly #options: TenantsOptions;
   readonly #tenants = new Map<TenantId, Tenant>();
   readonly #opening = new Map<TenantId, Promise<Tenant>>();
+  readonly #retiring = new Map<Tenant, Promise<void>>();
+  readonly #dropped = new WeakSet<Tenant>();
   readonly #activity = new Activity<Tenant>();
   readonly #totals: Totals;
   readonly #world: TenantWorld;
@@ -144,7 +146,7 @@ export class Tenants {
       if (!known) break;
       const now = await this.#options.current(id);
       if (now === undefined || scopeOf(now) !== scope) throw new TenantGone(id);
-      if (this.#tenants.get(id) === known) this.#options.retire(known);
+      if (this.#tenants.get(id) === known) await this.#retire(known);
       await known.turns.idle(); // What it had is removed, and will not be read as the next one's.
     }
     const opening = this.#open(record).finally(() => this.#opening.delete(id));
@@ -153,13 +155,13 @@ export class Tenants {
   }
 
   async #open(record: TenantRecord): Promise<Tenant> {
-    const { clock, restore, current, retire } = this.#options;
+    const { clock, restore, current } = this.#options;
     const tenant = new Tenant(record, this.#world);
     await restore(tenant, record);
     await this.#options.units.begin(tenant.units);
     const now = await current(record.id);
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {
-      retire(tenant);
+      await this.#retire(tenant);
       await tenant.turns.idle();
       throw new TenantGone(record.id);
     }
@@ -171,8 +173,20 @@ export class Tenants {
     return tenant;
   }
 
-  /** The tenant has been deleted. */
+  /** Nobody comes in from now on; what is here ends in slices, once for all who wait for the name. */
+  #retire(tenant: Tenant): Promise<void> {
+    const known = this.#retiring.get(tenant);
+    if (known) return known;
+    tenant.isGone = true;
+    const retiring = this.#options.retire(tenant).finally(() => this.#retiring.delete(tenant));
+    this.#retiring.set(tenant, retiring);
+    return retiring;
+  }
+
+  /** The tenant has been deleted, and nothing of it is left here. Once more does nothing. */
   drop(tenant: Tenant): void {
+    if (this.#dropped.has(tenant)) return;
+    this.#dropped.add(tenant);
     tenant.isGone = true;
     tenant.units.unsaved = 0; // All that is stored of it is being removed, and nothing may come after that.
     tenant.routing.retained.close();

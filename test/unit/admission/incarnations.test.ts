@@ -50,6 +50,37 @@ async function changed(): Promise<{ world: World; old: FakeConnection }> {
 }
 
 describe('a name that somebody else has taken', () => {
+  it('comes free in slices of the time of the one before, for all who wait for it, and lets in nobody of that one meanwhile', async () => {
+    const world = new World({ cpuShare: 25 });
+    const count = 40;
+    own(world, first, 'old');
+    let sinceTurn = 0;
+    let most = 0;
+    let ended = 0;
+    for (let i = 0; i < count; i++) {
+      const { session } = (await world.admit(kept('old', `c${i}`))).in!;
+      const get = (): boolean => {
+        if (sinceTurn === 0) setImmediate(() => (sinceTurn = 0));
+        most = Math.max(most, ++sinceTurn);
+        ended++;
+        world.clock.advance(0.5);
+        return false;
+      };
+      Object.defineProperty(session, 'isShared', { get });
+    }
+    world.clock.advance(2500);
+    own(world, second, 'new');
+    const came = await Promise.all(['a', 'b', 'c0'].map((clientId) => world.admit(kept('new', clientId))));
+    expect(came.map(saysPresent)).toEqual([false, false, false]);
+    // Two quanta of the free plan: what it had left, and one when its turn comes.
+    expect([ended, most <= 8, world.gauge('shoal_tenants'), world.gauge('shoal_sessions')]).toEqual([
+      count,
+      true,
+      1,
+      3,
+    ]);
+  });
+
   it('lets in nobody with a credential of the one before, though the broker has not heard', async () => {
     const { world } = await changed();
     await expect(world.admit(kept('old', 'other'))).rejects.toThrow(refused);
