@@ -16,7 +16,7 @@
  *  | the broker drains  | seen in its turn        | 0x88 without claim           | claim is given back     | claim is given back    |
  *  | DynamoDB is slow   | 6 s a read at most      | 2 s, then 0x9F; 4 s, 0x88    | 4 s for a will, 0x88    | 6 s at most, 0x88      |
  *  | DynamoDB is away   | 0x88                    | the same                     | the same                | 0x88                   |
- *  | the lease has ended | nothing                | nothing                      | nothing                 | claim is given back    |
+ *  | the lease ends     | nothing                 | nothing                      | nothing                 | claim is given back    |
  *
  * A place is held from the first column to the last, so each of these waits has an end. Only what a client leaves (its will,
  * its record) is written however long it takes, in a turn of its own; a CONNECT waits for that as for any turn.
