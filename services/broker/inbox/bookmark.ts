@@ -19,6 +19,8 @@ export class Bookmark {
   unfinished = 0;
   /** Of these so many are in the table only by what the record says, which may be some seconds old; undefined when they are known. */
   believed: number | undefined;
+  /** And these have epochs below this one; what has come since has not. */
+  unreadBelow = 0;
   /** Messages that a full queue has refused. */
   dropped = 0;
   /** Of the newest item that is certain to be in the table. */
@@ -46,6 +48,7 @@ export class Bookmark {
   /** After a restart: what is in the table, if anything is, begins behind the epoch at which the session began. */
   restore(born: number, believed: number): void {
     this.unfinished = this.believed = believed;
+    this.unreadBelow = this.epoch;
     this.unreadAfter = keyOf(born, 0);
     this.confirmedKey = keyOf(this.epoch, 0);
   }

@@ -56,7 +56,7 @@ export class Unread {
     if (!session.isUnread) return;
     const isHere = (): boolean => tenant.residences.get(session.clientId) === residence; // It may end meanwhile.
     try {
-      const contents = await records.load(record, isClientThere);
+      const contents = await records.load({ ...record, epoch: session.unreadBelow }, isClientThere);
       if (isHere()) session.read(contents);
     } catch (error) {
       if (!(error instanceof RecordUnreadable)) throw error;

@@ -129,6 +129,11 @@ export class Session {
     return this.#mark?.believed !== undefined;
   }
 
+  /** What is unread has epochs below this one. */
+  get unreadBelow(): number {
+    return this.#mark!.unreadBelow;
+  }
+
   /** What was stored before `restore`; what has come since is behind it. */
   read({ received, stored }: Contents): void {
     this.#host.backlog.messages += this.#mark!.know(stored.messages, stored.origins);

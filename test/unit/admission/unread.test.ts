@@ -1,5 +1,6 @@
 /** What a session has stored is read when somebody asks for it: the table of `residence/unread.ts`, and what may happen before. */
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Contents } from '../../../services/broker/session/session.js';
 import { reasons } from '../../../services/broker/wire/wire.js';
 import { RecordUnreadable } from '../../../services/tenancy/tenancy.js';
 import { until } from '../../support/until.js';
@@ -190,6 +191,25 @@ describe('when its client comes', () => {
     publisher.send(pub('a', '3', 1, 2)); // This one is not stored yet.
     answer();
     await done;
+    expect(device.in!.session.queuedMessages).toBe(3);
+    await site.calm();
+    expect(published(device)).toEqual(['publish 1', 'publish 2', 'publish 3']);
+  });
+
+  it('a claim that would have ended it is given back: what has come by then is counted once', async () => {
+    await send('2');
+    const claim = site.records.claim.bind(site.records);
+    vi.spyOn(site.records, 'claim').mockImplementationOnce(async (...of) => {
+      const claimed = await claim(...of);
+      hasty.device.closed = true;
+      return claimed;
+    });
+    const hasty = site.connect('c', { clean: true });
+    await expect(hasty.done).rejects.toThrow('left');
+    await send('3');
+    const device = await site.admit('c');
+    const { stored: before } = (await vi.mocked(site.records.load).mock.results.at(-1)!.value) as Contents;
+    expect(before.messages).toBe(1);
     expect(device.in!.session.queuedMessages).toBe(3);
     await site.calm();
     expect(published(device)).toEqual(['publish 1', 'publish 2', 'publish 3']);
