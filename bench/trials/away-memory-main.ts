@@ -190,39 +190,43 @@ async function settledHeap(): Promise<number> {
   return heapUsed + external;
 }
 
-/** Bytes and objects by constructor, each for one session. */
-async function histogram(sessions: number): Promise<void> {
+type Histogram = Map<string, { bytes: number; count: number }>;
+
+/** Bytes and objects by constructor. */
+async function histogram(): Promise<Histogram> {
   const { snapshot, nodes, strings } = (await json(getHeapSnapshot())) as {
     snapshot: { meta: { node_fields: string[]; node_types: [string[]] } };
     nodes: number[];
     strings: string[];
   };
   const fields = snapshot.meta.node_fields;
-  const [type, name, size] = ['type', 'name', 'self_size'].map((field) => fields.indexOf(field)) as [
-    number,
-    number,
-    number,
-  ];
+  const at = (field: string): number => fields.indexOf(field);
   const types = snapshot.meta.node_types[0];
-  const found = new Map<string, { bytes: number; count: number }>();
-  for (let at = 0; at < nodes.length; at += fields.length) {
-    const kind = types[nodes[at + type]!]!;
-    const isText = kind.includes('string') || kind === 'number';
-    const key = isText ? `(${kind})` : `${kind} ${strings[nodes[at + name]!]!.slice(0, 40)}`;
+  const found: Histogram = new Map();
+  for (let node = 0; node < nodes.length; node += fields.length) {
+    const kind = types[nodes[node + at('type')]!]!;
+    const isValue = kind.includes('string') || kind === 'number';
+    const key = isValue ? kind : `${kind} ${strings[nodes[node + at('name')]!]!.slice(0, 40)}`;
     const sum = found.get(key) ?? { bytes: 0, count: 0 };
-    sum.bytes += nodes[at + size]!;
+    sum.bytes += nodes[node + at('self_size')]!;
     sum.count++;
     found.set(key, sum);
   }
-  const largest = [...found].sort((a, b) => b[1].bytes - a[1].bytes).slice(0, 45);
-  console.table(
-    Object.fromEntries(
-      largest.map(([key, { bytes, count }]) => [
-        key,
-        { bytes: Math.round(bytes / sessions), count: +(count / sessions).toFixed(2) },
-      ]),
-    ),
-  );
+  return found;
+}
+
+/** What has been added, for each session. */
+function printAdded(before: Histogram, after: Histogram, sessions: number): void {
+  const added = [...after].map(([key, { bytes, count }]) => {
+    const old = before.get(key) ?? { bytes: 0, count: 0 };
+    return [key, { bytes: (bytes - old.bytes) / sessions, count: (count - old.count) / sessions }] as const;
+  });
+  const largest = added.sort((a, b) => b[1].bytes - a[1].bytes).filter(([, { bytes }]) => bytes >= 4);
+  const rounded = largest.map(([key, { bytes, count }]) => [
+    key,
+    { bytes: Math.round(bytes), count: Number(count.toFixed(2)) },
+  ]);
+  console.table(Object.fromEntries(rounded));
 }
 
 /** For each session. */
@@ -239,6 +243,7 @@ async function measure(job: AwayJob): Promise<AwayResult> {
   // Code is compiled, tables of the tenant are made.
   for (let i = 0; i < 300; i++) await comeAndLeave(admission, own(`warm-${i}`), undefined, job);
   const measured = job.come === 'left' ? admission : await open(job);
+  const before = job.isDetailed && (await histogram());
   const heapBefore = await settledHeap();
   const rssBefore = process.memoryUsage.rss();
   const cpuBefore = process.cpuUsage();
@@ -256,7 +261,7 @@ async function measure(job: AwayJob): Promise<AwayResult> {
   const each = (value: number): number => Math.round(value / job.sessions);
   const heapBytes = each((await settledHeap()) - heapBefore);
   const rssBytes = each(process.memoryUsage.rss() - rssBefore);
-  if (job.isDetailed) await histogram(job.sessions);
+  if (before) printAdded(before, await histogram(), job.sessions);
   return { heapBytes, rssBytes, countedBytes: each(tenant!.memory.bytes), cpuUs: each(user + system) };
 }
 

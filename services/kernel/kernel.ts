@@ -3,6 +3,7 @@ export { addressGroup } from './address-group.js';
 export { atOnce } from './at-once.js';
 export type { BrokerId, ClientId, TenantId, TenantScope } from './ids.js';
 export { type Cancel, type Clock, systemClock } from './clock.js';
+export { Deadlines, type Placed } from './deadlines.js';
 export { caught, eachGuarded, type FaultPlace, guarded, reportFaults, unattended } from './faults.js';
 export { BoundedFifo } from './fifo.js';
 export { forgiving, type Log, logBytesMax, silentLog } from './log.js';

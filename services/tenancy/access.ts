@@ -69,7 +69,7 @@ export function compileAccess(grants: readonly Grant[] | undefined, who: Who): A
   return {
     mayPublish: (topic) => !isReserved(topic) && rules.mayPublish(topic, clientId),
     maySubscribe: (filter) => !isBelow(filter, '$share') && rules.maySubscribe(filter, clientId),
-    madeOf: rules,
+    madeOf: compiling.mark,
   };
 }
 
@@ -115,6 +115,8 @@ function standingOf(value: string): Standing {
 /** The rules for all clients of that standing, as far as they are compiled. */
 class Compiling {
   readonly rules: AccessRules;
+  /** Stands for them, and does not keep them. */
+  readonly mark: object = {};
   readonly #grants: readonly Grant[];
   readonly #username: string;
   readonly #standing: Standing;

@@ -3,7 +3,7 @@ import { Message, type QoS, topicName } from '../../services/broker/message/mess
 import { Channel, type Outbox, Session, type Subscription } from '../../services/broker/session/session.js';
 import { Activity } from '../../services/broker/tenant/activity.js';
 import { Tenant } from '../../services/broker/tenant/local-tenant.js';
-import { Thread } from '../../services/broker/tenant/tenant.js';
+import { depthOf, type OwnRecord, Residence, Thread } from '../../services/broker/tenant/tenant.js';
 import { Slab } from '../../services/broker/wire/wire.js';
 import { type ClientId, silentLog, systemClock, type TenantId } from '../../services/kernel/kernel.js';
 import { MemoryCommitLog } from '../support/memory/commit-log.js';
@@ -43,6 +43,19 @@ const subscription = (filter: string, qos: QoS = 1): Subscription => ({
   ...{ noLocal: false, retainAsPublished: false, retainHandling: 0 },
 });
 
+/** Each with a credential of its own. */
+function residenceOf(tenant: Tenant, session: Session): Residence {
+  const { clientId } = session;
+  const credential = { scope: tenant.scope, name: clientId, secretHash: '' as never, createdAtMs: 0, revision: 0 };
+  const times = { connectedAtMs: Date.now(), disconnectedAtMs: Date.now(), epoch: 1.8e11, born: 1.8e11 };
+  const record: OwnRecord = {
+    ...{ tenant: tenant.scope, clientId, userName: `${clientId}@acme`, protocolVersion: '5', connected: false },
+    ...{ address: Buffer.from(`10.0.0.1:${clientId}`).toString(), keepAliveSeconds: 60, expirySeconds: 3600 },
+    ...{ queuedMessages: 0, droppedMessages: 0, ...times },
+  };
+  return new Residence(tenant, session, credential, record, depthOf(record, Date.now()));
+}
+
 /** `count` sessions, stored, of clients that are away unless `isThere`. */
 function sessions(count: number, filters: (i: number) => readonly string[], isThere = false) {
   const { tenant, log } = makeTenant();
@@ -62,7 +75,7 @@ function sessions(count: number, filters: (i: number) => readonly string[], isTh
       session.subscriptions.set(filter, one);
       tenant.subscribe(session, one, true);
     }
-    tenant.residences.set(clientId, { session, record: { clientId, userName: `device-${i}@acme` } } as never);
+    tenant.residences.set(clientId, residenceOf(tenant, session));
   }
   return { tenant, log };
 }

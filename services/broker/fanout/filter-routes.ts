@@ -32,13 +32,15 @@ export interface Route extends Target {
 const withoutIndexMax = 8;
 
 const noGroups: readonly SharedGroup[] = [];
+/** Never written to. */
+const none: Route[] = [];
 
 export class FilterRoutes implements Plan {
   readonly filter: string;
   /** Tells it from every other of its tenant, before and after. */
   readonly id: number;
   /** In no order. While it has readers, a change makes another array. */
-  targets: Route[] = [];
+  targets: Route[] = none;
   groups = noGroups;
   /** Of this array. */
   readers = 0;
@@ -73,7 +75,9 @@ export class FilterRoutes implements Plan {
       if (targets[at]!.options.noLocal) this.#noLocal--;
       targets[at] = route;
     } else {
-      targets.push(route);
+      if (targets.length === 0)
+        this.targets = [route]; // Room for one: an array that grows has room for 17.
+      else targets.push(route);
       if (this.#places) this.#places.set(subscriber, targets.length - 1);
       else if (targets.length > withoutIndexMax)
         this.#places = new Map(targets.map(({ subscriber: one }, place) => [one, place]));

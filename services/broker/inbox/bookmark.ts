@@ -7,8 +7,14 @@ import type { Message, Receipt } from '../message/message.js';
 import type { StoredItem } from './delivery.js';
 import type { StoredOrigin } from './commit.js';
 
-export const keyOf = (epoch: number, counter: number): string =>
-  `m${epoch.toString(16).padStart(10, '0')}${counter.toString(16).padStart(10, '0')}`;
+/** In one piece: what is put together from parts keeps them, and that may be for years. */
+export function keyOf(epoch: number, counter: number): string {
+  const key = `m${epoch.toString(16).padStart(10, '0')}${counter.toString(16).padStart(10, '0')}`;
+  return Buffer.from(key, 'latin1').toString('latin1');
+}
+
+/** Behind which a reader begins that is to find it. */
+export const before = (key: string): string => keyOf(parseInt(key.slice(1, 11), 16), parseInt(key.slice(11), 16) - 1);
 
 export class Bookmark {
   /** Of the latest claim: items carry it. */

@@ -24,7 +24,7 @@
  */
 import { BoundedFifo } from '../../kernel/kernel.js';
 import type { Message, PendingReceipt } from '../message/message.js';
-import { Bookmark, keyOf } from './bookmark.js';
+import { before, Bookmark, keyOf } from './bookmark.js';
 import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
 import { type Delivery, newDelivery, newStoredItem } from './delivery.js';
 
@@ -343,8 +343,7 @@ export class Inbox implements CommitSource {
       (mark.unsettled ??= new Map()).set(key, origin.settled);
       origin.settled.whenSettled(() => mark.unsettled!.delete(key));
     }
-    const before = `${key.slice(0, -10)}${(parseInt(key.slice(-10), 16) - 1).toString(16).padStart(10, '0')}`;
-    if (mark.unreadAfter === undefined || before < mark.unreadAfter) mark.unreadAfter = before;
+    if (mark.unreadAfter === undefined || key <= mark.unreadAfter) mark.unreadAfter = before(key);
   }
 
   #refused(deliveries: readonly Delivery[]): void {

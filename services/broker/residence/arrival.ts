@@ -34,7 +34,7 @@ import {
   sdkOf,
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
-import { handedOn, type Receipt } from '../message/message.js';
+import type { Receipt } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
 import {
@@ -42,7 +42,7 @@ import {
   depthOf,
   type LeaseGate,
   type OwnRecord,
-  type Residence,
+  Residence,
   type Tenant,
   TurnedAway,
 } from '../tenant/tenant.js';
@@ -173,8 +173,7 @@ export class Arrival {
       this.#options.departure.endSession(tenant, old, nowMs, true); // [MQTT-3.1.2-4]
       old = undefined;
     }
-    old?.cancelWill?.(); // [MQTT-3.1.3-9] Back before the delay was over.
-    old?.cancelExpiry?.();
+    if (old) this.#options.departure.nothingDue(old); // [MQTT-3.1.3-9] Back before the delay was over.
     tenant.wills.letGo(clientId, record.epoch); // The claim has written over it.
     if (will?.qos === 2) tenant.wills.keep(clientId, record.epoch, false);
     const expirySeconds = sessionExpirySeconds(packet, tenant.limits);
@@ -184,17 +183,8 @@ export class Arrival {
     session.setAccess(access);
     session.will = will;
     session.expirySeconds = expirySeconds;
-    const residence: Residence = {
-      session,
-      credential,
-      record,
-      noted: depthOf(record, record.connectedAtMs),
-      isNoting: false,
-      connection,
-      willSafe: handedOn,
-      cancelWill: undefined,
-      cancelExpiry: undefined,
-    };
+    const residence = new Residence(tenant, session, credential, record, depthOf(record, record.connectedAtMs));
+    residence.connection = connection;
     tenant.residences.set(clientId, residence);
     tenant.connections++;
     tenant.meters.connects++;

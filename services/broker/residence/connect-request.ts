@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { type ClientId, ownBytes } from '../../kernel/kernel.js';
 import { type Access, clientIdBytesMax, neverExpiresSeconds } from '../../tenancy/tenancy.js';
 import { levelsError, topicBytesMax } from '../../topic/topic.js';
+import { emptyBytes } from '../message/message.js';
 import type { Will } from '../session/session.js';
 import {
   type ConnectPacket,
@@ -68,7 +69,7 @@ export function checkedWill(packet: WillPacket, access: Access, limits: TenantLi
     payload: packet.payload,
     qos: packet.qos,
     retain: packet.retain,
-    properties: ownBytes(encodeProperties(forwarded)),
+    properties: Object.keys(forwarded).length > 0 ? ownBytes(encodeProperties(forwarded)) : emptyBytes,
     delaySeconds: willDelayInterval ?? 0,
     expirySeconds: messageExpiryInterval,
   };

@@ -5,10 +5,11 @@
  * A will leaves its record only after it is safe with whoever is to get it: a crash in between publishes it again, and
  * never loses it (G8).
  */
-import { type Clock, guarded, type Log, ownBytes, unattended } from '../../kernel/kernel.js';
+import { type Clock, Deadlines, type Log, ownBytes, unattended } from '../../kernel/kernel.js';
 import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
 import {
   bothReceipts,
+  emptyBytes,
   handedOn,
   Message,
   PendingReceipt,
@@ -32,11 +33,29 @@ export interface DepartureOptions {
 
 export class Departure {
   readonly #options: DepartureOptions;
+  /** Ends of sessions whose clients are away, and wills whose delay is not over. */
+  readonly #ends: Deadlines<'expiryPlace', Residence>;
+  readonly #wills: Deadlines<'willPlace', Residence>;
   /** When the broker, which stops, expects to have sent its last client away. */
   drainedAtMs = 0;
 
   constructor(options: DepartureOptions) {
     this.#options = options;
+    const { clock } = options;
+    this.#ends = new Deadlines(clock, 'expiryPlace', 'due', (residence) => {
+      residence.tenant.meters.expiredSessions++;
+      this.endSession(residence.tenant, residence, clock.nowMs());
+    });
+    this.#wills = new Deadlines(clock, 'willPlace', 'due', (residence) => {
+      this.#publishWill(residence);
+      this.write(residence.tenant, residence);
+    });
+  }
+
+  /** The client is back, or the session ends: nothing of it is due any more. */
+  nothingDue(residence: Residence): void {
+    this.#ends.delete(residence);
+    this.#wills.delete(residence);
   }
 
   /**
@@ -68,9 +87,9 @@ export class Departure {
       return this.endSession(tenant, residence, nowMs);
     }
     session.detach(nowMs);
-    this.scheduleEnd(tenant, residence);
+    this.scheduleEnd(residence);
     // The will of one that has been sent away is for whoever serves it then.
-    if (!isSentAway) this.#scheduleWill(tenant, residence);
+    if (!isSentAway) this.#scheduleWill(residence);
     return this.write(tenant, residence);
   }
 
@@ -105,41 +124,30 @@ export class Departure {
   }
 
   /** The end of the session of a client that is away. */
-  scheduleEnd(tenant: Tenant, residence: Residence): void {
-    const { clock } = this.#options;
+  scheduleEnd(residence: Residence): void {
     const { session, record } = residence;
     if (session.expirySeconds === Infinity) return;
     const endsAtMs = record.disconnectedAtMs! + session.expirySeconds * 1000;
-    residence.cancelExpiry = clock.after(Math.max(0, endsAtMs - clock.nowMs()), () =>
-      guarded('due', () => {
-        tenant.meters.expiredSessions++;
-        this.endSession(tenant, residence, clock.nowMs());
-      }),
-    );
+    this.#ends.set(residence, endsAtMs - this.#options.clock.nowMs());
   }
 
   /** [MQTT-3.1.2-8] [MQTT-3.1.3-9] At once, or when its delay is over and nobody has come back. */
-  #scheduleWill(tenant: Tenant, residence: Residence): void {
-    const { clock } = this.#options;
+  #scheduleWill(residence: Residence): void {
     const { session, record } = residence;
     if (session.will === undefined) return;
-    const publish = (): void => {
-      residence.willSafe = publishWill(tenant, session, clock.nowMs());
-    };
-    const waitMs = (record.willAtMs ?? 0) - clock.nowMs();
-    if (waitMs <= 0) return publish();
-    residence.cancelWill = clock.after(waitMs, () =>
-      guarded('due', () => {
-        publish();
-        this.write(tenant, residence);
-      }),
-    );
+    const waitMs = (record.willAtMs ?? 0) - this.#options.clock.nowMs();
+    if (waitMs <= 0) this.#publishWill(residence);
+    else this.#wills.set(residence, waitMs);
+  }
+
+  #publishWill(residence: Residence): void {
+    residence.willSafe = publishWill(residence.tenant, residence.session, this.#options.clock.nowMs());
   }
 
   /** Of a session that was taken over from a broker that has gone. Returns whether it has been published. */
-  resumeWill(tenant: Tenant, residence: Residence): boolean {
+  resumeWill(residence: Residence): boolean {
     if (!residence.session.will) return false;
-    this.#scheduleWill(tenant, residence);
+    this.#scheduleWill(residence);
     return residence.session.will === undefined;
   }
 
@@ -147,7 +155,7 @@ export class Departure {
   withdrawWill(tenant: Tenant, residence: Residence): void {
     if (!residence.session.will) return;
     residence.session.will = undefined;
-    residence.cancelWill?.();
+    this.#wills.delete(residence);
     // With a connection the record is written when that ends.
     if (!residence.connection) this.write(tenant, residence);
   }
@@ -164,9 +172,18 @@ export class Departure {
 
   /** The session cannot be read: it is as if it had not been restored. What is stored of it stays, and nothing is said of its will. */
   leaveOut(tenant: Tenant, residence: Residence, nowMs: number): void {
-    leave(tenant, residence);
+    this.#leave(tenant, residence);
     residence.session.will = undefined;
     unattended('session', residence.session.end(nowMs, false));
+  }
+
+  /** It is nobody's subscriber any more, and nothing of it is due. */
+  #leave(tenant: Tenant, residence: Residence): void {
+    const { session } = residence;
+    tenant.drop(residence);
+    this.nothingDue(residence);
+    for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
+    session.subscriptions.clear();
   }
 
   /**
@@ -177,7 +194,7 @@ export class Departure {
   #end(tenant: Tenant, residence: Residence, nowMs: number, replaced: boolean): () => Promise<void> {
     const { session, record } = residence;
     const { isShared } = session;
-    leave(tenant, residence);
+    this.#leave(tenant, residence);
     if (session.channel !== undefined) session.detach(nowMs);
     // With its will, which is not safe yet.
     const over = session.isDurable && isShared && !replaced ? overRecord(residence) : undefined;
@@ -209,16 +226,6 @@ const overRecord = (residence: Residence): OwnRecord => ({
   expirySeconds: 1,
 });
 
-/** It is nobody's subscriber any more, and nothing of it is due. */
-function leave(tenant: Tenant, residence: Residence): void {
-  const { session } = residence;
-  tenant.drop(residence);
-  residence.cancelWill?.();
-  residence.cancelExpiry?.();
-  for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
-  session.subscriptions.clear();
-}
-
 const written = ({ inheritedFrom: _, ...record }: OwnRecord): OwnRecord => record;
 
 /** What is to be stored of a session whose client is away. */
@@ -248,7 +255,9 @@ export function storedWill({ expirySeconds, payload, properties, ...will }: Will
 }
 
 export function willFromStored({ payload, properties, expirySeconds, ...will }: StoredWill): Will {
-  return { ...will, payload: ownBytes(payload), properties: ownBytes(properties), expirySeconds };
+  const { topic, qos, retain, delaySeconds } = will;
+  const kept = properties.length > 0 ? ownBytes(properties) : emptyBytes;
+  return { topic, payload: ownBytes(payload), qos, retain, properties: kept, delaySeconds, expirySeconds };
 }
 
 export const willEpochOf = ({ willEpoch, epoch }: OwnRecord): number => willEpoch ?? epoch;

@@ -17,9 +17,8 @@ import {
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
 import type { StoredOrigin, StoredRoute } from '../inbox/inbox.js';
-import { handedOn } from '../message/message.js';
 import { type Restored, Session } from '../session/session.js';
-import { accessOf, depthOf, isWill, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
+import { accessOf, depthOf, isWill, type OwnRecord, Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
 import type { Credentials, SessionStore } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
@@ -80,8 +79,8 @@ export class Restoration {
         if (session.expirySeconds > 0) tenant.meters.expiredSessions++;
         departure.endSession(tenant, residence, clock.nowMs());
       } else {
-        departure.scheduleEnd(tenant, residence);
-        if (departure.resumeWill(tenant, residence) || isToBeWritten) departure.write(tenant, residence);
+        departure.scheduleEnd(residence);
+        if (departure.resumeWill(residence) || isToBeWritten) departure.write(tenant, residence);
       }
     }
   }
@@ -152,17 +151,7 @@ export class Restoration {
       session.restore(restored);
       for (const origin of restored.contents?.stored.origins ?? []) origins.push(origin);
     }
-    const residence: Residence = {
-      session,
-      credential,
-      record,
-      noted: depthOf(record, 0),
-      isNoting: false,
-      connection: undefined,
-      willSafe: handedOn,
-      cancelWill: undefined,
-      cancelExpiry: undefined,
-    };
+    const residence = new Residence(tenant, session, credential, record, depthOf(record, 0));
     tenant.residences.set(record.clientId, residence);
     // What its rules have come to while nobody looked. Without a credential nobody can say.
     const checking = isThere ? session.changeAccess(access) : undefined;

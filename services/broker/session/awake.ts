@@ -29,13 +29,14 @@
  *  | how deep is the queue?     | the bookmark says                            | the same, and what is held back                |
  *  | the broker stops           | nothing is to be written                     | the log writes what waits                      |
  */
-import { type Bookmark, StoredRoutes } from '../inbox/inbox.js';
+import { StoredRoutes } from '../inbox/inbox.js';
 import type { Session } from './client-session.js';
 import { DurableOutbound } from './durable-outbound.js';
 import { Inbound } from './inbound.js';
 import { Outbound } from './outbound.js';
 import { OwedRetained } from './owed-retained.js';
-import type { Access, Keeping, SessionHost } from './ports.js';
+import type { SessionHost } from './ports.js';
+import type { StoredState } from './stored-state.js';
 
 export class Awake {
   readonly inbound: Inbound;
@@ -45,14 +46,15 @@ export class Awake {
   readonly durable: DurableOutbound | undefined;
   readonly routes: StoredRoutes | undefined;
 
-  constructor(session: Session, host: SessionHost, access: Access, keeping?: Keeping, mark?: Bookmark) {
-    if (keeping && mark) {
+  constructor(session: Session, host: SessionHost, stored?: StoredState) {
+    if (stored) {
+      const { keeping } = stored;
       const partition = keeping.partitionOf(session.clientId);
-      this.durable = new DurableOutbound(session, host, partition, keeping.log, mark);
-      this.routes = new StoredRoutes(partition, keeping.log, mark, () => session.rest());
+      this.durable = new DurableOutbound(session, host, partition, keeping.log, stored);
+      this.routes = new StoredRoutes(partition, keeping.log, stored, () => session.rest());
     }
     this.outbound = this.durable ?? new Outbound(session, host);
-    this.inbound = new Inbound(session.clientId, host, access, session);
+    this.inbound = new Inbound(session.clientId, host, session);
     this.owed = new OwedRetained(session, host, this.routes);
   }
 

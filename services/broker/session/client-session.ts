@@ -11,7 +11,7 @@
  */
 import { caught, type ClientId } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
-import { Bookmark, Received, type ReceivedState, type StoredOrigin } from '../inbox/inbox.js';
+import type { Received, StoredOrigin } from '../inbox/inbox.js';
 import { type DeliveryTerms, handedOn, type Message, type Receipt } from '../message/message.js';
 import {
   type AckType,
@@ -24,6 +24,8 @@ import { Awake } from './awake.js';
 import type { Channel } from './channel.js';
 import type { Access, Contents, Keeping, Restored, SessionHost, Subscription } from './ports.js';
 import { receiveSubscribe, receiveUnsubscribe } from './subscribing.js';
+import { StoredState } from './stored-state.js';
+import { subscriptionOf, Subscriptions } from './subscriptions.js';
 import { bytesOf, type Will } from './will.js';
 
 /** What `fanout` asks before it chooses a member of a shared subscription. */
@@ -31,20 +33,18 @@ export type Readiness = 'now' | 'queue' | 'disconnected';
 
 export class Session {
   readonly clientId: ClientId;
-  readonly subscriptions = new Map<string, Subscription>();
+  readonly subscriptions = new Subscriptions();
   /** Present while a client is connected. */
   channel: Channel | undefined;
   #will: Will | undefined;
   /** How long the session lives on without a connection; Infinity for ever. */
   expirySeconds = 0;
   readonly #host: SessionHost;
-  /** Present when the session is stored; what that adds to it is on the next three lines. */
-  readonly #keeping: Keeping | undefined;
-  readonly #mark: Bookmark | undefined;
-  /** Of QoS 2 messages from the client; as an earlier owner has stored it until it is needed. */
-  #received: Received | ReceivedState | undefined;
+  /** Present when the session is stored. */
+  readonly #stored: StoredState | undefined;
   #awake: Awake | undefined;
-  #access: Access;
+  /** Not of one that sleeps: what it is made of may be much. Who comes brings it. */
+  #access: Access | undefined;
   /** What the access is made of that the will and all subscriptions have been compared with. */
   #checkedBy: object | undefined;
   #hasEnded = false;
@@ -54,14 +54,13 @@ export class Session {
     this.clientId = clientId;
     this.#host = host;
     this.#access = access;
-    this.#keeping = keeping;
-    if (keeping) this.#mark = new Bookmark();
-    else this.#awake = new Awake(this, host, access);
+    if (keeping) this.#stored = new StoredState(keeping);
+    else this.#awake = new Awake(this, host);
   }
 
   /** With all of its machinery. What was stored by an earlier owner need not be known: only its client asks for it. */
   #wake(): Awake {
-    return (this.#awake ??= new Awake(this, this.#host, this.#access, this.#keeping, this.#mark));
+    return (this.#awake ??= new Awake(this, this.#host, this.#stored));
   }
 
   /** Its client is away and all is stored: see `awake.ts`. */
@@ -71,7 +70,9 @@ export class Session {
 
   /** Sleeps, if it can: see `awake.ts`. */
   rest(): void {
-    if (this.channel === undefined && !this.#hasEnded && this.#awake?.letGo()) this.#awake = undefined;
+    if (this.channel !== undefined || this.#hasEnded || !this.#awake?.letGo()) return;
+    this.#awake = undefined;
+    this.#forgetAccess();
   }
 
   get will(): Will | undefined {
@@ -85,39 +86,31 @@ export class Session {
 
   /** Whether it is stored. */
   get isDurable(): boolean {
-    return this.#mark !== undefined;
+    return this.#stored !== undefined;
   }
 
   /** See `Exchanges`. */
   received(isNeeded = false): Received | undefined {
-    const known = this.#received;
-    if (known instanceof Received) return known;
-    if (!this.#keeping || (known === undefined && !isNeeded)) return undefined;
-    const received = new Received(this.#keeping.partitionOf(this.clientId), this.#keeping.log);
-    received.renew(this.#mark!.epoch);
-    if (known) received.restore(known);
-    return (this.#received = received);
+    return this.#stored?.received(this.clientId, isNeeded);
   }
 
   /** A claim has given the session a new epoch: what is stored from now on carries it. */
   renew(epoch: number): void {
-    this.#mark?.renew(epoch);
-    if (this.#received instanceof Received) this.#received.renew(epoch);
+    this.#stored?.renew(epoch);
   }
 
   /** What an earlier owner has stored. The subscriptions get their routes. */
-  restore({ epoch, born, queuedMessages, droppedMessages, routes, contents }: Restored): void {
-    this.renew(epoch);
+  restore(restored: Restored): void {
+    const { queuedMessages, routes, contents } = restored;
     this.#checkedBy = undefined;
-    this.#mark!.restore(born, queuedMessages);
-    this.#mark!.dropped = droppedMessages;
+    this.#stored!.restoreFrom(restored);
     this.#host.backlog.messages += queuedMessages;
     if (contents) this.read(contents);
     for (const { owedAfter, ...route } of routes) {
       const shared = parseShared(route.filter);
       if (typeof shared === 'string') continue;
       const topicFilter = shared?.filter ?? route.filter;
-      const subscription = { ...route, topicFilter, group: shared?.group };
+      const subscription = subscriptionOf(route, topicFilter, shared?.group, route.id);
       if (owedAfter !== undefined) this.#wake().owed.restore(route.filter, owedAfter);
       this.subscriptions.set(route.filter, subscription);
       this.#host.subscribe(this, subscription, true);
@@ -126,18 +119,18 @@ export class Session {
 
   /** What an earlier owner has stored beside its subscriptions is not known. To be read before the client comes in. */
   get isUnread(): boolean {
-    return this.#mark?.believed !== undefined;
+    return this.#stored?.believed !== undefined;
   }
 
   /** What is unread has epochs below this one. */
   get unreadBelow(): number {
-    return this.#mark!.unreadBelow;
+    return this.#stored!.unreadBelow;
   }
 
   /** What was stored before `restore`; what has come since is behind it. */
-  read({ received, stored }: Contents): void {
-    this.#host.backlog.messages += this.#mark!.know(stored.messages, stored.origins);
-    this.#received = received;
+  read(contents: Contents): void {
+    const { received } = contents;
+    this.#host.backlog.messages += this.#stored!.read(contents);
     if (received.packetIds.length > 0) this.#wake().inbound.restore(received.packetIds);
   }
 
@@ -153,14 +146,14 @@ export class Session {
 
   /** Messages that a full queue has refused; of a session that is stored. */
   get droppedMessages(): number {
-    return this.#mark?.dropped ?? 0;
+    return this.#stored?.dropped ?? 0;
   }
 
   /** A client has connected. Call it when CONNACK is in the outbox; sends what waits. */
   attach(channel: Channel, nowMs: number): void {
     const { inbound, outbound, owed } = this.#wake();
     this.channel = channel;
-    inbound.attach(channel);
+    inbound.attach(channel, this.#access!);
     outbound.startResending();
     outbound.pump(nowMs);
     for (const subscription of this.subscriptions.values())
@@ -172,7 +165,7 @@ export class Session {
   detach(nowMs: number): void {
     const { inbound, outbound, owed } = this.#awake!;
     this.channel = undefined;
-    inbound.attach(undefined);
+    inbound.detach();
     outbound.onDetached();
     owed.onDetached();
     outbound.handOnShared(nowMs);
@@ -185,9 +178,9 @@ export class Session {
    */
   end(nowMs: number, isShared: boolean): Promise<void> {
     this.#hasEnded = true;
-    if (this.#received instanceof Received) this.#received.end();
+    this.#stored?.end();
     if (!this.#awake && !isShared) {
-      this.#host.backlog.messages -= this.#mark!.unfinished;
+      this.#host.backlog.messages -= this.#stored!.unfinished;
       return Promise.resolve();
     }
     const { outbound, owed, routes } = this.#wake();
@@ -205,6 +198,7 @@ export class Session {
   setAccess(access: Access): void {
     const work = this.changeAccess(access);
     while (work?.step());
+    this.#access = access;
   }
 
   /**
@@ -216,18 +210,28 @@ export class Session {
     if (access.madeOf !== undefined && access.madeOf === this.#checkedBy) return undefined;
     this.#checkedBy = undefined;
     this.#access = access;
-    this.#awake?.inbound.setAccess(access);
+    if (this.channel) this.#awake!.inbound.setAccess(access);
     if (this.will && !access.mayPublish(this.will.topic)) this.will = undefined;
     const left = this.subscriptions.values();
     return {
       step: () => {
         if (this.#access !== access) return false;
         const { value: subscription, done } = left.next();
-        if (done === true) this.#checkedBy = access.madeOf;
+        if (done === true) this.#isChecked(access);
         else if (!access.maySubscribe(subscription.topicFilter)) this.#forbid(subscription);
         return done !== true;
       },
     };
+  }
+
+  #isChecked({ madeOf }: Access): void {
+    this.#checkedBy = madeOf;
+    if (this.isAsleep) this.#forgetAccess();
+  }
+
+  /** Unless it is still being compared with. */
+  #forgetAccess(): void {
+    if (this.#checkedBy !== undefined) this.#access = undefined;
   }
 
   #forbid(subscription: Subscription): void {
@@ -250,7 +254,7 @@ export class Session {
 
   receiveSubscribe(packet: SubscribePacket, channel: Channel): void {
     const { owed, routes } = this.#awake!;
-    receiveSubscribe(this, this.#host, this.#access, channel, packet, owed, routes);
+    receiveSubscribe(this, this.#host, this.#access!, channel, packet, owed, routes);
   }
 
   receiveUnsubscribe(packet: UnsubscribePacket, channel: Channel): void {
@@ -261,23 +265,13 @@ export class Session {
   /** One message for this client; see `Outbound` for what happens to it. */
   deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
     if (this.#awake !== undefined) this.#awake.outbound.deliver(message, terms, nowMs);
-    else this.#deliverAsleep(message, terms, nowMs);
-  }
-
-  #deliverAsleep(message: Message, terms: DeliveryTerms, nowMs: number): void {
-    const { meters, limits } = this.#host;
-    const mark = this.#mark!;
-    if (message.qos === 0 || terms.qos === 0) meters.droppedOffline++;
-    else if (this.#hasEnded || (message.origin?.again && mark.hasStored(message, terms.group?.name))) return;
-    else if (mark.isFull(mark.unfinished, limits.queuedMessagesPerSession)) {
-      mark.dropped++;
-      meters.droppedOverQuota++;
-    } else this.#wake().outbound.deliver(message, terms, nowMs);
+    else if (!this.#hasEnded && !this.#stored!.passes(message, terms, this.#host))
+      this.#wake().outbound.deliver(message, terms, nowMs);
   }
 
   /** See `Subscriber.hasStored`. */
   hasStored(message: Message, shared: string): boolean {
-    return this.#mark?.hasStored(message, shared) ?? false;
+    return this.#stored?.hasStored(message, shared) ?? false;
   }
 
   /** See `Subscriber.whenReady`; only of sessions that are stored. */
@@ -308,7 +302,7 @@ export class Session {
 
   get queuedMessages(): number {
     const outbound = this.#awake?.outbound;
-    return outbound ? outbound.queuedMessages + outbound.inFlightMessages : this.#mark!.unfinished;
+    return outbound ? outbound.queuedMessages + outbound.inFlightMessages : this.#stored!.unfinished;
   }
 
   /** PUBACKs and PUBRECs that the client waits for; bounds what MQTT 3.x clients may have under way. */

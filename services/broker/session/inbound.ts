@@ -42,7 +42,8 @@ export interface Exchanges {
 export class Inbound {
   readonly #clientId: ClientId;
   readonly #host: SessionHost;
-  #access: Access;
+  /** While a client is connected. */
+  #access: Access | undefined;
   #lastTopic: string | undefined;
   #lastAllowed = false;
   #allowed: Map<string, boolean> | undefined;
@@ -55,11 +56,10 @@ export class Inbound {
 
   readonly #exchanges: Exchanges;
 
-  constructor(clientId: ClientId, host: SessionHost, access: Access, exchanges: Exchanges) {
+  constructor(clientId: ClientId, host: SessionHost, exchanges: Exchanges) {
     this.#exchanges = exchanges;
     this.#clientId = clientId;
     this.#host = host;
-    this.#access = access;
   }
 
   /** Received by an earlier owner of the session, acknowledged or not, and not released. */
@@ -67,13 +67,23 @@ export class Inbound {
     this.#qos2 = new Map(packetIds.map((packetId) => [packetId, handedOn]));
   }
 
-  setAccess(access: Access): void {
+  setAccess(access: Access | undefined): void {
     this.#access = access;
     this.#lastTopic = undefined;
     this.#allowed = undefined;
   }
 
-  attach(channel: Channel | undefined): void {
+  attach(channel: Channel, access: Access): void {
+    this.#begin(channel);
+    this.setAccess(access);
+  }
+
+  detach(): void {
+    this.#begin(undefined);
+    this.setAccess(undefined);
+  }
+
+  #begin(channel: Channel | undefined): void {
     this.#channel = channel;
     this.#underWay = 0;
     this.#waiting = undefined; // A client that comes back sends again what was not acknowledged.
@@ -228,7 +238,7 @@ export class Inbound {
     this.#allowed ??= new Map();
     let allowed = this.#allowed.get(topic);
     if (allowed === undefined) {
-      allowed = this.#access.mayPublish(topic);
+      allowed = this.#access!.mayPublish(topic);
       if (this.#allowed.size >= accessCacheMax) this.#allowed.clear();
       this.#allowed.set(topic, allowed);
     }

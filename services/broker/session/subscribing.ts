@@ -7,6 +7,7 @@ import type { Channel } from './channel.js';
 import type { Access, SessionHost, Subscription } from './ports.js';
 import type { Session } from './client-session.js';
 import type { Owed, OwedRetained } from './owed-retained.js';
+import { subscriptionOf } from './subscriptions.js';
 
 /** Before MQTT 5.0 a refusal has one code. */
 const failure3 = 0x80;
@@ -182,7 +183,7 @@ function examine(
     const short = host.memory.refusal();
     if (short !== undefined) return { code: 0x97, why: short };
   }
-  return { ...request, topicFilter, group, id };
+  return subscriptionOf(request, topicFilter, group, id);
 }
 
 export function receiveUnsubscribe(

@@ -37,6 +37,7 @@ import { TenantMemory } from './memory.js';
 import { SafetyLedger } from './safety-ledger.js';
 import { SharedQueues, type SharedQueuesOptions } from './shared-queues.js';
 import type { Residence } from './residence.js';
+import { Same } from './same.js';
 import type { Thread, TimeAccount } from './thread.js';
 import { changedSystemMessages, isSystemFilter, readSystemTopics } from './system-topics.js';
 import { Turns } from './turns.js';
@@ -96,6 +97,7 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
   /** Where its stored sessions are kept. */
   readonly keeping: Keeping;
   readonly residences = new Map<ClientId, Residence>();
+  readonly same = new Same();
   #connections = 0;
   /** The most there have been at once. */
   connectionsMax = 0;

@@ -16,10 +16,10 @@ import type { SessionMemory } from '../session/session.js';
 import type { TenantLimits } from './limits.js';
 import type { SafetyLedger } from './safety-ledger.js';
 
-/** A session and its residence, stored or not. */
-const sessionBytes = 6000;
-/** A socket with TLS or without, its reader, queue and channel: between what both take (`docs/memory.md`). */
-const connectionBytes = 40_000;
+/** A session and its residence while the client is away: it sleeps (decision 37). */
+const sessionBytes = 1000;
+/** A socket with TLS or without, its reader, queue and channel, and a session that is awake: between what both take (`docs/memory.md`). */
+const connectionBytes = 42_000;
 /** A subscription, its route and its part of the tree; the filter is there twice. */
 const subscriptionBytes = 700;
 /** New sessions and subscriptions are refused above this part of the quota. */

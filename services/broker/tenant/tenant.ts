@@ -6,7 +6,7 @@ export { isWill } from './kept-wills.js';
 export type { TenantLimits } from './limits.js';
 export type { Tenant } from './local-tenant.js';
 export type { Admitted, Connection, LeaseGate, OwnRecord, SharedStore, StoredShared } from './ports.js';
-export { depthOf, type Residence } from './residence.js';
+export { depthOf, Residence } from './residence.js';
 export type { RateQueue } from './rate-queue.js';
 export type { Slowed } from './rates.js';
 export { systemTopicsEveryMs } from './system-topics.js';

@@ -56,7 +56,8 @@ async function subscribe(session: Session, count: number): Promise<void> {
   const packet = { type: 'subscribe', packetId: 1, subscriptions, properties: {} } as const;
   session.receiveSubscribe(packet, session.channel!);
   await settle(); // Whether something retained may match has been looked at.
-  for (const [filter, subscription] of session.subscriptions) {
+  for (const subscription of session.subscriptions.values()) {
+    const { filter } = subscription;
     let isNew = true;
     const get = (): string => {
       if (isNew) step();

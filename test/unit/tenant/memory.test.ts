@@ -163,5 +163,5 @@ it('it is full as soon as anything that counts has filled it, or the quota has b
 
 it('the free plan has room for what its other quotas allow to be away', () => {
   const { connections, memoryBytes } = plans.free.quotas;
-  expect(connections! * 10 * 6000 + connections! * 40_000).toBeLessThan(memoryBytes! / 2);
+  expect(connections! * 10 * 1000 + connections! * 42_000).toBeLessThan(memoryBytes! / 2);
 });
