@@ -9,7 +9,7 @@ import { message, refused, say, serve, task } from './line.mjs';
 const bridge = {
   orders: new Map(),
   got: ({ topic, payload, qos, retain }) => message(topic, payload, qos, retain),
-  done: (id) => bridge.orders.get(id)?.(),
+  done: (id) => bridge.orders.get(id)?.resolve(),
 };
 
 const tls = { id: 'tls', type: 'tls-config', cert: '', key: '', ca: task.caFile, verifyservercert: true };
@@ -55,7 +55,10 @@ const flow = [
 
 const connected = new Promise((resolve) => {
   bridge.stated = (text) => {
-    if (text === 'node-red:common.status.connected') resolve();
+    if (text !== 'node-red:common.status.connected') return;
+    resolve();
+    // What comes to `mqtt out` between a lost connection and the next one is dropped, and never completed.
+    for (const { again } of bridge.orders.values()) again();
   };
 });
 let isIn = false;
@@ -84,12 +87,14 @@ isIn = true;
 say('connected');
 
 let orders = 0;
-const order = (give, fields) =>
-  new Promise((resolve) => {
-    const id = ++orders;
-    bridge.orders.set(id, resolve);
-    give({ ...fields, order: id });
-  });
+const order = (give, fields) => {
+  const id = ++orders;
+  const again = () => give({ ...fields, order: id });
+  return new Promise((resolve) => {
+    bridge.orders.set(id, { resolve, again });
+    again();
+  }).finally(() => bridge.orders.delete(id));
+};
 serve({
   subscribe: (topic, qos) => order(bridge.subscribe, { action: 'subscribe', topic: { topic, qos } }),
   publish: (topic, payload, qos, retain) => order(bridge.publish, { topic, payload, qos, retain }),
