@@ -11,9 +11,13 @@
  *  - Writing keeps its order: with something under way, of this or of the stream, the next write is the stream's. libuv keeps
  *    the order of all that goes to a handle, and shuts down behind it.
  *  - A handle that closes under a write completes it with an error; `close` follows.
+ *  - Ends take turns: when thousands of peers go in the same moment, each is noticed as soon as some others have been dealt with,
+ *    and whoever is still there is served between them. Until then the connection is open, as if its end were still on its way.
  *  - Who is given bytes may pause or destroy the socket in the middle of it: libuv looks before it reads again.
  */
 import { Socket } from 'node:net';
+import { systemClock } from '../../kernel/kernel.js';
+import { Turnstile } from '../tenant/tenant.js';
 
 /** Whose bytes these are. */
 export interface Above {
@@ -56,6 +60,9 @@ const readBytes = 1 << 16;
 /** Reads up to here share a block, so that a small one takes no memory of its own. What is kept of them is copied anyway. */
 const sharedBytes = 1 << 13;
 const blockBytes = 1 << 16;
+
+/** Those whose ends have come. */
+const ends = new Turnstile(systemClock);
 
 const binding = findBinding();
 const readBuffer = Buffer.allocUnsafeSlow(readBytes);
@@ -145,9 +152,17 @@ export class Below {
 
 function onRead(this: Handle, bytes: unknown): unknown {
   const length = binding!.streamBaseState[binding!.kReadBytesOrError]!;
-  if (length <= 0) return nodesOnread!.call(this, bytes);
+  if (length < 0) return void ends.come('', () => tellEnd(this, length));
+  if (length === 0) return nodesOnread!.call(this, bytes);
   this[aboveOf]!.onBytes(copyOfRead(length));
   return undefined; // Anything else would be taken for the next buffer.
+}
+
+/** Of an end or an error: libuv reads no more. `status`: as it said. */
+function tellEnd(handle: Handle, status: number): void {
+  if (handle.onread !== onRead) return; // Its socket has been destroyed meanwhile.
+  binding!.streamBaseState[binding!.kReadBytesOrError] = status;
+  nodesOnread!.call(handle, undefined);
 }
 
 function onWritten(this: WriteRequest, status: number): void {

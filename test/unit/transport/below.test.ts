@@ -173,3 +173,29 @@ describe.each(Object.entries(ways))('%s', (_, below) => {
     expect(inside.sink.chunks.length).toBe(chunks);
   });
 });
+
+it('tells the ends of many that go in the same moment in turns, each with what came before it', async () => {
+  const pairs: Pair[] = [];
+  while (pairs.length < 300) pairs.push(await pairOf(takeBelow));
+  const count = (what: (sink: Recorder) => number): number => pairs.reduce((sum, { sink }) => sum + what(sink), 0);
+  let most = 0;
+  let before = 0;
+  const watch = (): void => {
+    const ends = count((sink) => sink.ends);
+    most = Math.max(most, ends - before);
+    before = ends;
+    if (ends < pairs.length) setImmediate(watch);
+  };
+  setImmediate(watch);
+  // Half of them are reset, which is an error and no end; one is destroyed here before it is its turn.
+  pairs.forEach(({ client }, i) => (i % 2 === 0 ? client.end('last') : client.resetAndDestroy()));
+  await until(() => count((sink) => sink.ends) > 0);
+  pairs.at(-2)!.stream.destroy();
+  await until(() => count((sink) => Math.min(1, sink.ends + sink.closes)) === pairs.length);
+  expect(most).toBeLessThanOrEqual(40);
+  const ended = pairs.filter(({ sink }, i) => i % 2 === 0 && sink.ends > 0);
+  expect(ended.length).toBeGreaterThan(100);
+  expect(ended.every(({ sink }) => sink.bytes.toString() === 'last')).toBe(true);
+  for (const { stream } of pairs) stream.destroy();
+  await until(() => count((sink) => sink.closes) === pairs.length);
+});
