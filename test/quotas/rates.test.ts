@@ -91,7 +91,6 @@ test('deliverPerSecond: QoS 1 is delayed and complete', async () => {
   await subscriber.receivedCount(300, 10_000);
   expect(performance.now() - startedMs).toBeGreaterThan(1000);
   expect(payloads(subscriber)).toEqual(numbers(300));
-  expect(await tenant.systemNumber('publish/messages/dropped')).toBe(0);
 });
 
 test('bytesPerSecond: in both directions, and nothing of QoS 1 is lost', async () => {
