@@ -8,7 +8,7 @@
  * (`safety-ledger.ts`), something of its memory is counted, a connection, session or subscription comes or goes.
  */
 export interface Touchable {
-  /** It is on the list; of whoever keeps the list, and of nobody else. */
+  /** It is on the list, or not to be put on it any more; of whoever keeps the list, and of nobody else. */
   isTouched: boolean;
 }
 
@@ -33,9 +33,10 @@ export class Activity<T extends Touchable> {
     };
   }
 
-  /** It is not here any more. */
+  /** It is not here any more: no look finds it again, whatever of it is still under way. */
   forget(one: T): void {
     this.#handOut();
+    one.isTouched = true;
     for (const recent of this.#looks) recent.delete(one);
   }
 

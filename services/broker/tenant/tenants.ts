@@ -155,11 +155,17 @@ export class Tenants {
   }
 
   async #open(record: TenantRecord): Promise<Tenant> {
-    const { clock, restore, current } = this.#options;
+    const { clock, restore, current, units } = this.#options;
     const tenant = new Tenant(record, this.#world);
-    await restore(tenant, record);
-    await this.#options.units.begin(tenant.units);
-    const now = await current(record.id);
+    let now: TenantRecord | undefined;
+    try {
+      await restore(tenant, record);
+      await units.begin(tenant.units);
+      now = await current(record.id);
+    } catch (error) {
+      this.#activity.forget(tenant); // The next attempt has another one.
+      throw error;
+    }
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {
       await this.#retire(tenant);
       await tenant.turns.idle();

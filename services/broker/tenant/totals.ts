@@ -125,7 +125,8 @@ export class Totals {
   /** The tenant is not here any more: what it has counted stays, for totals never go back. */
   forget(tenant: Tenant): void {
     this.#count(tenant);
-    const counted = this.#counted.get(tenant)!;
+    const counted = this.#counted.get(tenant);
+    if (!counted) return; // It was deleted while it was being opened.
     this.#counted.delete(tenant);
     this.#largest.move(counted[memoryAt], undefined);
     for (const name of Object.keys(numbers) as NumberName[]) this.#sums[at(name)]! -= counted[at(name)]!;

@@ -37,4 +37,6 @@ test('one that has gone is in no look any more', () => {
   activity.forget(a!);
   activity.forget(b!);
   expect([names(one()), names(other())]).toEqual([[], []]);
+  activity.touch(a!); // Something of it was still under way.
+  expect([names(one()), names(other())]).toEqual([[], []]);
 });
