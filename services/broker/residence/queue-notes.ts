@@ -102,7 +102,7 @@ export class QueueNotes {
         residence.noted = noted;
       });
     } catch {
-      // As it was: the next sweep tries again.
+      this.#open.add(tenant); // As it was: the next sweep tries again, though sweeps meanwhile may have found nothing to note.
     } finally {
       residence.isNoting = false;
     }

@@ -145,6 +145,21 @@ describe('the depth of a queue', () => {
     expect(depth(world)).toEqual([1, 0, false]);
   });
 
+  it('is noted again when the store failed long after it was asked, and nothing else has happened', async () => {
+    const world = new World();
+    const client = await subscribed(world, 'c');
+    await leave(client);
+    await publish(client, 1, world.clock.nowMs());
+    let fail = (): void => undefined;
+    const failing = new Promise<never>((_, reject) => (fail = () => reject(new Error('away'))));
+    const note = vi.spyOn(world.records, 'note').mockReturnValueOnce(failing);
+    await pass(world, 20_000);
+    expect([depth(world), note.mock.calls.length]).toEqual([[0, 0, false], 1]);
+    fail();
+    await pass(world, 5000);
+    expect(depth(world)).toEqual([1, 0, false]);
+  });
+
   it('is noted at a clean stop with a bounded number of calls at once, whatever becomes of them', async () => {
     const world = new World({ connections: null, connectsPerSecond: null });
     const clients: FakeConnection[] = [];
