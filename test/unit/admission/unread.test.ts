@@ -43,6 +43,20 @@ const sessionOf = (clientId: string) => publisher.in!.tenant.residences.get(id(c
 const recordOf = (clientId: string) => site.tables.records.get(`${acme}#${clientId}`);
 const published = (device: Device): string[] => device.said().filter((line) => line.startsWith('publish'));
 
+/** The client of `c` has come, and waits for what is stored of its session. */
+async function comesWhileItIsRead() {
+  let answer = (): void => undefined;
+  const asked = new Promise<void>((resolve) => (answer = resolve));
+  const load = site.records.load.bind(site.records);
+  vi.mocked(site.records.load).mockImplementationOnce(async (record) => {
+    await asked;
+    return await load(record);
+  });
+  const coming = site.connect('c', { clean: false, expiry: 1000 });
+  await until(() => vi.mocked(site.records.load).mock.calls.length === 1);
+  return { ...coming, answer };
+}
+
 beforeEach(async () => {
   site = new Site({ queuedMessagesPerSession: 4 });
   publisher = await site.admit('publisher', { clean: true, expiry: 0 });
@@ -178,15 +192,7 @@ describe('when its client comes', () => {
   });
 
   it('a message may come, and be stored, while it is read: it is counted once', async () => {
-    let answer = (): void => undefined;
-    const asked = new Promise<void>((resolve) => (answer = resolve));
-    const load = site.records.load.bind(site.records);
-    vi.mocked(site.records.load).mockImplementationOnce(async (record) => {
-      await asked;
-      return await load(record);
-    });
-    const { device, done } = site.connect('c', { clean: false, expiry: 1000 });
-    await until(() => vi.mocked(site.records.load).mock.calls.length === 1);
+    const { device, done, answer } = await comesWhileItIsRead();
     await send('2');
     publisher.send(pub('a', '3', 1, 2)); // This one is not stored yet.
     answer();
@@ -216,15 +222,7 @@ describe('when its client comes', () => {
   });
 
   it('it may expire while it is read: a new one begins', async () => {
-    let answer = (): void => undefined;
-    const asked = new Promise<void>((resolve) => (answer = resolve));
-    const load = site.records.load.bind(site.records);
-    vi.mocked(site.records.load).mockImplementationOnce(async (record) => {
-      await asked;
-      return await load(record);
-    });
-    const { device, done } = site.connect('c', { clean: false, expiry: 1000 });
-    await until(() => vi.mocked(site.records.load).mock.calls.length === 1);
+    const { device, done, answer } = await comesWhileItIsRead();
     site.clock.advance(1_001_000);
     answer();
     await done;

@@ -191,10 +191,15 @@ it('tells the ends of many that go in the same moment in turns, each with what c
   pairs.forEach(({ client }, i) => (i % 2 === 0 ? client.end('last') : client.resetAndDestroy()));
   await until(() => count((sink) => sink.ends) > 0);
   pairs.at(-2)!.stream.destroy();
+  for (const { stream } of pairs) {
+    stream.pause(); // Where it waits for its turn, the end is read once more when that is over.
+    stream.resume();
+  }
   await until(() => count((sink) => Math.min(1, sink.ends + sink.closes)) === pairs.length);
   expect(most).toBeLessThanOrEqual(40);
   const ended = pairs.filter(({ sink }, i) => i % 2 === 0 && sink.ends > 0);
   expect(ended.length).toBeGreaterThan(100);
+  expect(pairs.filter(({ sink }) => sink.ends > 1)).toEqual([]);
   expect(ended.every(({ sink }) => sink.bytes.toString() === 'last')).toBe(true);
   for (const { stream } of pairs) stream.destroy();
   await until(() => count((sink) => sink.closes) === pairs.length);
