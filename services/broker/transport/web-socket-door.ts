@@ -100,7 +100,7 @@ export function acceptWebSockets<S extends HttpServer | HttpsServer>(server: S, 
   const refuseAt = (socket: Socket, reason: Refusal, detail: string, status: number = statuses[reason]): void => {
     const { headers, body } = refuse(socket, reason, detail);
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-    socket.on('error', () => undefined);
+    socket.on('error', () => undefined).resume(); // What is not read would make of its end a reset, and take the answer along.
     socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`);
   };
   const faultOf = (request: IncomingMessage): [Refusal, string] | undefined => {
