@@ -11,8 +11,10 @@ import { type FaultPlace, guarded } from './faults.js';
 /** A place in the heap of that name, beginning with 1; 0: in none. Nobody else writes it. */
 export type Placed<K extends string> = Record<K, number>;
 
-/** What a fleet leaves behind when it goes at once must not hold up the others. */
+/** What a fleet leaves behind when it goes at once must not hold up the others: so many in a turn, */
 const perTurnMax = 100;
+/** and none more when they have taken so long. */
+const turnMs = 2;
 
 export class Deadlines<K extends string, T extends Placed<K>> {
   readonly #clock: Clock;
@@ -107,6 +109,7 @@ export class Deadlines<K extends string, T extends Placed<K>> {
       const thing = this.#things[0]!;
       this.delete(thing);
       guarded(this.#fault, () => this.#due(thing));
+      if (this.#clock.monotonicMs() - nowMs >= turnMs) break;
     }
     this.#arm();
   }

@@ -43,12 +43,16 @@ export class Departure {
     this.#options = options;
     const { clock } = options;
     this.#ends = new Deadlines(clock, 'expiryPlace', 'due', (residence) => {
-      residence.tenant.meters.expiredSessions++;
-      this.endSession(residence.tenant, residence, clock.nowMs());
+      const { tenant } = residence;
+      tenant.meters.expiredSessions++;
+      tenant.time.charge(() => this.endSession(tenant, residence, clock.nowMs()));
     });
     this.#wills = new Deadlines(clock, 'willPlace', 'due', (residence) => {
-      this.#publishWill(residence);
-      this.write(residence.tenant, residence);
+      const { tenant } = residence;
+      tenant.time.charge(() => {
+        this.#publishWill(residence);
+        this.write(tenant, residence);
+      });
     });
   }
 

@@ -10,11 +10,12 @@ interface Thing {
   place: number;
 }
 
-function world() {
+function world(did: () => void = () => undefined) {
   const clock = new ManualClock();
   const done: string[] = [];
   const deadlines = new Deadlines<'place', Thing>(clock, 'place', 'due', ({ name }) => {
     done.push(`${name} at ${clock.monotonicMs()}`);
+    did();
   });
   const things = Array.from({ length: 300 }, (_, name): Thing => ({ name, place: 0 }));
   return { clock, done, deadlines, things };
@@ -59,6 +60,19 @@ describe('deadlines', () => {
     deadlines.set({ name: 0, place: 0 }, 50);
     clock.advance(100);
     expect([perTurn, done.length]).toEqual([[1, 101, 201, 301], 301]);
+  });
+
+  it('that take long are fewer in a turn', () => {
+    let spentMs = 0;
+    const { clock, done, deadlines, things } = world(() => (spentMs += 0.75));
+    const { after, monotonicMs } = clock;
+    clock.monotonicMs = () => monotonicMs.call(clock) + spentMs;
+    for (const thing of things.slice(0, 7)) deadlines.set(thing, 100);
+    const perTurn: number[] = [];
+    clock.after = (ms, run) => after.call(clock, ms, () => (run(), perTurn.push(done.length)));
+    deadlines.set({ name: 0, place: 0 }, 50);
+    clock.advance(110);
+    expect(perTurn).toEqual([1, 4, 7, 8]);
   });
 
   it('go on when one of them throws', () => {
