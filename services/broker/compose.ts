@@ -91,6 +91,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     metrics,
     persistDelayMs,
     waitMs: (tenant) => units.waitMs(tenant),
+    pay: (tenant, ms) => admission.pay(tenant, ms),
     isHeld: () => gate.isHeld(),
   });
   const adoptions: Adoptions = new Adoptions({

@@ -11,6 +11,7 @@ import {
   guarded,
   type Log,
   type Metrics,
+  type TenantScope,
 } from '../../kernel/kernel.js';
 import { type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
@@ -227,6 +228,11 @@ export class Admission {
   /** See `Departure.disconnected`. */
   disconnected(admitted: Admitted, ending: Ending): Receipt {
     return this.#departure.disconnected(admitted, ending);
+  }
+
+  /** A tenant's commits have taken `ms` of the thread. */
+  pay(tenant: TenantScope, ms: number): void {
+    this.#tenants.pay(tenant, ms);
   }
 
   /**

@@ -79,9 +79,11 @@ export class TenantWork {
     return !this.isWaiting && this.shares === 0 && this.calls === 0;
   }
 
-  /** One write of that size is on its way. */
-  spend(bytes: number): void {
-    this.credit = Math.max(-debtMax, this.credit - costOfWrite - Math.ceil(bytes / 1024));
+  /** One write of that size is on its way; its price. */
+  spend(bytes: number): number {
+    const price = costOfWrite + Math.ceil(bytes / 1024);
+    this.credit = Math.max(-debtMax, this.credit - price);
+    return price;
   }
 }
 

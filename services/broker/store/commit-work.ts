@@ -27,7 +27,8 @@ const callBytesMax = 1 << 16;
 export interface Call {
   readonly writes: TableWrite[];
   readonly parts: Map<TableWrite, Part>;
-  readonly tenants: Set<TenantWork>;
+  /** By tenant what of the call is its, as a price. */
+  readonly prices: Map<TenantWork, number>;
   bytes: number;
 }
 
@@ -75,7 +76,7 @@ export class CommitWork {
   /** The next call; without writes when nobody who may go has any. */
   fill(filling: Filling): Call {
     const asked: CommitSource[] = (this.#askedMeanwhile = []);
-    const call: Call = { writes: [], parts: new Map(), tenants: new Set(), bytes: 0 };
+    const call: Call = { writes: [], parts: new Map(), prices: new Map(), bytes: 0 };
     while (hasRoom(call, filling)) {
       const tenant = this.#turns.next(filling.mayGo);
       if (!tenant || !this.#take(tenant, call, filling)) break;
@@ -129,11 +130,11 @@ export class CommitWork {
     try {
       const tableWrite = itemOf(source.partition, write);
       const bytes = 'put' in tableWrite ? itemBytes(tableWrite.put) : 0;
-      tenant.spend(bytes);
+      const price = tenant.spend(bytes);
+      call.prices.set(tenant, (call.prices.get(tenant) ?? 0) + price);
       call.bytes += bytes;
       call.writes.push(tableWrite);
       call.parts.set(tableWrite, part);
-      call.tenants.add(tenant);
     } catch (error) {
       caught('commit-item', error, { lane: source.lane });
       share.refused.push(write);
@@ -142,12 +143,12 @@ export class CommitWork {
   }
 
   /** The call is under way. */
-  begin({ tenants }: Call): void {
-    for (const tenant of tenants) tenant.calls++;
+  begin({ prices }: Call): void {
+    for (const tenant of prices.keys()) tenant.calls++;
   }
 
-  end({ tenants }: Call): void {
-    for (const tenant of tenants) {
+  end({ prices }: Call): void {
+    for (const tenant of prices.keys()) {
       tenant.calls--;
       this.#turns.forget(tenant);
     }

@@ -8,7 +8,8 @@
  *
  * To make a call is work for the thread, which others wait for: one is made at once, the next at the end of the turn of the
  * event loop, and `callBytesMax` (`commit-work.ts`) bounds each to about a millisecond. What 10 000 sessions have to store at the same moment
- * is thousands of such steps, and between any two of them everybody else is served.
+ * is thousands of such steps, and between any two of them everybody else is served. The tenants whose writes are in it pay for the
+ * time that it takes, each for its part.
  *
  * What is left undone is written again until it succeeds, with jitter, for as long as DynamoDB takes: the publishers wait
  * for their acknowledgements meanwhile, and what they may have unacknowledged is bounded. Writes are puts and deletes of
@@ -52,6 +53,8 @@ export interface GroupCommitOptions {
   readonly persistDelayMs: number;
   /** How long a tenant's commits have to wait, because it has used more of the database than it may. */
   readonly waitMs: (tenant: TenantScope) => number;
+  /** Takes time of the thread, in milliseconds, from the tenant's account. Default: nobody pays. */
+  readonly pay?: (tenant: TenantScope, ms: number) => void;
   /** Nothing is written by a broker whose lease is over. */
   readonly isHeld: () => boolean;
   /** Runs something at the end of this turn of the event loop. */
@@ -136,6 +139,7 @@ export class GroupCommit implements CommitLog {
   }
 
   #step(): void {
+    const startedMs = this.#options.clock.monotonicMs();
     const free = commitCallsMax - this.#callsInFlight;
     const call = this.#work.fill({
       writesMax: this.#pace.callSize,
@@ -147,6 +151,17 @@ export class GroupCommit implements CommitLog {
     this.#defer(this.#nextTurn);
     // Nothing in it may throw: lanes whose writes nobody knows anything of would stay busy. If it does, the process ends.
     void this.#call(call);
+    this.#charge(call, startedMs);
+  }
+
+  /** For what has been done since then. */
+  #charge({ prices }: Call, startedMs: number): void {
+    const { pay, clock } = this.#options;
+    if (!pay) return;
+    const ms = clock.monotonicMs() - startedMs;
+    let whole = 0;
+    for (const price of prices.values()) whole += price;
+    for (const [{ name }, price] of prices) pay(name, (ms * price) / whole);
   }
 
   readonly #nextTurn = (): void => {
@@ -180,7 +195,8 @@ export class GroupCommit implements CommitLog {
     this.#send();
   }
 
-  async #attempt({ writes, parts }: Call): Promise<void> {
+  async #attempt(call: Call): Promise<void> {
+    const { writes, parts } = call;
     const all = [...parts.values()];
     const { round } = this.#pace;
     if (!this.#options.isHeld()) {
@@ -203,6 +219,7 @@ export class GroupCommit implements CommitLog {
       return this.#pace.isPaused ? this.#work.ready(all) : this.#again(all);
     }
     // What comes of it here is none of DynamoDB's business: it must not be taken for a call that failed.
+    const startedMs = this.#options.clock.monotonicMs();
     this.#pace.succeeded();
     const left: Part[] = [];
     for (const [write, part] of parts)
@@ -210,6 +227,7 @@ export class GroupCommit implements CommitLog {
       else this.#work.over(part);
     this.#writes.add(all.length - left.length);
     this.#again(left);
+    this.#charge(call, startedMs);
   }
 
   /** One write that DynamoDB will never take must not hold up the others: each alone, and the culprit is given up. */

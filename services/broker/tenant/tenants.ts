@@ -127,8 +127,17 @@ export class Tenants {
     const id = tenantOf(scope);
     for (let opening = this.#opening.get(id); opening; opening = this.#opening.get(id))
       await opening.catch(() => undefined); // Told to whoever opens it.
-    const found = this.#tenants.get(id);
+    return this.#here(scope);
+  }
+
+  #here(scope: TenantScope): Tenant | undefined {
+    const found = this.#tenants.get(tenantOf(scope));
     return found?.scope === scope ? found : undefined; // Not another one of that name.
+  }
+
+  /** For work that was done for the tenant, if it is still here, elsewhere: `ms` of the thread. */
+  pay(scope: TenantScope, ms: number): void {
+    this.#here(scope)?.time.spend(ms);
   }
 
   /**

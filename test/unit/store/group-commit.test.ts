@@ -24,6 +24,9 @@ class Site {
   /** A call takes so long. */
   tookMs: (writes: readonly TableWrite[]) => number = () => 5;
   isHeld = true;
+  /** What the thread has spent beside the clock, and who has paid how much of it. */
+  spentMs = 0;
+  readonly paid = new Map<string, number>();
   /** Tenants that owe units of the database. */
   readonly indebted = new Set<string>();
   readonly calls: (readonly TableWrite[])[] = [];
@@ -45,7 +48,12 @@ class Site {
         }),
     } as unknown as Dynamo,
     {
-      clock: this.clock,
+      clock: {
+        nowMs: () => this.clock.nowMs(),
+        monotonicMs: () => this.clock.monotonicMs() + this.spentMs,
+        after: (ms, run) => this.clock.after(ms, run),
+      },
+      pay: (tenant, ms) => void this.paid.set(tenant, (this.paid.get(tenant) ?? 0) + ms),
       isHeld: () => this.isHeld,
       defer: (run) => void this.#deferred.push(run),
       waitMs: (tenant) => (this.indebted.has(tenant) ? 1000 : 0),
@@ -128,6 +136,24 @@ describe('tenants in the group commit', () => {
     site.request(good);
     expect(await site.done(1000, good)).toBeLessThan(20);
     expect(site.calls.length).toBeLessThanOrEqual(16);
+  });
+
+  it('pay for the time of the thread that their writes take, each for its part', async () => {
+    const site = new Site();
+    site.answer = (writes) => {
+      site.spentMs += writes.length; // What is done with the answer comes later.
+      return [];
+    };
+    const slow = (source: Source): Source => {
+      const take = source.take.bind(source);
+      source.take = (max) => ((site.spentMs += 1), take(max));
+      return source;
+    };
+    const sources = [...many(15, (i) => site.source(`much#${i}`)), ...many(5, (i) => site.source(`little#${i}`))];
+    site.request(...sources.map(slow));
+    expect(await site.done(100, ...sources)).toBeLessThan(20);
+    expect(site.calls.map((writes) => writes.length)).toEqual([20]);
+    expect([site.paid.get('much'), site.paid.get('little')]).toEqual([15, 5]);
   });
 
   it('get as much as each other, whatever the size of what they write', async () => {
