@@ -11,5 +11,6 @@ export { Counter, Metrics, type MetricSample } from './metrics.js';
 export { nearestName } from './nearest.js';
 export { ownBytes } from './own-bytes.js';
 export { Paces } from './paces.js';
+export { SparseMap, SparseSet } from './sparse.js';
 export { StacklessError } from './stackless-error.js';
 export { TokenBucket } from './token-bucket.js';

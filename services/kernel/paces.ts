@@ -3,6 +3,8 @@
  * its burst is whole again; who has been quiet until then is forgotten. At most `keysMax` are remembered: the one that was
  * not heard of for longest is forgotten first, and begins anew.
  */
+import { SparseMap } from './sparse.js';
+
 export interface PacesOptions {
   readonly everyMs: number;
   readonly burst: number;
@@ -12,7 +14,7 @@ export interface PacesOptions {
 export class Paces {
   readonly #options: PacesOptions;
   /** In the order in which they were spent last. */
-  readonly #wholeAtMs = new Map<string, number>();
+  readonly #wholeAtMs = new SparseMap<string, number>();
 
   constructor(options: PacesOptions) {
     this.#options = options;

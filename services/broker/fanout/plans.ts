@@ -11,6 +11,7 @@
  * For a subscription to a filter that others have subscribed to: the combined plans of that filter end, which each cost more to
  * make. For one to a new filter: one number grows.
  */
+import { SparseMap, SparseSet } from '../../kernel/kernel.js';
 import type { TopicTree } from '../../topic/topic.js';
 import { combined, type FilterRoutes, type Route, type RouteOptions, type Target } from './filter-routes.js';
 import type { Subscriber } from './ports.js';
@@ -49,13 +50,13 @@ interface Remembered {
 
 export class Plans {
   readonly #tree: TopicTree<FilterRoutes>;
-  readonly #byTopic = new Map<string, Remembered>();
+  readonly #byTopic = new SparseMap<string, Remembered>();
   /** In the order in which they were made. */
-  readonly #combined = new Set<CombinedPlan>();
+  readonly #combined = new SparseSet<CombinedPlan>();
   /** By the hash of the filters that they combine; of two with the same, one is not found again. */
-  readonly #byParts = new Map<number, CombinedPlan>();
+  readonly #byParts = new SparseMap<number, CombinedPlan>();
   /** By each of these filters. */
-  readonly #byPart = new Map<FilterRoutes, Set<CombinedPlan>>();
+  readonly #byPart = new SparseMap<FilterRoutes, Set<CombinedPlan>>();
   #places = 0;
   #lastTopic: string | undefined;
   #last: Remembered | undefined;

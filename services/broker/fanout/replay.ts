@@ -6,6 +6,7 @@
  * Those who wait for the same bite (a fleet comes back, and each device subscribes to `+/cfg`) get it together: they begin in
  * one moment, and the store asks the table once. Each takes it in a turn of its own.
  */
+import { SparseMap } from '../../kernel/kernel.js';
 import type { RetainedRead, RetainedStore } from './ports.js';
 
 /** Of one tenant: each holds a page of at most 1 MB while it is read, and one of the connections to DynamoDB. */
@@ -32,7 +33,7 @@ export class RetainedReads {
    * By filter and where they have come to; the first to wait is the first to be served. A session has at most one read, so
    * there are no more of them than connections.
    */
-  readonly #bites = new Map<string, Bite>();
+  readonly #bites = new SparseMap<string, Bite>();
 
   /** `turn`: resolves when it is the tenant's turn on the broker's thread. */
   constructor(store: RetainedStore, turn: () => Promise<void>) {
@@ -65,8 +66,10 @@ export class RetainedReads {
   }
 
   #serve(): void {
-    for (const [key, { filter, waiting }] of this.#bites) {
-      if (this.#free === 0) return;
+    while (this.#free > 0) {
+      const [first] = this.#bites;
+      if (!first) return;
+      const [key, { filter, waiting }] = first;
       this.#free--;
       this.#bites.delete(key);
       const sharers = waiting.splice(0, sharersMax);

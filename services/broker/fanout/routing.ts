@@ -2,6 +2,7 @@
  * The routing of one tenant: filters to subscribers, and the way of one message to all of them, in one go or, if they are
  * many, in slices (`fan-out-line.ts`). Nothing in here is shared between tenants (G6).
  */
+import { SparseMap } from '../../kernel/kernel.js';
 import { TopicTree, wildcardPattern } from '../../topic/topic.js';
 import { bothReceipts, handedOn, type Message, noSubscribers, type Receipt } from '../message/message.js';
 import { FanOutLine, sliceMax } from './fan-out-line.js';
@@ -24,7 +25,7 @@ export class Routing {
   readonly #plans = new Plans(this.#tree);
   readonly #line: FanOutLine | undefined;
   /** How many filters have this pattern of wildcards. */
-  readonly #patterns = new Map<string, number>();
+  readonly #patterns = new SparseMap<string, number>();
   #filters = 0;
 
   /**

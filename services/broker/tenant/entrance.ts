@@ -7,7 +7,7 @@
  * What is too fast waits, for a short time and only so many, and is turned away then. The line has one timer. Nobody waits
  * here who has left, or for whose client id a later CONNECT has come: that one has the earlier one's place in the line.
  */
-import { type Cancel, type ClientId, type Clock, Paces } from '../../kernel/kernel.js';
+import { type Cancel, type ClientId, type Clock, Paces, SparseMap } from '../../kernel/kernel.js';
 import type { Tenant } from './local-tenant.js';
 import { TurnedAway } from './turned-away.js';
 
@@ -40,8 +40,8 @@ export class Entrance {
   readonly #tenant: Tenant;
   readonly #clock: Clock;
   /** CONNECTs by client id that passed the quota and are not over. */
-  readonly #entering = new Map<ClientId, number>();
-  readonly #line = new Map<ClientId, Waiting>();
+  readonly #entering = new SparseMap<ClientId, number>();
+  readonly #line = new SparseMap<ClientId, Waiting>();
   readonly #paces = new Paces(clientPace);
   /** Those in the line wait for the tenant's rate: whoever comes stands behind them. */
   #isShort = false;

@@ -1,12 +1,12 @@
 /** Sessions of a tenant that hold back acknowledgements (`session/held-back.ts`), looked at by one timer while there are any. */
-import type { Clock } from '../../kernel/kernel.js';
+import { type Clock, SparseSet } from '../../kernel/kernel.js';
 import type { Session } from '../session/session.js';
 
 const lookEveryMs = 50;
 
 export class HeldAcknowledgements {
   readonly #clock: Clock;
-  readonly #sessions = new Set<Session>();
+  readonly #sessions = new SparseSet<Session>();
   #isArmed = false;
 
   constructor(clock: Clock) {

@@ -15,7 +15,7 @@
  * Any number of brokers may die so one after the other: `willEpoch` goes with the record. Wills of QoS 0 and 1, and
  * subscribers whose sessions end with their connections, get it at least once.
  */
-import type { ClientId } from '../../kernel/kernel.js';
+import { type ClientId, SparseMap } from '../../kernel/kernel.js';
 import { handedOn, type Origin, type OriginName, PendingReceipt, type Receipt } from '../message/message.js';
 
 interface KeptWill {
@@ -26,7 +26,7 @@ interface KeptWill {
 }
 
 export class KeptWills {
-  readonly #byClient = new Map<ClientId, KeptWill>();
+  readonly #byClient = new SparseMap<ClientId, KeptWill>();
 
   /** The client's record holds a will of QoS 2, set by the claim of that epoch, and no other one any more. */
   keep(clientId: ClientId, epoch: number, isInherited: boolean): void {

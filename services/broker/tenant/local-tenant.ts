@@ -1,9 +1,17 @@
 /**
  * A tenant on this broker: an object of its own, with its own routing, sessions, limits and meters (G6). It is made
- * when the first client of the tenant connects and dropped some time after the last session has ended. Empty it takes 15 KB.
+ * when the first client of the tenant connects and dropped some time after the last session has ended. Empty it takes 9 KB.
  * It is what the tenant's sessions see as their host; who comes in and who leaves is decided in `admission.ts`.
  */
-import { type Clock, type ClientId, guarded, type Log, type TenantId, type TenantScope } from '../../kernel/kernel.js';
+import {
+  type Clock,
+  type ClientId,
+  guarded,
+  type Log,
+  SparseMap,
+  type TenantId,
+  type TenantScope,
+} from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
 import {
   type Continuation,
@@ -112,7 +120,7 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
   /** Subscriptions to `$SYS` topics: without one nobody is told. */
   #systemSubscriptions = 0;
   /** What their subscribers were told last; empty when somebody has come since and may know something else. */
-  readonly #told = new Map<string, string>();
+  readonly #told = new SparseMap<string, string>();
   readonly #retainedReads: RetainedReads;
   readonly #heldAcknowledgements: HeldAcknowledgements;
   readonly #clock: Clock;

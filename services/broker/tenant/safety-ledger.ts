@@ -7,6 +7,7 @@
  *                and so do fan-outs that are under way
  *      in line   messages that wait for fan-outs before them (`fanout/fan-out-line.ts`); above the limit publishers wait
  */
+import { SparseSet } from '../../kernel/kernel.js';
 import { deliveryBytes, type Message, storedDeliveryBytes } from '../message/message.js';
 
 /** Some eighty small messages: publishers are to wait, not messages. */
@@ -23,7 +24,7 @@ export class SafetyLedger {
   #unsafeBytes = 0;
   #lineBytes = 0;
   /** Called once when `isUnsafe` is over. */
-  #listeners = new Set<() => void>();
+  #listeners = new SparseSet<() => void>();
 
   /** `becameLess`: called for whoever counts; it becomes more only in time that is used for the tenant. */
   constructor(unsafeBytesMax: number, becameLess: () => void = () => undefined) {
@@ -99,7 +100,7 @@ export class SafetyLedger {
 
   #tell(): void {
     const listeners = this.#listeners;
-    this.#listeners = new Set();
+    this.#listeners = new SparseSet();
     for (const listener of listeners) listener();
   }
 }

@@ -2,6 +2,7 @@
  * What many sessions of a tenant have in common, once: equal strings out of packets and items are as many strings. A fleet
  * has one user name and credential, or one for each device; of the latter nothing is won, and little is kept.
  */
+import { SparseMap } from '../../kernel/kernel.js';
 import type { Credential } from '../../tenancy/tenancy.js';
 
 const keptMax = 100;
@@ -10,8 +11,8 @@ const keptMax = 100;
 export type CameWith = Pick<Credential, 'name' | 'secretHash' | 'createdAtMs'>;
 
 export class Same {
-  readonly #texts = new Map<string, string>();
-  readonly #credentials = new Map<string, CameWith>();
+  readonly #texts = new SparseMap<string, string>();
+  readonly #credentials = new SparseMap<string, CameWith>();
 
   text<T extends string>(text: T): T {
     return (this.#texts.get(text) as T | undefined) ?? (keep<string>(this.#texts, text, text) as T);
@@ -24,7 +25,7 @@ export class Same {
   }
 }
 
-function keep<T>(all: Map<string, T>, key: string, value: T): T {
+function keep<T>(all: SparseMap<string, T>, key: string, value: T): T {
   if (all.size >= keptMax) all.clear();
   all.set(key, value);
   return value;

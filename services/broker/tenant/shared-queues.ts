@@ -4,7 +4,7 @@
  * is above that of everything stored under its name before: so what a crash has left of a queue that was closed is told
  * apart, and removed.
  */
-import { atOnce, type ClientId, type Clock, type Log, type TenantScope } from '../../kernel/kernel.js';
+import { atOnce, type ClientId, type Clock, type Log, SparseMap, type TenantScope } from '../../kernel/kernel.js';
 import { epochAt, RecordUnreadable, sharedPartition } from '../../tenancy/tenancy.js';
 import type { GroupQueues, SharedGroup } from '../fanout/fanout.js';
 import { type CommitLog, type QueueHost, SharedQueue, type StoredOrigin } from '../inbox/inbox.js';
@@ -25,7 +25,7 @@ export class SharedQueues implements GroupQueues {
   readonly #scope: TenantScope;
   readonly #host: QueueHost;
   readonly #options: SharedQueuesOptions;
-  readonly #epochs = new Map<SharedQueue, number>();
+  readonly #epochs = new SparseMap<SharedQueue, number>();
   #lastEpoch = 0;
   /** Opened by sessions that an earlier broker has left, whose queues are to be read; undefined from then on. */
   #toRestore: Map<SharedGroup, SharedQueue> | undefined = new Map();

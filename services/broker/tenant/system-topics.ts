@@ -7,6 +7,7 @@
  * that nobody asks costs its load averages, one with subscribers 5 us more every 10 s, and a message for each change.
  */
 import npmPackage from '../../../package.json' with { type: 'json' };
+import type { SparseMap } from '../../kernel/kernel.js';
 import { bridgeStates } from '../../tenancy/tenancy.js';
 import { filterMatches, filtersOverlap } from '../../topic/topic.js';
 import type { RetainedCount } from '../fanout/fanout.js';
@@ -103,7 +104,7 @@ export async function readSystemTopics(
 }
 
 /** The values that are not as they were told; remembers them as told. */
-export function changedSystemMessages(tenant: Tenant, told: Map<string, string>): Message[] {
+export function changedSystemMessages(tenant: Tenant, told: SparseMap<string, string>): Message[] {
   const changed: Message[] = [];
   for (const [topic, value] of values) {
     const text = String(value(tenant));

@@ -11,7 +11,7 @@
  * A packet of a quiet tenant waits for `turnMs` and the quantum of one other, however many are busy. Time is measured for each
  * slice, never for each packet. What a step took too long is owed, and repaid by waiting.
  */
-import { caught, type Clock, type FaultPlace } from '../../kernel/kernel.js';
+import { caught, type Clock, type FaultPlace, SparseSet } from '../../kernel/kernel.js';
 
 /** What a tenant with the whole share gets before it is another one's turn; a share of 25 % gets 2 ms. */
 const wholeQuantumMs = 8;
@@ -101,8 +101,8 @@ export class TimeAccount {
   #sliceEndsMs = 0;
   #isRunning = false;
   /** Every other slice is one of jobs: the control log is obeyed however many connections wait. */
-  readonly #jobs = new Set<Job>();
-  readonly #readers = new Set<Job>();
+  readonly #jobs = new SparseSet<Job>();
+  readonly #readers = new SparseSet<Job>();
   #isJobNext = true;
 
   constructor(thread: Thread, used: () => void) {
@@ -265,7 +265,7 @@ export class TimeAccount {
     this.#thread.wait(this);
   }
 
-  #nextQueue(): Set<Job> {
+  #nextQueue(): SparseSet<Job> {
     this.#isJobNext = !this.#isJobNext;
     if (this.#jobs.size === 0) return this.#readers;
     return this.#isJobNext || this.#readers.size === 0 ? this.#jobs : this.#readers;

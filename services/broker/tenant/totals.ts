@@ -80,7 +80,7 @@ export class Totals {
   readonly #recent: () => Iterable<Tenant>;
   readonly #sums = new Float64Array(readers.length);
   /** Of each tenant what is in the sums. */
-  readonly #counted = new Map<Tenant, Float64Array>();
+  readonly #counted = new Map<Tenant, number[]>();
   readonly #largest = new Largest();
 
   /** `recent`: who has been touched since the last call. */
@@ -104,7 +104,7 @@ export class Totals {
   }
 
   add(tenant: Tenant): void {
-    const counted = new Float64Array(readers.length);
+    const counted = Array<number>(readers.length).fill(0);
     this.#counted.set(tenant, counted);
     this.#largest.move(undefined, counted[memoryAt]);
     this.#count(tenant);

@@ -5,7 +5,7 @@
  * An end and a record are always written, however long that takes (the client's last will has to be safe first). Of CONNECTs
  * one is at work and one waits, the latest: whoever connects again has given the earlier one up.
  */
-import type { ClientId, Clock } from '../../kernel/kernel.js';
+import { type ClientId, type Clock, SparseMap } from '../../kernel/kernel.js';
 import { TurnedAway } from './turned-away.js';
 
 const ignore = (): void => {};
@@ -27,8 +27,8 @@ interface Slot {
 export class Turns {
   readonly #clock: Clock;
   /** The tail of what is going on for a client id. */
-  readonly #tails = new Map<ClientId, Promise<void>>();
-  readonly #slots = new Map<ClientId, Slot>();
+  readonly #tails = new SparseMap<ClientId, Promise<void>>();
+  readonly #slots = new SparseMap<ClientId, Slot>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
