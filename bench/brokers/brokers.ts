@@ -1,5 +1,6 @@
 /** The brokers that can be named on the command line. */
 import type { Broker } from './broker.js';
+import { floor } from './floor.js';
 import { forked } from './forked.js';
 import { mosquitto, mosquittoNoDelay } from './mosquitto.js';
 import { shoal } from './shoal.js';
@@ -21,4 +22,5 @@ export const brokers: Readonly<Record<string, Broker>> = {
   'mosquitto-nodelay': mosquittoNoDelay,
   aedes: forked('aedes-main.ts', false),
   cable: forked('cable-main.ts', true),
+  floor,
 };

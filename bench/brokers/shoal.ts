@@ -101,7 +101,8 @@ function isAlive(pid: number): boolean {
 async function environment(options: ShoalOptions): Promise<Record<string, string>> {
   const { modules, env } = await preloads(options);
   return {
-    ...(modules.length > 0 && { NODE_OPTIONS: modules.map((module) => `--import ${module}`).join(' ') }),
+    // Beside those that the bench itself was given.
+    NODE_OPTIONS: [process.env['NODE_OPTIONS'] ?? '', ...modules.map((module) => `--import ${module}`)].join(' '),
     ...env,
   };
 }
