@@ -1,4 +1,4 @@
-/** Devices in as many processes as they need, each with an address of its own. */
+/** Devices in as many processes as they need. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import type { Came, DevicesJob } from './devices.js';
 import type { Order, Report } from './devices-main.js';
 
 const program = fileURLToPath(new URL('devices-main.ts', import.meta.url));
-/** Below what a process may have open, and what one address has ports for. */
+/** Below what a process may have open. */
 const devicesPerProcess = 2500;
 const atOnceDefault = 64;
 
@@ -19,16 +19,16 @@ export class Crowd {
     this.#processes = processes;
   }
 
-  static async gather(job: Omit<DevicesJob, 'first' | 'address'>): Promise<Crowd> {
+  /** `perProcess`: of devices that visit, a process has more than it could keep connected. */
+  static async gather(job: Omit<DevicesJob, 'first'>, perProcess = devicesPerProcess): Promise<Crowd> {
     const processes: ChildProcess[] = [];
     const crowd = new Crowd(processes);
-    for (let first = 0; first < job.count; first += devicesPerProcess) {
+    for (let first = 0; first < job.count; first += perProcess) {
       const child = fork(program, { execArgv: ['--import', 'tsx'] });
       if (cores) pin(child.pid!, cores.load);
       processes.push(child);
-      const count = Math.min(devicesPerProcess, job.count - first);
-      const address = `127.0.1.${processes.length}`;
-      await order(child, { do: 'be', job: { ...job, first, count, address } });
+      const count = Math.min(perProcess, job.count - first);
+      await order(child, { do: 'be', job: { ...job, first, count } });
     }
     return crowd;
   }
@@ -48,6 +48,10 @@ export class Crowd {
 
   async subscribe(atOnce = atOnceDefault): Promise<void> {
     await this.#all({ do: 'subscribe', atOnce: this.#share(atOnce) });
+  }
+
+  async visit(atOnce = atOnceDefault): Promise<void> {
+    await this.#all({ do: 'visit', atOnce: this.#share(atOnce) });
   }
 
   async leave(how: 'disconnect' | 'cut', atOnce = atOnceDefault): Promise<void> {

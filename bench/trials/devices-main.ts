@@ -3,7 +3,7 @@ import { Devices, type DevicesJob } from './devices.js';
 
 export type Order =
   | { readonly do: 'be'; readonly job: DevicesJob }
-  | { readonly do: 'come' | 'subscribe'; readonly atOnce: number }
+  | { readonly do: 'come' | 'subscribe' | 'visit'; readonly atOnce: number }
   | { readonly do: 'leave'; readonly how: 'disconnect' | 'cut'; readonly atOnce: number }
   | { readonly do: 'storm'; readonly patienceMs: number };
 
@@ -20,6 +20,8 @@ async function carryOut(order: Order): Promise<unknown> {
       return devices!.come(order.atOnce);
     case 'subscribe':
       return devices!.subscribe(order.atOnce);
+    case 'visit':
+      return devices!.visit(order.atOnce);
     case 'leave':
       return devices!.leave(order.how, order.atOnce);
     case 'storm':

@@ -28,8 +28,6 @@ export interface DevicesJob {
   readonly count: number;
   /** Which of them have a session that outlives the connection: none, every second one, all. */
   readonly stored: 'none' | 'half' | 'all';
-  /** An address of 127/8. */
-  readonly address: string;
 }
 
 export interface Came {
@@ -45,6 +43,9 @@ export interface Came {
 
 const storedSession: Durable = { sessionExpirySeconds: 3600, resumes: true };
 const disconnect = Buffer.from([0xe0, 0]);
+/** An address has ports for some 28 000 connections; those that have closed keep theirs for a minute. */
+const devicesPerAddress = 2500;
+const addressOf = (index: number): string => `127.0.1.${1 + Math.floor(index / devicesPerAddress)}`;
 /** One filter of 30 bytes each. */
 export const filterOf = (index: number): string => `bench/device/${String(index).padStart(9, '0')}/command`;
 
@@ -79,34 +80,50 @@ export class Devices {
     const ms: number[] = [];
     await this.#each(atOnce, async (device) => {
       const startedMs = performance.now();
-      const outcome = await this.#attempt(device);
-      if (outcome !== 'in') throw new Error(`CONNECT of ${this.#job.name}-${device.index}: ${outcome}`);
+      await this.#come(device);
       ms.push(performance.now() - startedMs);
     });
     return { ms, refusals: {}, longestWaitMs: Math.max(...ms), left: 0 };
   }
 
+  async #come(device: Device): Promise<void> {
+    const outcome = await this.#attempt(device);
+    if (outcome !== 'in') throw new Error(`CONNECT of ${this.#job.name}-${device.index}: ${outcome}`);
+  }
+
   async subscribe(atOnce: number): Promise<void> {
-    await this.#each(atOnce, async ({ socket, index }) => {
-      const answer = once(socket!, 'the answer to SUBSCRIBE');
-      socket!.write(subscribePacket(filterOf(index), 1, this.#job.version));
-      const bytes = await answer;
-      if (bytes[0] !== 0x90 || bytes.at(-1)! >= 0x80)
-        throw new Error(`SUBSCRIBE was answered ${bytes.toString('hex')}`);
+    await this.#each(atOnce, (device) => this.#subscribe(device));
+  }
+
+  async #subscribe({ socket, index }: Device): Promise<void> {
+    const answer = once(socket!, 'the answer to SUBSCRIBE');
+    socket!.write(subscribePacket(filterOf(index), 1, this.#job.version));
+    const bytes = await answer;
+    if (bytes[0] !== 0x90 || bytes.at(-1)! >= 0x80) throw new Error(`SUBSCRIBE was answered ${bytes.toString('hex')}`);
+  }
+
+  /** Each comes, subscribes and says DISCONNECT before the next one has its place: no more than `atOnce` are connected. */
+  async visit(atOnce: number): Promise<void> {
+    await this.#each(atOnce, async (device) => {
+      await this.#come(device);
+      await this.#subscribe(device);
+      await this.#leave(device, 'disconnect');
     });
   }
 
   /** Says DISCONNECT, or is cut off; returns when the sockets are closed. */
   async leave(how: 'disconnect' | 'cut', atOnce: number): Promise<void> {
-    await this.#each(atOnce, async (device) => {
-      const { socket } = device;
-      if (!socket) return;
-      device.socket = undefined;
-      const closed = new Promise((resolve) => socket.once('close', resolve));
-      if (how === 'cut') socket.resetAndDestroy();
-      else socket.end(disconnect);
-      await closed;
-    });
+    await this.#each(atOnce, (device) => this.#leave(device, how));
+  }
+
+  async #leave(device: Device, how: 'disconnect' | 'cut'): Promise<void> {
+    const { socket } = device;
+    if (!socket) return;
+    device.socket = undefined;
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    if (how === 'cut') socket.resetAndDestroy();
+    else socket.end(disconnect);
+    await closed;
   }
 
   /**
@@ -160,8 +177,8 @@ export class Devices {
   }
 
   #open(device: Device): Socket {
-    const { port, address, resumesTls } = this.#job;
-    const socket = connectTcp({ host: '127.0.0.1', port, localAddress: address, noDelay: true });
+    const { port, resumesTls } = this.#job;
+    const socket = connectTcp({ host: '127.0.0.1', port, localAddress: addressOf(device.index), noDelay: true });
     if (!this.#ca) return socket;
     const session = resumesTls && device.tls ? { session: device.tls } : {};
     const secure: TLSSocket = connectTls({ socket, ca: this.#ca, servername: 'localhost', ...session });
