@@ -12,6 +12,7 @@ import type { Api, ApiDeps, ApiEnv } from './deps.js';
 export type { ApiDeps } from './deps.js';
 import { refuseInvalid } from './http.js';
 import { Problem, problemResponse } from './problems.js';
+import { brokerRoutes } from './routes/brokers.js';
 import { credentialRoutes } from './routes/credentials.js';
 import { docsRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
@@ -45,6 +46,7 @@ export function createApp(deps: ApiDeps): Api {
   credentialRoutes(app, deps);
   quotaRoutes(app, deps);
   sessionRoutes(app, deps);
+  brokerRoutes(app, deps);
   docsRoutes(app, deps);
   app.notFound(() => problemResponse(new Problem('path-not-found')));
   app.onError((error, c) => problemResponse(toProblem(error, deps, c)));

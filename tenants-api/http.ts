@@ -2,7 +2,12 @@
 import { z } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { ApiDeps, ApiEnv } from './deps.js';
-import { authenticate, type AuthenticationOptions, type Caller } from './domain/authentication.js';
+import {
+  authenticate,
+  authenticateOperator,
+  type AuthenticationOptions,
+  type Caller,
+} from './domain/authentication.js';
 import { Problem, type ProblemCode, problems } from './problems.js';
 import { pageItemsDefault, pageItemsMax } from './store/paging.js';
 
@@ -26,6 +31,14 @@ export function guard(
       if (now.tenant.scope !== caller.tenant.scope) throw new Problem('tenant-not-found');
       return now;
     });
+    await next();
+  };
+}
+
+/** The same for what belongs to no tenant. A tenant's key is told so only if it is one: others learn nothing from it. */
+export function onlyOperator({ dynamo, operatorKey }: ApiDeps): MiddlewareHandler<ApiEnv> {
+  return async (c, next) => {
+    await authenticateOperator(dynamo, operatorKey, c.req.header('authorization'));
     await next();
   };
 }
@@ -118,6 +131,8 @@ export function problemResponses(...codes: ProblemCode[]) {
 
 /** What `guard` may answer. */
 export const guardProblems = ['unauthenticated', 'tenant-not-found', 'tenant-suspended'] as const;
+/** What `onlyOperator` may answer. */
+export const onlyOperatorProblems = ['unauthenticated', 'operator-only'] as const;
 /** What a JSON body may be answered with. */
 export const bodyProblems = [
   'malformed-json',

@@ -1,5 +1,6 @@
 /** Puts the rooms of one broker together. With `main.ts` the only file that knows them all. */
 import { randomBytes } from 'node:crypto';
+import npmPackage from '../../package.json' with { type: 'json' };
 import { type BrokerId, type Clock, type Log, Metrics, reportFaults, type TenantScope } from '../kernel/kernel.js';
 import { brokerAccess, checkLayout, Dynamo, type TableName } from '../dynamo/dynamo.js';
 import { brokersPartition, scopeOfPartition } from '../tenancy/tenancy.js';
@@ -77,7 +78,12 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const atTheDoor = dynamo.apart(doorSocketsMax);
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
   const gate = new Gate({ clock, log, metrics });
-  const membership = new Membership({ dynamo: leaseDynamo, brokerId, gate, clock, log, metrics });
+  const membership = new Membership({
+    dynamo: leaseDynamo,
+    version: npmPackage.version,
+    load: () => admission.load,
+    ...{ brokerId, gate, clock, log, metrics },
+  });
   const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax, publishesRevokedWills } =
     config;
   const { trustedProxies, isWebSocketAtRoot, connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax } =

@@ -7,6 +7,14 @@ import type { BrokerId } from '../kernel/kernel.js';
 import { type Item, ItemReader, itemVersion } from './item.js';
 import { brokerLeaseKey, leaseEndKey, servingLockKey, type TableKey } from './keys.js';
 
+/** What a broker tells of itself with each renewal: for operators, nothing is decided by it. */
+export interface BrokerLoad {
+  /** Clients connected. */
+  readonly connections: number;
+  /** Connected or not. */
+  readonly sessions: number;
+}
+
 export interface BrokerLease {
   readonly brokerId: BrokerId;
   /** By the wall clock. */
@@ -16,10 +24,14 @@ export interface BrokerLease {
   readonly takenBy?: BrokerId;
   /** By a clean stop. */
   readonly givenUp?: true;
+  /** Of Shoal. Missing in leases of releases that did not say it. */
+  readonly version?: string;
+  /** As it was at the last renewal. */
+  readonly load?: BrokerLoad;
 }
 
 export function brokerLeaseToItem(lease: BrokerLease): Item & TableKey {
-  const { brokerId, leaseUntilMs, startedAtMs, takenBy, givenUp } = lease;
+  const { brokerId, leaseUntilMs, startedAtMs, takenBy, givenUp, version, load } = lease;
   return {
     ...brokerLeaseKey(brokerId),
     v: itemVersion,
@@ -27,6 +39,8 @@ export function brokerLeaseToItem(lease: BrokerLease): Item & TableKey {
     startedAtMs,
     ...(takenBy !== undefined && { takenBy }),
     ...(givenUp && { givenUp }),
+    ...(version !== undefined && { version }),
+    ...load,
   };
 }
 
@@ -34,13 +48,24 @@ export function brokerLeaseFromItem(item: Item): BrokerLease {
   const read = new ItemReader('broker lease', item);
   const takenBy = read.optional('takenBy', (value) => (typeof value === 'string' ? value : undefined));
   const givenUp = read.optional('givenUp', (value) => (typeof value === 'boolean' ? value : undefined));
+  const version = read.optional('version', (value) => (typeof value === 'string' ? value : undefined));
+  const asNumber = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
+  const connections = read.optional('connections', asNumber);
+  const sessions = read.optional('sessions', asNumber);
   return {
     brokerId: read.text('sk') as BrokerId,
     leaseUntilMs: read.number('leaseUntilMs'),
     startedAtMs: read.number('startedAtMs'),
     ...(takenBy !== undefined && { takenBy: takenBy as BrokerId }),
     ...(givenUp && { givenUp }),
+    ...(version !== undefined && { version }),
+    ...(connections !== undefined && sessions !== undefined && { load: { connections, sessions } }),
   };
+}
+
+/** Whether its broker may act on it, as far as a clock that is right can tell. */
+export function isAlive({ takenBy, givenUp, leaseUntilMs }: BrokerLease, nowMs: number): boolean {
+  return takenBy === undefined && !givenUp && nowMs < leaseUntilMs;
 }
 
 /** Of a lease whose item is gone. */

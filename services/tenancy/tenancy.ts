@@ -54,6 +54,8 @@ export {
   type BrokerLease,
   brokerLeaseFromItem,
   brokerLeaseToItem,
+  type BrokerLoad,
+  isAlive,
   leaseEndFromItem,
   leaseEndToItem,
   givenUpAt,

@@ -49,6 +49,18 @@ export async function authenticate(options: AuthenticationOptions): Promise<Call
   return { tenant, isOperator, ...(keyId !== undefined && { keyId }) };
 }
 
+/** Throws the Problem to answer with, unless it is the operator who asks. */
+export async function authenticateOperator(
+  dynamo: Dynamo,
+  operatorKey: string,
+  authorization: string | undefined,
+): Promise<void> {
+  const token = bearerToken(authorization);
+  if (token !== undefined && isOperatorKey(token, operatorKey)) return;
+  const tenant = token === undefined ? undefined : await tenantOfKey(dynamo, token);
+  throw new Problem(tenant === undefined ? 'unauthenticated' : 'operator-only');
+}
+
 export function bearerToken(authorization: string | undefined): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(authorization ?? '')?.[1];
 }

@@ -3,7 +3,9 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import npmPackage from '../../package.json' with { type: 'json' };
 import { brokersPartition } from '../../services/tenancy/tenancy.js';
+import { openApi, operatorKey } from '../contract/tenants-api/api.js';
 import { type Dynalite, startDynalite } from '../support/dynalite.js';
 import { until } from '../support/until.js';
 import { cleanEnv } from './shoal.js';
@@ -79,12 +81,17 @@ async function serving() {
 }
 
 test('a second broker stands by, says so, and follows a clean stop', async () => {
-  const { first, start } = await serving();
+  const { first, start, dynamo } = await serving();
   expect([await first.health(), await first.metric('shoal_lease_held')]).toEqual(['200 ok', '1']);
   const second = await start();
   await until(async () => (await second.health()) === '503 standing by', 'standing by', 10_000);
   await until(() => second.stderr.includes('another broker is serving, standing by'), 'its line');
   expect(second.isReady).toBe(false);
+  const listed = (await openApi(dynamo).call('GET', '/v1/brokers', { key: operatorKey })).body as {
+    items: { version: string }[];
+  };
+  expect(listed.items).toMatchObject([{ connections: 0, sessions: 0 }, { connections: 0 }]);
+  expect(new Set(listed.items.map(({ version }) => version))).toEqual(new Set([npmPackage.version]));
   first.process.kill('SIGTERM');
   expect(await first.exited).toBe(0);
   await until(() => second.isReady, 'the second broker', 3000); // Sooner than any lease ends.

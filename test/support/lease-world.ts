@@ -103,6 +103,8 @@ export interface LeaseBroker {
   readonly clock: BrokerClock;
   readonly line: Line;
   readonly metrics: Metrics;
+  /** What it tells of itself. */
+  readonly load: { connections: number; sessions: number };
   /** What its gate has told, in order. */
   readonly events: string[];
   readonly lines: string[];
@@ -131,15 +133,17 @@ export class LeaseWorld {
     const log = { ...silentLog, info: (_: object, message: string) => void lines!.push(message) };
     const id = name as BrokerId;
     const gate = new Gate({ clock, log, metrics });
-    const membership = new Membership({ dynamo: line.dynamo, brokerId: id, gate, clock, log, metrics });
+    const load = { connections: 0, sessions: 0 };
+    const told = { version: '1.2.3', load: () => ({ ...load }) };
+    const membership = new Membership({ dynamo: line.dynamo, brokerId: id, gate, clock, log, metrics, ...told });
     const deaths: DeadBroker[] = [];
     membership.onDead((dead) => void deaths.push(dead));
     gate.onLapsed(() => events!.push('lapsed'));
     gate.onOutage(() => events!.push('outage'));
     gate.onRenewed(() => events!.push('renewed'));
     gate.onLost(() => events!.push('lost'));
-    const told = { deaths, events: events!, lines: lines! };
-    const broker = { id, membership, gate, clock, line, metrics, ...told, isDead: false };
+    const heard = { deaths, events: events!, lines: lines! };
+    const broker = { id, membership, gate, clock, line, metrics, load, ...heard, isDead: false };
     this.#brokers.push(broker);
     return broker;
   }

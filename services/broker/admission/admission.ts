@@ -13,7 +13,7 @@ import {
   type Metrics,
   type TenantScope,
 } from '../../kernel/kernel.js';
-import { type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
+import { type BrokerLoad, type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -228,6 +228,11 @@ export class Admission {
   /** See `Departure.disconnected`. */
   disconnected(admitted: Admitted, ending: Ending): Receipt {
     return this.#departure.disconnected(admitted, ending);
+  }
+
+  /** What this broker has to do with, for operators. */
+  get load(): BrokerLoad {
+    return this.#tenants.load;
   }
 
   /** A tenant's commits have taken `ms` of the thread. */

@@ -10,6 +10,7 @@ import type { BrokerId } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo } from '../../dynamo/dynamo.js';
 import {
   type BrokerLease,
+  type BrokerLoad,
   brokerLeaseFromItem,
   brokerLeaseKey,
   brokerLeaseToItem,
@@ -27,6 +28,8 @@ import {
 const isOwn =
   'attribute_exists(pk) AND attribute_not_exists(takenBy) AND attribute_not_exists(givenUp) AND leaseUntilMs < :until';
 
+const noLoad: BrokerLoad = { connections: 0, sessions: 0 };
+
 export class LeaseRecords {
   readonly #dynamo: Dynamo;
 
@@ -36,16 +39,18 @@ export class LeaseRecords {
 
   /** As `renew`. Broker ids are new at each start: an item that is there already is of an attempt before. */
   async create(lease: BrokerLease): Promise<boolean> {
-    const write = this.#dynamo.put('cluster', brokerLeaseToItem(lease), { condition: 'attribute_not_exists(pk)' });
-    return (await held(write)) || (await this.renew(lease.brokerId, lease.leaseUntilMs));
+    const write = this.#dynamo.put('cluster', brokerLeaseToItem({ load: noLoad, ...lease }), {
+      condition: 'attribute_not_exists(pk)',
+    });
+    return (await held(write)) || (await this.renew(lease.brokerId, lease.leaseUntilMs, lease.load));
   }
 
   /** False once the lease is its broker's no more; otherwise it counts until `untilMs` at least. */
-  async renew(brokerId: BrokerId, untilMs: number): Promise<boolean> {
+  async renew(brokerId: BrokerId, untilMs: number, load: BrokerLoad = noLoad): Promise<boolean> {
     const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), {
-      update: 'SET leaseUntilMs = :until',
+      update: 'SET leaseUntilMs = :until, connections = :connections, sessions = :sessions',
       condition: isOwn,
-      values: { ':until': untilMs },
+      values: { ':until': untilMs, ':connections': load.connections, ':sessions': load.sessions },
     });
     if (await held(write)) return true;
     const lease = await this.find(brokerId);

@@ -33,7 +33,7 @@
  *    of the lock arrived late. Nobody can be waited for, so the lock moves on.
  */
 import type { BrokerId, Clock } from '../../kernel/kernel.js';
-import type { BrokerLease } from '../../tenancy/tenancy.js';
+import { type BrokerLease, isAlive } from '../../tenancy/tenancy.js';
 import type { LeaseRecords } from './lease-records.js';
 
 /** A broker whose sessions nobody looks after. */
@@ -111,8 +111,4 @@ export async function takeDead(
     dead.push({ brokerId: lease.brokerId, leaseUntilMs: lease.leaseUntilMs });
   }
   return { dead, isThere: new Set(leases.map((lease) => lease.brokerId)) };
-}
-
-function isAlive({ takenBy, givenUp, leaseUntilMs }: BrokerLease, nowMs: number): boolean {
-  return takenBy === undefined && !givenUp && nowMs < leaseUntilMs;
 }

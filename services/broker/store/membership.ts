@@ -33,6 +33,7 @@ import {
   type Metrics,
 } from '../../kernel/kernel.js';
 import { type Dynamo, DynamoUnavailable } from '../../dynamo/dynamo.js';
+import type { BrokerLoad } from '../../tenancy/tenancy.js';
 import type { Gate } from './gate.js';
 import { LeaseRecords } from './lease-records.js';
 import { type Contender, type DeadBroker, takeDead, takeLock } from './lease-serving.js';
@@ -61,6 +62,10 @@ export interface MembershipOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Of Shoal; told to operators. */
+  readonly version?: string;
+  /** Told with each renewal. Must not throw. */
+  readonly load?: () => BrokerLoad;
 }
 
 /** The process is to stop, and had not begun to serve. */
@@ -156,10 +161,10 @@ export class Membership {
   }
 
   async #create(): Promise<void> {
-    const { brokerId, clock, gate } = this.#options;
+    const { brokerId, clock, gate, version } = this.#options;
     const since = momentOf(clock);
     const lease = { brokerId, leaseUntilMs: since.wallMs + validMs, startedAtMs: since.wallMs };
-    const isOwn = await this.#records.create(lease);
+    const isOwn = await this.#records.create({ ...lease, ...(version !== undefined && { version }) });
     if (this.#ended !== 'no') return;
     if (!isOwn) return this.#lose();
     this.#renewed.add();
@@ -259,7 +264,7 @@ export class Membership {
   async #renewOnce(since: Moment): Promise<void> {
     const { brokerId, clock, gate, log } = this.#options;
     try {
-      const isOwn = await this.#records.renew(brokerId, since.wallMs + validMs);
+      const isOwn = await this.#records.renew(brokerId, since.wallMs + validMs, this.#options.load?.());
       if (this.#ended !== 'no') return;
       if (!isOwn) return this.#lose();
       if (this.#failures > 0) log.info({ failures: this.#failures }, 'the lease is renewed again');

@@ -20,7 +20,7 @@ import {
   type TenantScope,
   unattended,
 } from '../../kernel/kernel.js';
-import { scopeOf, type Tenant as TenantRecord, tenantOf } from '../../tenancy/tenancy.js';
+import { type BrokerLoad, scopeOf, type Tenant as TenantRecord, tenantOf } from '../../tenancy/tenancy.js';
 import type { RetainedStore } from '../fanout/fanout.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { LeaseGate, SharedStore } from './ports.js';
@@ -115,6 +115,11 @@ export class Tenants {
       systemLooks: this.#systemLooks,
       ...{ lease, thread, clock, log },
     };
+  }
+
+  /** Of all of them. */
+  get load(): BrokerLoad {
+    return this.#totals.load(this.#options.clock.monotonicMs());
   }
 
   /** For one more that looks at tenants now and then. Returns those that something has happened to since the last call. */

@@ -85,6 +85,22 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       expect((await item(a))!['leaseUntilMs']).toBeGreaterThan(a.clock.nowMs() + 2900);
     });
 
+    it('a broker tells of itself with each renewal, and that goes with it', async () => {
+      const a = await serving();
+      const created = await item(a);
+      expect(created).toMatchObject({ version: '1.2.3', connections: 0, sessions: 0, startedAtMs: a.clock.nowMs() });
+      Object.assign(a.load, { connections: 7, sessions: 9 });
+      await world.elapse(3000);
+      expect(await item(a)).toMatchObject({
+        ...created,
+        connections: 7,
+        sessions: 9,
+        leaseUntilMs: expect.any(Number),
+      });
+      await a.membership.stop();
+      expect(await item(a)).toMatchObject({ givenUp: true, version: '1.2.3', connections: 7 });
+    });
+
     it('after a clean stop the next one need not wait', async () => {
       const a = await serving();
       const stoppedAtMs = a.clock.nowMs();

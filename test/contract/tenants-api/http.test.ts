@@ -232,6 +232,7 @@ describe.each(entries)('$name', (entry) => {
         'DELETE /v1/tenants/{id}/keys/{keyId}',
         'DELETE /v1/tenants/{id}/sessions',
         'DELETE /v1/tenants/{id}/sessions/{clientId}',
+        'GET /v1/brokers',
         'GET /v1/tenants/{id}',
         'GET /v1/tenants/{id}/credentials',
         'GET /v1/tenants/{id}/credentials/{name}',

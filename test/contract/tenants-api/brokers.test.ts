@@ -1,0 +1,94 @@
+/** What the operator is told of the brokers, as their leases have it; and who is told nothing. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Dynamo } from '../../../services/dynamo/dynamo.js';
+import type { BrokerId } from '../../../services/kernel/kernel.js';
+import {
+  type BrokerLease,
+  brokerLeaseKey,
+  brokerLeaseToItem,
+  givenUpAt,
+  servingLockToItem,
+} from '../../../services/tenancy/tenancy.js';
+import type { EmbeddedDynamo } from '../../support/embedded.js';
+import { type DynamoServer, dynamoServers } from '../broker/servers.js';
+import { openApi, operatorKey, type TestApi } from './api.js';
+
+function brokersContract({ name, start }: DynamoServer): void {
+  describe(`the brokers in ${name}`, () => {
+    let server: EmbeddedDynamo;
+    let dynamo: Dynamo;
+    let api: TestApi;
+    beforeAll(async () => {
+      server = await start();
+    }, 90_000);
+    beforeEach(async () => {
+      dynamo = await server.open();
+      api = openApi(dynamo);
+    });
+    afterAll(async () => await server?.stop());
+
+    const lease = async (brokerId: string, more: Partial<BrokerLease> = {}): Promise<void> => {
+      const nowMs = api.clock.nowMs();
+      const own = { brokerId: brokerId as BrokerId, leaseUntilMs: nowMs + 5000, startedAtMs: nowMs - 60_000 };
+      await dynamo.put('cluster', brokerLeaseToItem({ ...own, ...more }));
+    };
+    const list = async (): Promise<unknown> => (await api.call('GET', '/v1/brokers', { key: operatorKey })).body;
+    const at = (agoMs: number): string => new Date(api.clock.nowMs() - agoMs).toISOString();
+
+    it('are listed with what they do, the longest running first', async () => {
+      const nowMs = api.clock.nowMs();
+      await lease('broker-new', { startedAtMs: nowMs - 10 });
+      await lease('broker-serving', { version: '0.1.0', load: { connections: 3, sessions: 5 } });
+      await dynamo.put('cluster', servingLockToItem('broker-serving' as BrokerId));
+      expect(await list()).toEqual({
+        items: [
+          {
+            ...{ id: 'broker-serving', state: 'serving', version: '0.1.0', connections: 3, sessions: 5 },
+            ...{ startedAt: at(60_000), leaseUntil: at(-5000) },
+          },
+          { id: 'broker-new', state: 'standing-by', startedAt: at(10), leaseUntil: at(-5000) },
+        ],
+      });
+    });
+
+    it('that have gone are told apart, until nothing is left of them', async () => {
+      const nowMs = api.clock.nowMs();
+      await lease('a-late', { leaseUntilMs: nowMs });
+      await lease('b-dead', { leaseUntilMs: nowMs - 1, takenBy: 'd' as BrokerId });
+      await lease('c-stopped');
+      await dynamo.update('cluster', brokerLeaseKey('c-stopped' as BrokerId), givenUpAt(nowMs));
+      await lease('d');
+      // It has died with the lock, which nobody has taken yet.
+      await dynamo.put('cluster', servingLockToItem('a-late' as BrokerId));
+      const { items } = (await list()) as { items: { id: string; state: string; takenOverBy?: string }[] };
+      expect(items.map(({ id, state, takenOverBy }) => [id, state, takenOverBy])).toEqual([
+        ['a-late', 'late', undefined],
+        ['b-dead', 'dead', 'd'],
+        ['c-stopped', 'stopped', undefined],
+        ['d', 'standing-by', undefined],
+      ]);
+    });
+
+    it('and there are none', async () => {
+      expect(await list()).toEqual({ items: [] });
+    });
+
+    it('are for the operator alone', async () => {
+      const { key } = await api.signUp();
+      const asked = await Promise.all([
+        api.call('GET', '/v1/brokers', { key }),
+        api.call('GET', '/v1/brokers'),
+        api.call('GET', '/v1/brokers', { key: `${key}x` }),
+        api.call('POST', '/v1/brokers', { key: operatorKey }),
+      ]);
+      expect(asked.map(({ status, body }) => [status, (body as { code: string }).code])).toEqual([
+        [403, 'operator-only'],
+        [401, 'unauthenticated'],
+        [401, 'unauthenticated'],
+        [405, 'method-not-allowed'],
+      ]);
+    });
+  });
+}
+
+for (const server of dynamoServers) brokersContract(server);
