@@ -104,15 +104,19 @@ export class Calls {
     });
   }
 
-  /** One call of an action that a broker makes all the time; `input` and the answer are as the API has them. */
+  /**
+   * One call of an action that a broker makes all the time; `input` and the answer are as the API has them. An input that is a
+   * string is its JSON.
+   */
   call<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
     tables: readonly TableName[],
     action: string,
-    input: object,
+    input: object | string,
     options: CallOptions = {},
     asker?: Asker,
   ): Promise<T> {
-    return this.#run<T>(tables, action, (withinMs) => this.#http.send<T>(action, input, withinMs), options, asker);
+    const body = typeof input === 'string' ? input : JSON.stringify(input);
+    return this.#run<T>(tables, action, (withinMs) => this.#http.send<T>(action, body, withinMs), options, asker);
   }
 
   /** The same over sockets of its own: what waits for those of others does not hold it up. Closed with this one. */
@@ -157,7 +161,11 @@ export class Calls {
       this.#meter.call(tables, action);
       let answer: T;
       try {
-        answer = await this.#attempt(send, leftMs());
+        try {
+          answer = await send(Math.max(0, Math.min(this.#requestTimeoutMs, leftMs())));
+        } finally {
+          this.#queue.leave();
+        }
       } catch (cause) {
         const error = typedError(cause, this.#words(tables, action), (item) => fromAttributes(item as never));
         this.#meter.failed(tables, action, error);
@@ -176,14 +184,6 @@ export class Calls {
       this.charges.call(tenant, action, answer.ConsumedCapacity);
       this.#troubles.succeeded(tables, action);
       return answer;
-    }
-  }
-
-  async #attempt<T>(send: (withinMs: number) => Promise<T>, leftMs: number): Promise<T> {
-    try {
-      return await send(Math.max(0, Math.min(this.#requestTimeoutMs, leftMs)));
-    } finally {
-      this.#queue.leave();
     }
   }
 

@@ -27,6 +27,21 @@ export interface UpdateOptions extends WriteCondition, CallOptions {
   readonly returns?: 'old' | 'new';
 }
 
+/** The words of an update that is made again and again, put together once: a call only adds its values. */
+export class Statement {
+  /** Members of the input. */
+  readonly words: string;
+
+  constructor({
+    update,
+    returns,
+    condition,
+    names,
+  }: Pick<UpdateOptions, 'update' | 'returns' | 'condition' | 'names'>) {
+    this.words = JSON.stringify({ ...toUpdate(update, returns), ...toCondition({ condition, names }) }).slice(1, -1);
+  }
+}
+
 export type SortKeyRange =
   | { readonly beginsWith: string }
   | { readonly after: string }
@@ -117,15 +132,27 @@ export class Dynamo {
   }
 
   async update(table: TableName, key: TableKey, options: UpdateOptions): Promise<Item | undefined> {
-    const returnValues: Record<'old' | 'new', ReturnValue> = { old: 'ALL_OLD', new: 'ALL_NEW' };
     const input = {
       ...metered,
       TableName: this.tableName(table),
       Key: toKey(key),
-      UpdateExpression: options.update,
-      ...(options.returns && { ReturnValues: returnValues[options.returns] }),
+      ...toUpdate(options.update, options.returns),
       ...toCondition(options),
     };
+    const { Attributes } = await this.#calls.call<Answer>([table], 'UpdateItem', input, options, { table, pk: key.pk });
+    return Attributes && fromAttributes(Attributes);
+  }
+
+  /** The same by words that have been made before. `values` as in `WriteCondition`, one at least. */
+  async carryOut(
+    table: TableName,
+    key: TableKey,
+    { words }: Statement,
+    values: Readonly<Record<string, unknown>>,
+    options: CallOptions = {},
+  ): Promise<Item | undefined> {
+    const what = { ...metered, TableName: this.tableName(table), Key: toKey(key) };
+    const input = `${JSON.stringify(what).slice(0, -1)},${words},"ExpressionAttributeValues":${JSON.stringify(toAttributes(values))}}`;
     const { Attributes } = await this.#calls.call<Answer>([table], 'UpdateItem', input, options, { table, pk: key.pk });
     return Attributes && fromAttributes(Attributes);
   }
@@ -267,7 +294,13 @@ export class Dynamo {
   }
 }
 
-function toCondition(options: WriteCondition) {
+const returnValues: Readonly<Record<'old' | 'new', ReturnValue>> = { old: 'ALL_OLD', new: 'ALL_NEW' };
+
+function toUpdate(update: string, returns: 'old' | 'new' | undefined) {
+  return { UpdateExpression: update, ...(returns && { ReturnValues: returnValues[returns] }) };
+}
+
+function toCondition(options: { readonly [name in keyof WriteCondition]: WriteCondition[name] | undefined }) {
   return {
     ...(options.condition !== undefined && {
       ConditionExpression: options.condition,

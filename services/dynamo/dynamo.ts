@@ -12,7 +12,7 @@ export type { TableWrite } from './batch.js';
 export { brokerAccess, tenantsApiAccess } from './access.js';
 export type { Access } from './check.js';
 export type { CallOptions, DynamoOptions } from './calls.js';
-export { Dynamo, type Page, type SortKeyRange, type WriteCondition } from './client.js';
+export { Dynamo, type Page, type SortKeyRange, Statement, type WriteCondition } from './client.js';
 export { createTables } from './create.js';
 export { checkLayout, layoutUnreadable } from './layout.js';
 export { itemBytes } from './item-size.js';

@@ -15,7 +15,7 @@ export interface HttpOptions {
   readonly region: string;
   /** Asked before the first request. */
   readonly endpoint: () => Promise<URL>;
-  /** Asked before each request; remembers what it has found for as long as it is good. */
+  /** Asked once a second at most; remembers what it has found for as long as it is good. */
   readonly credentials: () => Promise<Credentials>;
   /** Authorities besides those that Node knows, or none of them. */
   readonly ca?: Buffer;
@@ -29,6 +29,8 @@ interface Place {
 
 /** How often connections that nobody has used for long are looked for. */
 const sweepEveryMs = 10_000;
+/** Whoever finds them renews them minutes before they end. */
+const credentialsKeptMs = 1000;
 /** Above it a clock is corrected; DynamoDB refuses what is 15 minutes off. */
 const skewMsMax = 5 * 60_000;
 
@@ -42,6 +44,8 @@ export class Http {
   readonly #idle: Link[] = [];
   /** Of TLS. */
   #session: Buffer | undefined;
+  #credentials: Credentials | undefined;
+  #credentialsUntilMs = 0;
   #sweep: NodeJS.Timeout | undefined;
   #isClosed = false;
   /** By how much the clock of this machine is behind. */
@@ -54,30 +58,37 @@ export class Http {
 
   /**
    * Rejects with an `SdkError`, by the name of AbortError when it takes longer than `withinMs`, connecting included. As many
-   * connections are open as there are calls at once: who calls has the bound.
+   * connections are open as there are calls at once: who calls has the bound. `body`: JSON.
    */
-  async send<T>(action: string, input: object, withinMs: number): Promise<T> {
-    const body = JSON.stringify(input);
+  async send<T>(action: string, body: string, withinMs: number): Promise<T> {
     const place = this.#place ?? (await this.#looked());
-    const credentials = await this.#options.credentials();
+    const nowMs = performance.now();
+    const credentials = nowMs < this.#credentialsUntilMs ? this.#credentials! : await this.#askedCredentials(nowMs);
     if (this.#isClosed) throw closed();
     const unsigned = { host: place.host, path: place.path, target: `DynamoDB_20120810.${action}`, body };
     const headers = this.#signer.sign(unsigned, credentials, Date.now() + this.#skewMs);
-    const text = `POST ${place.path} HTTP/1.1\r\n${headers}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
-    const answer = await this.#exchange(place, text, withinMs);
+    const bytes = Buffer.byteLength(body);
+    const text = `POST ${place.path} HTTP/1.1\r\n${headers}content-length: ${bytes}\r\n\r\n${body}`;
+    // As a rule all of it is ASCII, and is copied as it is.
+    const answer = await this.#exchange(place, text, bytes === body.length ? 'latin1' : 'utf8', withinMs);
     if (answer.status !== 200) throw this.#refusal(answer);
     return told(answer) as T;
   }
 
-  async #exchange(place: Place, text: string, withinMs: number): Promise<Answer> {
+  async #askedCredentials(nowMs: number): Promise<Credentials> {
+    const credentials = await this.#options.credentials();
+    this.#credentials = credentials;
+    this.#credentialsUntilMs = nowMs + credentialsKeptMs;
+    return credentials;
+  }
+
+  #exchange(place: Place, text: string, encoding: BufferEncoding, withinMs: number): Promise<Answer> {
     const link = this.#take(place);
     const timer = setTimeout(() => link.destroy(timedOut()), Math.max(withinMs, 0));
-    try {
-      return await link.request(text);
-    } finally {
+    return link.request(text, encoding, () => {
       clearTimeout(timer);
       if (link.isOpen) this.#giveBack(link);
-    }
+    });
   }
 
   #take({ url }: Place): Link {
@@ -136,6 +147,7 @@ export class Http {
     const name = typeof type === 'string' ? type.replace(/^.*#/, '').replace(/:.*$/, '') : 'UnknownError';
     if (/RequestTimeTooSkewed|InvalidSignature|RequestExpired|SignatureDoesNotMatch/.test(name))
       this.#correctClock(headerOf(head, 'date'));
+    if (name !== 'ConditionalCheckFailedException') this.#credentialsUntilMs = 0; // They may be others by now.
     return Object.assign(new Error(said?.message ?? said?.Message ?? name), {
       name,
       ...(said?.Item && { Item: said.Item }),

@@ -28,6 +28,7 @@ export interface LinkOptions {
 interface Waiting {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
+  readonly over: () => void;
 }
 
 /** As much as one read of a socket brings. */
@@ -72,13 +73,13 @@ export class Link {
     return connectTls({ ...options, ...name, ...(ca && { ca }), ...(session && { session }) }).on('session', onSession);
   }
 
-  /** Rejects with an error that has a code. `text`: the whole request. */
-  request(text: string): Promise<Answer> {
+  /** Rejects with an error that has a code. `text`: the whole request. `over`: called before anybody hears of the answer, or of none. */
+  request(text: string, encoding: BufferEncoding, over: () => void): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
+      this.#waiting = { resolve, reject, over };
       // It has closed already; what it says to a write would come later.
       if (this.#socket.destroyed) this.#fail();
-      else this.#socket.write(text, 'utf8');
+      else this.#socket.write(text, encoding);
     });
   }
 
@@ -95,6 +96,7 @@ export class Link {
     this.#waiting = undefined;
     if (answer.goesOn) this.#noteIdleTime(answer.head);
     else this.destroy();
+    waiting.over();
     waiting.resolve(answer);
     return true;
   }
@@ -119,6 +121,7 @@ export class Link {
   #fail(): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
+    waiting?.over();
     waiting?.reject(this.#error ?? Object.assign(new Error('DynamoDB closed the connection'), { code: 'ECONNRESET' }));
   }
 

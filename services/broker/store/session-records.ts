@@ -16,7 +16,7 @@
  * the record (its epoch is greater). Decision 36 lists what can come late, and why each of it could have come before.
  */
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../kernel/kernel.js';
-import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item, mayPass } from '../../dynamo/dynamo.js';
+import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item, mayPass, Statement } from '../../dynamo/dynamo.js';
 import { brokerLeaseFromItem, brokerLeaseKey, epochAt, sessionKey, sessionToItem } from '../../tenancy/tenancy.js';
 import type { Claim } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
@@ -41,11 +41,19 @@ interface Condition {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
+/** How a claim that sets certain attributes is said. */
+interface ClaimWords {
+  readonly statement: Statement;
+  /** The attributes, and where the statement has their values. */
+  readonly fields: readonly { readonly name: string; readonly place: string }[];
+}
+
 export class SessionRecords {
   readonly #dynamo: Dynamo;
   readonly #owner: BrokerId;
   readonly #clock: Clock;
   readonly #epochOf: (scope: TenantScope) => number;
+  readonly #claims = new Map<string, ClaimWords>();
 
   /** `epochOf`: of this broker's note for the tenant. */
   constructor(dynamo: Dynamo, owner: BrokerId, clock: Clock, epochOf: (scope: TenantScope) => number) {
@@ -100,26 +108,46 @@ export class SessionRecords {
     next: string,
     { condition, names: named, values: given }: Condition,
   ): Promise<{ epoch: number; born: number }> {
-    const item = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
-    const { pk, sk, epoch: _, born: __, ...fields } = item;
-    const names: Record<string, string> = { ...named, '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
-    const values: Record<string, unknown> = { ...given, ...(born !== undefined && { ':born': born }) };
-    const sets = Object.entries(fields).map(([name, value], i) => {
-      names[`#f${i}`] = name;
-      values[`:f${i}`] = value;
-      return `#f${i} = :f${i}`;
+    const {
+      pk,
+      sk,
+      epoch: _,
+      born: __,
+      ...item
+    } = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
+    const { statement, fields } = this.#wordsOf(Object.keys(item), next, born === undefined ? next : ':born', {
+      condition,
+      names: named,
     });
-    const gone = optionalAttributes.filter((name) => !(name in fields));
+    const values: Record<string, unknown> = { ...given, ...(born !== undefined && { ':born': born }) };
+    for (const { name, place } of fields) values[place] = item[name];
+    const claimed = await this.#dynamo.carryOut('sessions', { pk, sk }, statement, values, {
+      deadlineMs: claimDeadlineMs,
+    });
+    return { epoch: claimed!['epoch'] as number, born: claimed!['born'] as number };
+  }
+
+  /** Clients of a broker come in few ways, and each has its words. */
+  #wordsOf(
+    attributes: readonly string[],
+    next: string,
+    born: string,
+    { condition, names: named }: Pick<Condition, 'condition' | 'names'>,
+  ): ClaimWords {
+    const key = `${attributes.join()} ${next} ${born} ${condition}`;
+    const known = this.#claims.get(key);
+    if (known) return known;
+    const names: Record<string, string> = { ...named, '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
+    const fields = attributes.map((name, i) => ({ name, place: `:f${i}` }));
+    attributes.forEach((name, i) => (names[`#f${i}`] = name));
+    const gone = optionalAttributes.filter((name) => !attributes.includes(name));
     gone.forEach((name, i) => (names[`#r${i}`] = name));
     const update =
-      `SET #epoch = ${next}, #born = ${born === undefined ? next : ':born'}, ${sets.join(', ')} ` +
+      `SET #epoch = ${next}, #born = ${born}, ${fields.map(({ place }, i) => `#f${i} = ${place}`).join(', ')} ` +
       `REMOVE ${gone.map((_, i) => `#r${i}`).join(', ')}`;
-    const claimed = await this.#dynamo.update(
-      'sessions',
-      { pk, sk },
-      { update, names, values, condition, returns: 'new', deadlineMs: claimDeadlineMs },
-    );
-    return { epoch: claimed!['epoch'] as number, born: claimed!['born'] as number };
+    const words = { statement: new Statement({ update, names, condition, returns: 'new' }), fields };
+    this.#claims.set(key, words);
+    return words;
   }
 
   /** Until it is written, removed, or somebody else's. */

@@ -82,7 +82,8 @@ describe.each(dynamoServers)('over $name', ({ start }) => {
 
   const bySdk = (action: Action, input: object): Promise<object> =>
     outcome(sdk.send(new (commands[action] as never as new (...input: Parameters<Send>) => ReturnType<Send>)(input)));
-  const byUs = (action: Action, input: object): Promise<object> => outcome(ours.send(action, input, 10_000));
+  const byUs = (action: Action, input: object): Promise<object> =>
+    outcome(ours.send(action, JSON.stringify(input), 10_000));
 
   const requests: readonly (readonly [what: string, action: Action, input: (table: string) => object])[] = [
     ['writes an item', 'PutItem', (TableName) => ({ ...metered, TableName, Item: item('a') })],

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { Dynamo } from '../../../services/dynamo/dynamo.js';
 import { Http } from '../../../services/dynamo/http.js';
 import type { Credentials } from '../../../services/dynamo/signature.js';
@@ -32,7 +32,7 @@ async function open(
   return seen;
 }
 
-const send = (): Promise<unknown> => http.send('GetItem', {}, 10_000);
+const send = (): Promise<unknown> => http.send('GetItem', '{}', 10_000);
 const empty = (_: IncomingMessage, response: ServerResponse): void => void response.end('{}');
 
 test('calls one after the other share their connections', async () => {
@@ -138,7 +138,7 @@ test('a clock that is an hour behind is corrected by what DynamoDB says', async 
   expect(await send()).toEqual({});
 });
 
-test('credentials are asked for with each call, since they are renewed', async () => {
+test('credentials are asked for once a second, since they are renewed, and again when they were refused', async () => {
   const names: string[] = [];
   let asked = 0;
   const credentials = (): Promise<Credentials> =>
@@ -147,11 +147,22 @@ test('credentials are asked for with each call, since they are renewed', async (
     names.push(
       `${/Credential=([^/]+)/.exec(request.headers.authorization!)?.[1]} ${String(request.headers['x-amz-security-token'])}`,
     );
+    if (names.length === 4) response.writeHead(400);
     response.end('{}');
   }, credentials);
-  await send();
-  await send();
-  expect(names).toEqual(['key-1 token-1', 'key-2 token-2']);
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    await send();
+    await send();
+    vi.advanceTimersByTime(1000);
+    await send();
+    await expect(send()).rejects.toThrow();
+    await send();
+  } finally {
+    vi.useRealTimers();
+  }
+  const [first, second, third] = [1, 2, 3].map((n) => `key-${n} token-${n}`);
+  expect(names).toEqual([first, first, second, second, third]);
 });
 
 test('credentials that cannot be found end the call, and the next one asks again', async () => {
