@@ -14,16 +14,18 @@ export function embeddedDynamo(endpoint: string, stopServer: () => Promise<unkno
   return {
     endpoint,
     async open(options = {}) {
-      const tablePrefix = `test${clients.length}-`;
-      const dynamo = new Dynamo({
+      const base = {
         endpoint,
         region: 'eu-central-1',
-        tablePrefix,
+        tablePrefix: `test${clients.length}-`,
         requestTimeoutMs: 10_000,
-        ...options,
-      });
+      };
+      const dynamo = new Dynamo({ ...base, ...options });
       clients.push(dynamo);
-      await createTables(dynamo);
+      // Whatever the test has in mind for its own calls: an emulator that has just started takes its time.
+      const patient = new Dynamo({ ...base, ...(options.tablePrefix && { tablePrefix: options.tablePrefix }) });
+      await createTables(patient);
+      patient.close();
       return dynamo;
     },
     async stop() {
