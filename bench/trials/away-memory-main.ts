@@ -100,10 +100,9 @@ function noRecords(job: AwayJob): SessionStore {
     release: () => Promise.resolve(),
     note: () => Promise.resolve(),
     sessions,
-    inherit: ({ owner: _, ...record }) => ({
-      ...record,
+    inherit: ({ epoch: before }) => ({
       epoch: base,
-      inheritedFrom: { owner: 'broker-0' as BrokerId, epoch: record.epoch },
+      inheritedFrom: { owner: 'broker-0' as BrokerId, epoch: before },
     }),
     load: ({ born }) =>
       Promise.resolve({

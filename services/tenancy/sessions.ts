@@ -100,36 +100,36 @@ export const epochAt = (nowMs: number): number => Math.floor(nowMs / 10);
 
 export function sessionFromItem(item: Item): SessionRecord {
   const read = new ItemReader('session', item);
-  const number = (name: string): number | undefined =>
-    read.optional(name, (value) => (typeof value === 'number' ? value : undefined));
-  const disconnectedAtMs = number('disconnectedAtMs');
-  const willAtMs = number('willAtMs');
-  const willEpoch = number('willEpoch');
-  const sdk = read.optional('sdk', (value) => (typeof value === 'string' ? value : undefined));
-  const will = read.optional('will', (value) => (isWill(value) ? value : undefined));
-  return {
+  // All of one shape, and nothing is put together: a broker that starts reads those of a whole fleet.
+  const record: { [field in keyof SessionRecord]-?: SessionRecord[field] | undefined } = {
     tenant: read.text('tenant') as TenantScope,
     clientId: read.text('sk') as ClientId,
     userName: read.text('userName'),
-    ...(sdk !== undefined && { sdk }),
-    protocolVersion: read.oneOf('protocolVersion', ['3.1', '3.1.1', '5']),
+    sdk: read.optional('sdk', asText),
+    protocolVersion: read.oneOf('protocolVersion', protocolVersions),
     address: read.text('address'),
     connected: read.flag('connected'),
     connectedAtMs: read.number('connectedAtMs'),
-    ...(disconnectedAtMs !== undefined && { disconnectedAtMs }),
+    disconnectedAtMs: read.optional('disconnectedAtMs', asNumber),
     keepAliveSeconds: read.number('keepAliveSeconds'),
     expirySeconds: read.number('expirySeconds'),
     owner: read.text('owner') as BrokerId,
     epoch: read.number('epoch'),
     // Missing in records of before sessions were kept.
-    born: number('born') ?? read.number('epoch'),
-    ...(will && { will }),
-    ...(willAtMs !== undefined && { willAtMs }),
-    ...(willEpoch !== undefined && { willEpoch }),
-    queuedMessages: number('queuedMessages') ?? 0,
-    droppedMessages: number('droppedMessages') ?? 0,
+    born: read.optional('born', asNumber) ?? read.number('epoch'),
+    will: read.optional('will', asWill),
+    willAtMs: read.optional('willAtMs', asNumber),
+    willEpoch: read.optional('willEpoch', asNumber),
+    queuedMessages: read.optional('queuedMessages', asNumber) ?? 0,
+    droppedMessages: read.optional('droppedMessages', asNumber) ?? 0,
   };
+  return record as SessionRecord; // Whoever writes it leaves out what is undefined.
 }
+
+const protocolVersions = ['3.1', '3.1.1', '5'] as const;
+const asText = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const asNumber = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
+const asWill = (value: unknown): StoredWill | undefined => (isWill(value) ? value : undefined);
 
 function isWill(value: unknown): value is StoredWill {
   if (!isObject(value)) return false;

@@ -50,6 +50,24 @@ export class TopicTree<T> {
   }
 
   set(filter: string, value: T): void {
+    this.#put(this.#reach(filter), value);
+  }
+
+  /** The value of the filter, which is what `make` returns if there was none. */
+  getOrMake(filter: string, make: (filter: string) => T): T {
+    const node = this.#reach(filter);
+    if (node.value === undefined) this.#put(node, make(filter));
+    return node.value!;
+  }
+
+  #put(node: Node<T>, value: T): void {
+    if (node.value === undefined) this.#size++;
+    node.value = value;
+    this.#version++;
+  }
+
+  /** The node of the filter, which may have no value yet: to be given one. */
+  #reach(filter: string): Node<T> {
     let node = this.#root;
     for (let at = 0; at <= filter.length;) {
       let child = childOf(node, levelAt(filter, at));
@@ -60,9 +78,7 @@ export class TopicTree<T> {
       at += child.path.length + 1;
       node = child;
     }
-    if (node.value === undefined) this.#size++;
-    node.value = value;
-    this.#version++;
+    return node;
   }
 
   delete(filter: string): boolean {

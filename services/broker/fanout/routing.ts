@@ -58,15 +58,16 @@ export class Routing {
 
   /** Adds or replaces. `filter` is valid and without `$share/group/`. */
   subscribe(filter: string, group: string | undefined, subscriber: Subscriber, options: RouteOptions): void {
-    let routes = this.#tree.get(filter);
-    if (!routes) {
-      this.#tree.set(filter, (routes = new FilterRoutes(filter, ++this.#filters)));
-      this.#countPattern(filter, 1);
-    }
+    const routes = this.#tree.getOrMake(filter, this.#makeRoutes);
     if (group === undefined) routes.set(subscriber, options);
     else routes.setShared(group, subscriber, options, this.#queues);
     this.#plans.forget(routes);
   }
+
+  readonly #makeRoutes = (filter: string): FilterRoutes => {
+    this.#countPattern(filter, 1);
+    return new FilterRoutes(filter, ++this.#filters);
+  };
 
   unsubscribe(filter: string, group: string | undefined, subscriber: Subscriber): void {
     const routes = this.#tree.get(filter);

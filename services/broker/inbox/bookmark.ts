@@ -7,10 +7,27 @@ import type { Message, Receipt } from '../message/message.js';
 import type { StoredItem } from './delivery.js';
 import type { StoredOrigin } from './commit.js';
 
-/** In one piece: what is put together from parts keeps them, and that may be for years. */
+const digits = 10;
+const keyBytes = Buffer.from(`m${'0'.repeat(2 * digits)}`);
+const hexDigits = Buffer.from('0123456789abcdef');
+
+/**
+ * `m`, then both in hex. In one piece: what is put together from parts keeps them, and that may be for years. Written digit by
+ * digit, because a broker that starts makes one for each session.
+ */
 export function keyOf(epoch: number, counter: number): string {
-  const key = `m${epoch.toString(16).padStart(10, '0')}${counter.toString(16).padStart(10, '0')}`;
-  return Buffer.from(key, 'latin1').toString('latin1');
+  write(epoch, digits);
+  write(counter, 2 * digits);
+  return keyBytes.toString('latin1');
+}
+
+/** The last digit at `end`. */
+function write(value: number, end: number): void {
+  for (let at = end; at > end - digits; at--) {
+    const rest = Math.floor(value / 16);
+    keyBytes[at] = hexDigits[value - 16 * rest]!;
+    value = rest;
+  }
 }
 
 /** Behind which a reader begins that is to find it. */

@@ -11,6 +11,8 @@ export interface Credentials {
 }
 
 export type Claim = Omit<SessionRecord, 'epoch' | 'owner' | 'born'>;
+/** A new epoch, and what the table says still. */
+export type Inherited = Required<Pick<OwnRecord, 'epoch' | 'inheritedFrom'>>;
 export interface StoredSession {
   readonly record: SessionRecord;
   readonly routes: readonly StoredRoute[];
@@ -40,8 +42,8 @@ export interface SessionStore {
     scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
   ): AsyncIterable<readonly StoredSession[]>;
-  /** This broker's record from now on, with a new epoch, of one that `sessions` has just read. Nothing is written. */
-  inherit(record: SessionRecord): OwnRecord;
+  /** What is this broker's own of a record that `sessions` has just read, from now on. Nothing is written. */
+  inherit(record: SessionRecord): Inherited;
   /**
    * What is stored of the session beside its record and its subscriptions, of messages those below the epoch of `record`.
    * `isClientThere`: it waits for that. Throws `RecordUnreadable` for what is wrong with this one session, and anything else when

@@ -10,17 +10,20 @@
  */
 import { atOnce, type BrokerId, type ClientId, type Clock, type TenantScope } from '../../kernel/kernel.js';
 import {
+  accessWork,
+  compileAccess,
   type Credential,
+  neverExpiresSeconds,
   RecordUnreadable,
   type SessionRecord,
   splitUserName,
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
-import type { StoredOrigin, StoredRoute } from '../inbox/inbox.js';
-import { type Restored, Session } from '../session/session.js';
-import { accessOf, depthOf, isWill, type OwnRecord, Residence, type Tenant } from '../tenant/tenant.js';
+import type { StoredOrigin } from '../inbox/inbox.js';
+import { type Contents, Session } from '../session/session.js';
+import { depthOf, isWill, type OwnRecord, Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
-import type { Credentials, SessionStore } from './ports.js';
+import type { Credentials, SessionStore, StoredSession } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
 import { isAskedFor, type Unread } from './unread.js';
 import type { Unreadable } from './unreadable.js';
@@ -49,40 +52,77 @@ export class Restoration {
 
   async restore(tenant: Tenant, { status }: TenantRecord): Promise<void> {
     const { records, unreadable } = this.#options;
-    const restored: RestoredOne[] = [];
-    /** What subscribers have stored of QoS 2 messages: their publishers may send them again. */
-    const origins: StoredOrigin[] = [];
+    const restoring: Restoring = { tenant, status, origins: [], toBeWritten: new Set() };
     const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
       unreadable.session(tenant.scope, clientId, error);
     const pages = (await records.enter(tenant.scope)) ? records.sessions(tenant.scope, leftOut) : [];
-    for await (const page of pages) {
-      await atOnce(page, atOnceMax, async ({ record, routes }) => {
-        try {
-          const one = await this.#restoreOne(tenant, status, record, routes, origins);
-          if (one) restored.push(one);
-        } catch (error) {
-          if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
-          leftOut(record.clientId, error);
-        }
-      });
-    }
+    for await (const page of pages) await this.#restorePage(restoring, page, leftOut);
     const queued = await tenant.queues.restore((name, error) => unreadable.shared(tenant.scope, name, error));
     await this.#leaveOpen(
       tenant,
-      [...origins, ...queued].filter((origin) => !isWill(origin)),
+      [...restoring.origins, ...queued].filter((origin) => !isWill(origin)),
     );
+    const left = tenant.residences.values();
+    const step = (): boolean => {
+      const next = left.next();
+      if (next.done !== true) this.#setDue(next.value, restoring);
+      return next.done !== true;
+    };
+    await tenant.time.through({ step: () => several(step) });
+  }
+
+  /** Its end, its will, and its record if that is to be written. */
+  #setDue(residence: Residence, { tenant, toBeWritten }: Restoring): void {
     const { departure, clock } = this.#options;
-    for (const { residence, isToBeWritten } of restored) {
-      const { session, record } = residence;
-      const endsAtMs = session.expirySeconds === 0 ? 0 : record.disconnectedAtMs! + session.expirySeconds * 1000;
-      if (endsAtMs <= clock.nowMs()) {
-        if (session.expirySeconds > 0) tenant.meters.expiredSessions++;
-        departure.endSession(tenant, residence, clock.nowMs());
-      } else {
-        departure.scheduleEnd(residence);
-        if (departure.resumeWill(residence) || isToBeWritten) departure.write(tenant, residence);
-      }
+    const { session, record } = residence;
+    const nowMs = clock.nowMs();
+    const endsAtMs = session.expirySeconds === 0 ? 0 : record.disconnectedAtMs! + session.expirySeconds * 1000;
+    if (endsAtMs <= nowMs) {
+      if (session.expirySeconds > 0) tenant.meters.expiredSessions++;
+      departure.endSession(tenant, residence, nowMs);
+    } else {
+      departure.scheduleEnd(residence);
+      if (departure.resumeWill(residence) || toBeWritten.has(residence)) departure.write(tenant, residence);
     }
+  }
+
+  /**
+   * First what many of them have in common; then one after the other, in slices of the tenant's time, with no promise for each:
+   * there may be 100 000, and clients wait.
+   */
+  async #restorePage(
+    restoring: Restoring,
+    page: readonly StoredSession[],
+    leftOut: (clientId: ClientId, error: RecordUnreadable) => void,
+  ): Promise<void> {
+    const { tenant } = restoring;
+    const common = await this.#common(tenant, page);
+    const asked: StoredSession[] = [];
+    const left = page.values();
+    let work: Job | undefined;
+    const step = (): boolean => {
+      if (work) {
+        if (!work.step()) work = undefined;
+        return true;
+      }
+      const next = left.next();
+      if (next.done === true) return false;
+      const { record, routes } = next.value;
+      if (isDurable(record) && isAskedFor(routes)) asked.push(next.value);
+      else work = this.#restoreOne(restoring, common, next.value);
+      return true;
+    };
+    await tenant.time.through({ step: () => several(step) });
+    await atOnce(asked, atOnceMax, async (stored) => {
+      try {
+        const contents = await this.#options.records.load(this.#inherited(stored.record));
+        const checking = tenant.time.charge(() => this.#restoreOne(restoring, common, stored, contents));
+        if (checking) await tenant.time.through(checking);
+      } catch (error) {
+        if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
+        leftOut(stored.record.clientId, error);
+      }
+    });
   }
 
   /** Their publishers are told, each once what is stored of it is known. */
@@ -95,35 +135,52 @@ export class Restoration {
     for (const origin of origins) tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
   }
 
-  async #restoreOne(
-    tenant: Tenant,
-    status: TenantRecord['status'],
-    found: SessionRecord,
-    routes: readonly StoredRoute[],
-    origins: StoredOrigin[],
-  ): Promise<RestoredOne | undefined> {
-    const { records, clock, leaseEndedAtMs } = this.#options;
-    if (tenant.residences.has(found.clientId)) return undefined;
-    const inherited = records.inherit(found);
-    const credential = await this.#credential(tenant.scope, found);
-    const record = this.#isSilent(status, found, credential) ? withoutWill(inherited) : inherited;
-    const nowMs = clock.nowMs();
+  #inherited(found: SessionRecord): OwnRecord {
+    return { ...found, ...this.#options.records.inherit(found) };
+  }
+
+  /** Returns what is left to do for it, if it is. */
+  #restoreOne(
+    { tenant, status, origins, toBeWritten }: Restoring,
+    { cameWith, leaseEnds }: Common,
+    { record: found, routes }: StoredSession,
+    contents?: Contents,
+  ): Job | undefined {
+    const { clientId } = found;
+    if (tenant.residences.has(clientId)) return undefined;
+    const { name, stored } = cameWith.get(found.userName)!;
+    const nowMs = this.#options.clock.nowMs();
     // Whoever was connected when its broker died has been away since that broker's lease ended.
-    const leftAtMs = record.connected ? await leaseEndedAtMs(found.owner) : record.disconnectedAtMs;
+    const leftAtMs = found.connected ? leaseEnds.get(found.owner) : found.disconnectedAtMs;
     const disconnectedAtMs = Math.min(leftAtMs ?? nowMs, nowMs);
-    const willAtMs = record.connected
-      ? disconnectedAtMs + (record.will?.delaySeconds ?? 0) * 1000
-      : (record.willAtMs ?? disconnectedAtMs);
-    const willEpoch = record.will && { willEpoch: willEpochOf(found) };
-    // One that ends now had more than its record if it was longer-lived before its last CONNECT.
-    const isDurable = found.expirySeconds > 0 || found.born < found.epoch;
-    const contents = isDurable && isAskedFor(routes) ? await records.load(record) : undefined;
-    const { epoch, born, queuedMessages, droppedMessages } = record;
-    const restored = isDurable ? { epoch, born, queuedMessages, droppedMessages, routes, contents } : undefined;
-    const own = { ...record, connected: false, disconnectedAtMs, willAtMs, ...willEpoch };
-    const residence = await this.#reside(tenant, own, credential, restored, origins);
-    const hasLostWill = found.will !== undefined && residence.session.will === undefined;
-    return { residence, isToBeWritten: hasLostWill || leftAtMs === undefined };
+    const will = found.will && !this.#isSilent(status, found, stored) ? found.will : undefined;
+    const willAtMs = found.connected
+      ? disconnectedAtMs + (will?.delaySeconds ?? 0) * 1000
+      : (found.willAtMs ?? disconnectedAtMs);
+    const { epoch, inheritedFrom } = this.#options.records.inherit(found);
+    const own = { ...found, epoch, inheritedFrom, connected: false, disconnectedAtMs, willAtMs };
+    if (will) own.willEpoch = willEpochOf(found);
+
+    const isThere = stored !== undefined && stored !== 'unreadable';
+    const credential = isThere ? stored : goneCredential(tenant.scope, name);
+    const access = compileAccess(credential.grants, { clientId, username: name });
+    const isKept = isDurable(found);
+    const session = new Session(clientId, tenant, access, isKept ? tenant.keeping : undefined);
+    session.expirySeconds = found.expirySeconds === neverExpiresSeconds ? Infinity : found.expirySeconds;
+    if (will) session.will = willFromStored(will);
+    if (will?.qos === 2) tenant.wills.keep(clientId, willEpochOf(own), true);
+    if (isKept) {
+      const { born, queuedMessages, droppedMessages } = found;
+      session.restore({ epoch, born, queuedMessages, droppedMessages, routes, contents });
+      if (contents) origins.push(...contents.stored.origins);
+    }
+    const residence = new Residence(tenant, session, credential, own, depthOf(own, 0));
+    tenant.residences.set(clientId, residence);
+    // What its rules have come to while nobody looked. Without a credential nobody can say.
+    const checking = isThere ? session.changeAccess(access) : undefined;
+    const hasLostWill = found.will !== undefined && session.will === undefined;
+    if (hasLostWill || leftAtMs === undefined) toBeWritten.add(residence);
+    return checking;
   }
 
   /** Its will is not to be published; see `revoked-wills.ts`. Of a credential that cannot be read nobody can say. */
@@ -132,37 +189,32 @@ export class Restoration {
     return status === 'suspended' || (credential !== 'unreadable' && isOfDeleted(record, credential));
   }
 
-  async #reside(
-    tenant: Tenant,
-    record: OwnRecord,
-    found: Found,
-    restored: Restored | undefined,
-    origins: StoredOrigin[],
-  ): Promise<Residence> {
-    const name = splitUserName(record.userName)?.name ?? '';
-    const isThere = found !== undefined && found !== 'unreadable';
-    const credential = isThere ? found : goneCredential(tenant.scope, name);
-    const access = await accessOf(tenant.time, credential.grants, { clientId: record.clientId, username: name });
-    const session = new Session(record.clientId, tenant, access, restored ? tenant.keeping : undefined);
-    session.expirySeconds = record.expirySeconds === 0xffff_ffff ? Infinity : record.expirySeconds;
-    if (record.will) session.will = willFromStored(record.will);
-    if (record.will?.qos === 2) tenant.wills.keep(record.clientId, willEpochOf(record), true);
-    if (restored) {
-      session.restore(restored);
-      for (const origin of restored.contents?.stored.origins ?? []) origins.push(origin);
+  /** What the sessions of a page have in common: read once, and access rules are compiled as far as the clients need them. */
+  async #common({ scope, time }: Tenant, page: readonly StoredSession[]): Promise<Common> {
+    const cameWith = new Map<string, CameWith>();
+    const leaseEnds = new Map<BrokerId, number | undefined>();
+    const some = new Map<string, SessionRecord>();
+    for (const { record } of page) {
+      if (!some.has(record.userName)) some.set(record.userName, record);
+      if (record.connected) leaseEnds.set(record.owner, undefined);
     }
-    const residence = new Residence(tenant, session, credential, record, depthOf(record, 0));
-    tenant.residences.set(record.clientId, residence);
-    // What its rules have come to while nobody looked. Without a credential nobody can say.
-    const checking = isThere ? session.changeAccess(access) : undefined;
-    if (checking) await tenant.time.through(checking);
-    return residence;
+    for (const owner of leaseEnds.keys()) leaseEnds.set(owner, await this.#options.leaseEndedAtMs(owner));
+    await atOnce(some.values(), atOnceMax, async (record) => {
+      const name = splitUserName(record.userName)?.name ?? '';
+      cameWith.set(record.userName, { name, stored: await this.#credential(scope, name, record.clientId) });
+    });
+    for (const { record } of page) {
+      const { name, stored } = cameWith.get(record.userName)!;
+      if (stored === undefined || stored === 'unreadable') continue;
+      const work = accessWork(stored.grants, { clientId: record.clientId, username: name });
+      if (work) await time.through(work);
+    }
+    return { cameWith, leaseEnds };
   }
 
   /** When it cannot be read, its sessions are not lost with it. */
-  async #credential(scope: TenantScope, { userName, clientId }: SessionRecord): Promise<Found> {
+  async #credential(scope: TenantScope, name: string, clientId: ClientId): Promise<Found> {
     const { accounts, unreadable } = this.#options;
-    const name = splitUserName(userName)?.name ?? '';
     try {
       return await accounts.credential(scope, name);
     } catch (error) {
@@ -176,15 +228,42 @@ export class Restoration {
 /** A credential as it is stored now. */
 type Found = Credential | 'unreadable' | undefined;
 
-interface RestoredOne {
-  readonly residence: Residence;
-  /** What its record says does not hold for the next broker. */
-  readonly isToBeWritten: boolean;
+/** By the user name in a record. */
+interface CameWith {
+  readonly name: string;
+  readonly stored: Found;
 }
 
-function withoutWill({ will: _, ...record }: OwnRecord): OwnRecord {
-  return record;
+/** Of the sessions of a page. */
+interface Common {
+  readonly cameWith: ReadonlyMap<string, CameWith>;
+  /** Of owners that had connections when they died. */
+  readonly leaseEnds: ReadonlyMap<BrokerId, number | undefined>;
 }
+
+interface Restoring {
+  readonly tenant: Tenant;
+  readonly status: TenantRecord['status'];
+  /** What subscribers have stored of QoS 2 messages: their publishers may send them again. */
+  readonly origins: StoredOrigin[];
+  /** What their records say does not hold for the next broker. */
+  readonly toBeWritten: Set<Residence>;
+}
+
+interface Job {
+  step(): boolean;
+}
+
+/** Between two looks at the clock. */
+const stepsAtOnce = 8;
+
+function several(step: () => boolean): boolean {
+  for (let i = 0; i < stepsAtOnce; i++) if (!step()) return false;
+  return true;
+}
+
+/** One that ends now had more than its record if it was longer-lived before its last CONNECT. */
+const isDurable = ({ expirySeconds, born, epoch }: SessionRecord): boolean => expirySeconds > 0 || born < epoch;
 
 /** Of a session whose credential has been deleted: it lives on, and no secret fits. */
 function goneCredential(scope: TenantScope, name: string): Credential {

@@ -106,12 +106,12 @@ export class Session {
     this.#stored!.restoreFrom(restored);
     this.#host.backlog.messages += queuedMessages;
     if (contents) this.read(contents);
-    for (const { owedAfter, ...route } of routes) {
+    for (const route of routes) {
       const shared = parseShared(route.filter);
       if (typeof shared === 'string') continue;
       const topicFilter = shared?.filter ?? route.filter;
       const subscription = subscriptionOf(route, topicFilter, shared?.group, route.id);
-      if (owedAfter !== undefined) this.#wake().owed.restore(route.filter, owedAfter);
+      if (route.owedAfter !== undefined) this.#wake().owed.restore(route.filter, route.owedAfter);
       this.subscriptions.set(route.filter, subscription);
       this.#host.subscribe(this, subscription, true);
     }

@@ -121,12 +121,16 @@ const filterOf = (item: Item): string => filterInRouteKey(item['sk'] as string) 
 
 function checkRoute(item: Item): void {
   checkVersion(item, 'subscription');
-  const { epoch, qos, noLocal, retainAsPublished, retainHandling, id, owed, client } = item;
   const isKnown =
-    [epoch, qos, retainHandling, id].every(Number.isInteger) &&
-    [noLocal, retainAsPublished].every(isFlag) &&
-    [client, filterOf(item)].every((name) => typeof name === 'string') &&
-    (owed === undefined || isPlace(owed));
+    Number.isInteger(item['epoch']) &&
+    Number.isInteger(item['qos']) &&
+    Number.isInteger(item['retainHandling']) &&
+    Number.isInteger(item['id']) &&
+    typeof item['noLocal'] === 'boolean' &&
+    typeof item['retainAsPublished'] === 'boolean' &&
+    typeof item['client'] === 'string' &&
+    typeof filterOf(item) === 'string' &&
+    (item['owed'] === undefined || isPlace(item['owed']));
   if (!isKnown) throw new RecordUnreadable('a stored subscription lacks an attribute, or has one of the wrong type');
 }
 
@@ -146,5 +150,3 @@ function isPlace(owed: unknown): boolean {
   const { after } = owed as { after?: unknown };
   return after === undefined || typeof after === 'string';
 }
-
-const isFlag = (value: unknown): boolean => typeof value === 'boolean';

@@ -17,7 +17,7 @@ import {
   sessionFromItem,
   type SessionRecord,
 } from '../../tenancy/tenancy.js';
-import type { Claim, SessionStore, StoredSession } from '../residence/residence.js';
+import type { Claim, Inherited, SessionStore, StoredSession } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 import type { StoredRoute } from '../inbox/inbox.js';
 import type { Contents } from '../session/session.js';
@@ -42,7 +42,6 @@ export class DynamoSessionStore implements SessionStore {
   readonly #clock: Clock;
   readonly #notes: TenantNotes;
   readonly #one: SessionRecords;
-  #lastOwner: BrokerId;
 
   constructor({ records, contents }: SessionTables, owner: BrokerId, clock: Clock) {
     this.#records = records;
@@ -50,7 +49,6 @@ export class DynamoSessionStore implements SessionStore {
     this.#clock = clock;
     this.#notes = new TenantNotes(records, owner, clock);
     this.#one = new SessionRecords(records, owner, clock, (scope) => this.#notes.epochOf(scope));
-    this.#lastOwner = owner;
   }
 
   async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<{ epoch: number; born: number }> {
@@ -76,23 +74,26 @@ export class DynamoSessionStore implements SessionStore {
       if (next) reading.push(next());
       const { pk, firstPage, routes } = bucket;
       const byClient = await routes;
-      const readable = (item: Item): readonly StoredSession[] => {
-        const clientId = item['sk'] as ClientId;
-        try {
-          const record = sessionFromItem(item);
-          return [{ record, routes: routesFrom(byClient.get(clientId) ?? [], record.born) }];
-        } catch (error) {
-          if (!(error instanceof RecordUnreadable)) throw error;
-          onUnreadable?.(clientId, error);
-          return [];
-        }
-      };
-      for (let page = await firstPage; ; page = await this.#sessionPage(pk, page.next)) {
-        const sessions = page.items.flatMap(readable);
-        const newest = Math.max(0, ...sessions.map(({ record }) => record.epoch));
+      for (let page = await firstPage; ;) {
+        const { items, next } = page;
+        // Read while this one is used.
+        const following = next && this.#sessionPage(pk, next);
+        following?.catch(() => undefined); // Told when it is waited for.
+        const sessions: StoredSession[] = [];
+        let newest = 0;
+        for (const item of items)
+          try {
+            const record = sessionFromItem(item);
+            sessions.push({ record, routes: routesFrom(byClient.get(record.clientId), record.born) });
+            newest = Math.max(newest, record.epoch);
+          } catch (error) {
+            if (!(error instanceof RecordUnreadable)) throw error;
+            onUnreadable?.(item['sk'] as ClientId, error);
+          }
         await this.#notes.raiseAbove(scope, newest);
         yield sessions;
-        if (!page.next) break;
+        if (!following) break;
+        page = await following;
       }
     }
   }
@@ -120,11 +121,8 @@ export class DynamoSessionStore implements SessionStore {
     return byClient;
   }
 
-  inherit(record: SessionRecord): OwnRecord {
-    const { owner, epoch, ...rest } = record;
-    if (owner !== this.#lastOwner) this.#lastOwner = owner; // One text for all of them.
-    const inheritedFrom = { owner: this.#lastOwner, epoch };
-    return { ...rest, epoch: this.#notes.epochOf(record.tenant), inheritedFrom };
+  inherit({ tenant, owner, epoch }: SessionRecord): Inherited {
+    return { epoch: this.#notes.epochOf(tenant), inheritedFrom: { owner, epoch } };
   }
 
   async load({ tenant, clientId, epoch, born }: OwnRecord, isClientThere = false): Promise<Contents> {
@@ -185,5 +183,11 @@ export class DynamoSessionStore implements SessionStore {
   }
 }
 
-const routesFrom = (items: readonly Item[], born: number): readonly StoredRoute[] =>
-  items.map((item) => routeFromItem(item, born)).filter((route) => route !== undefined);
+function routesFrom(items: readonly Item[] | undefined, born: number): readonly StoredRoute[] {
+  const routes: StoredRoute[] = [];
+  for (const item of items ?? []) {
+    const route = routeFromItem(item, born);
+    if (route) routes.push(route);
+  }
+  return routes;
+}

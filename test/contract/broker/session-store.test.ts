@@ -133,7 +133,9 @@ function sessionStoreContract({ name, start }: Subject): void {
     /** As `broker` has it, which follows whoever had it. */
     const inheritedBy = async (broker: SessionStore) => {
       expect(await broker.enter(acme)).toBe(true);
-      return broker.inherit((await recordsOf(broker))[0]!);
+      const found = (await recordsOf(broker))[0]!;
+      const { owner: _, ...record } = found;
+      return { ...record, ...broker.inherit(found) };
     };
 
     const routesOf = async (store: SessionStore) => {

@@ -1,5 +1,5 @@
 /** `SessionStore` in memory, with the conditions of the real one. */
-import type { Claim, SessionStore, StoredSession } from '../../../services/broker/residence/residence.js';
+import type { Claim, Inherited, SessionStore, StoredSession } from '../../../services/broker/residence/residence.js';
 import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Contents } from '../../../services/broker/session/session.js';
@@ -101,8 +101,8 @@ export class MemorySessionStore implements SessionStore {
     open(this.#tables.notes, this.#owner).set(scope, epoch);
   }
 
-  inherit({ owner, epoch, ...rest }: SessionRecord): OwnRecord {
-    return { ...rest, epoch: this.#epochOf(rest.tenant), inheritedFrom: { owner, epoch } };
+  inherit({ tenant, owner, epoch }: SessionRecord): Inherited {
+    return { epoch: this.#epochOf(tenant), inheritedFrom: { owner, epoch } };
   }
 
   async load({ tenant, clientId, epoch, born }: OwnRecord, _isClientThere?: boolean): Promise<Contents> {

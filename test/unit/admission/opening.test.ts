@@ -139,6 +139,55 @@ it('an entry that comes between the look at a record and the opening is not lost
   expect(coming.device.in!.tenant.limits.connections).toBe(5);
 });
 
+describe('a tenant with many sessions', () => {
+  const sessions = 300;
+  beforeEach(async () => {
+    site = new Site();
+    const first = await site.admit('many-0');
+    await site.subscribe(first, 't/0');
+    first.end();
+    await site.calm();
+    // Others like it.
+    const { records } = site.tables;
+    const record = records.get('acme#many-0')!;
+    const stored = site.tables.routes('acme#many-0').get('t/0')!;
+    for (let i = 1; i < sessions; i++) {
+      records.set(`acme#many-${i}`, { ...record, clientId: id(`many-${i}`) });
+      site.tables.routes(`acme#many-${i}`).set(`t/${i}`, { ...stored, route: { ...stored.route, filter: `t/${i}` } });
+    }
+    site.boot();
+  });
+
+  it('is taken over in slices: whoever else has something to do has his turn in between', async () => {
+    // Each look at the clock finds it a millisecond later, which is a slice.
+    let ms = 0;
+    vi.spyOn(site.clock, 'monotonicMs').mockImplementation(() => ms++);
+    let turns = 0;
+    let isIn = false;
+    const others = (): void => {
+      turns++;
+      if (!isIn) setImmediate(others);
+    };
+    setImmediate(others);
+    const { tenant } = (await site.admit('new')).in!;
+    isIn = true;
+    expect(turns).toBeGreaterThan(sessions / 20);
+    expect([tenant.residences.size, tenant.subscriptions]).toEqual([sessions + 1, sessions]);
+  });
+
+  it('is not here without one of them: a fault fails the opening, and the next one has all', async () => {
+    const real = site.records.inherit.bind(site.records);
+    let left = sessions / 2;
+    vi.spyOn(site.records, 'inherit').mockImplementation((record) => {
+      if (left-- === 0) throw new Error('a fault of ours');
+      return real(record);
+    });
+    await expect(site.connect('new').done).rejects.toThrow();
+    const { tenant } = (await site.admit('new')).in!;
+    expect([tenant.residences.size, tenant.subscriptions]).toEqual([sessions + 1, sessions]);
+  });
+});
+
 describe('a name that is signed up again', () => {
   const again = async (creationId: string): Promise<void> => {
     become({ creationId });
