@@ -10,19 +10,21 @@ const waitMsMin = 4;
 /** Whatever the rate says, it is looked at again: it may have been changed. */
 const waitMsMax = 1000;
 
-export interface RateQueueOptions<T> {
-  readonly clock: Clock;
-  readonly time: TimeAccount;
+/** A rate, as all that have one share it: what it is of, mostly a tenant's, is an argument. */
+export interface RateKind<T, Of> {
   /** For how long nobody can go on. */
-  readonly waitMs: (nowMs: number) => number;
+  waitMs(of: Of, nowMs: number): number;
   /** How much the rate allows now, in what each takes one of. */
-  readonly available: (nowMs: number) => number;
-  /** May take up to `grant`, and join again. Must not throw. */
-  readonly goOn: (waiter: T, nowMs: number) => void;
+  available(of: Of, nowMs: number): number;
+  /** May take up to `grant`, and join `queue` again. Must not throw. */
+  goOn(waiter: T, queue: RateQueue<T>, nowMs: number): void;
 }
 
-export class RateQueue<T> implements Job {
-  readonly #options: RateQueueOptions<T>;
+export class RateQueue<T, Of = unknown> implements Job {
+  readonly #kind: RateKind<T, Of>;
+  readonly #of: Of;
+  readonly #time: TimeAccount;
+  readonly #clock: Clock;
   #waiters: Set<T> | undefined;
   #cancel: Cancel | undefined;
   /** It has a turn, or waits for one. */
@@ -30,8 +32,11 @@ export class RateQueue<T> implements Job {
   #isServing = false;
   #grant = 0;
 
-  constructor(options: RateQueueOptions<T>) {
-    this.#options = options;
+  constructor(kind: RateKind<T, Of>, of: Of, time: TimeAccount, clock: Clock) {
+    this.#kind = kind;
+    this.#of = of;
+    this.#time = time;
+    this.#clock = clock;
   }
 
   get size(): number {
@@ -62,19 +67,18 @@ export class RateQueue<T> implements Job {
   wake(): void {
     if (this.size === 0 || this.#isAwake) return;
     this.#awake();
-    this.#options.time.add(this);
+    this.#time.add(this);
   }
 
   step(): boolean {
     const [first] = this.#waiters ?? [];
-    const { clock, waitMs, available, goOn } = this.#options;
-    const nowMs = clock.nowMs();
-    if (first === undefined || waitMs(nowMs) > 0) return this.#sleep();
-    const granted = Math.max(1, Math.floor(available(nowMs) / this.size));
+    const nowMs = this.#clock.nowMs();
+    if (first === undefined || this.#kind.waitMs(this.#of, nowMs) > 0) return this.#sleep();
+    const granted = Math.max(1, Math.floor(this.#kind.available(this.#of, nowMs) / this.size));
     this.#grant = granted;
     this.#waiters!.delete(first);
     this.#isServing = true;
-    goOn(first, nowMs);
+    this.#kind.goOn(first, this, nowMs);
     this.#isServing = false;
     // One that could take nothing, and waits again, would be served for ever.
     return this.#grant === granted && this.#waiters!.has(first) ? this.#sleep() : true;
@@ -93,11 +97,10 @@ export class RateQueue<T> implements Job {
   }
 
   #arm(): void {
-    const { clock, time, waitMs } = this.#options;
-    const ms = Math.min(Math.max(waitMs(clock.nowMs()), waitMsMin), waitMsMax);
-    this.#cancel = clock.after(ms, () => {
+    const ms = Math.min(Math.max(this.#kind.waitMs(this.#of, this.#clock.nowMs()), waitMsMin), waitMsMax);
+    this.#cancel = this.#clock.after(ms, () => {
       this.#awake();
-      time.start(this);
+      this.#time.start(this);
     });
   }
 }

@@ -10,7 +10,7 @@
 import type { Clock } from '../../kernel/kernel.js';
 import type { Session } from '../session/session.js';
 import type { TenantLimits } from './limits.js';
-import { RateQueue } from './rate-queue.js';
+import { type RateKind, RateQueue } from './rate-queue.js';
 import type { SafetyLedger } from './safety-ledger.js';
 import type { TimeAccount } from './thread.js';
 import type { TenantUnits } from './units.js';
@@ -20,50 +20,51 @@ export interface Slowed {
   goOn(from: RateQueue<Slowed>): void;
 }
 
+const goOn = (slowed: Slowed, queue: RateQueue<Slowed>): void => slowed.goOn(queue);
+const publishes: RateKind<Slowed, TenantRates> = {
+  waitMs: (rates, nowMs) => rates.publishWaitMs(nowMs),
+  available: ({ limits }, nowMs) => limits.publish.available(nowMs),
+  goOn,
+};
+const subscribes: RateKind<Slowed, TenantLimits> = {
+  waitMs: (limits, nowMs) => limits.subscribes.waitMs(nowMs),
+  available: () => 1,
+  goOn,
+};
+const packets: RateKind<Slowed, TenantRates> = {
+  waitMs: (rates, nowMs) => rates.packetsWaitMs(nowMs),
+  available: () => 1,
+  goOn,
+};
+const deliveries: RateKind<Session, TenantLimits> = {
+  waitMs: ({ bytesOut, deliver }, nowMs) => Math.max(bytesOut.waitMs(nowMs), deliver.waitForOneMs(nowMs)),
+  available: ({ deliver }, nowMs) => deliver.available(nowMs),
+  goOn: (session, _queue, nowMs) => pump(session, nowMs),
+};
+
 export class TenantRates {
   readonly publishers: RateQueue<Slowed>;
   readonly subscribers: RateQueue<Slowed>;
   readonly packets: RateQueue<Slowed>;
   readonly #deliveries: RateQueue<Session>;
-  readonly #limits: TenantLimits;
+  readonly limits: TenantLimits;
   readonly #ledger: SafetyLedger;
   readonly #units: TenantUnits;
 
   constructor(limits: TenantLimits, ledger: SafetyLedger, units: TenantUnits, time: TimeAccount, clock: Clock) {
-    this.#limits = limits;
+    this.limits = limits;
     this.#ledger = ledger;
     this.#units = units;
-    const base = { clock, time };
-    this.publishers = new RateQueue<Slowed>({
-      ...base,
-      waitMs: (nowMs) => this.publishWaitMs(nowMs),
-      available: (nowMs) => limits.publish.available(nowMs),
-      goOn: (slowed) => slowed.goOn(this.publishers),
-    });
-    this.subscribers = new RateQueue<Slowed>({
-      ...base,
-      waitMs: (nowMs) => limits.subscribes.waitMs(nowMs),
-      available: () => 1,
-      goOn: (slowed) => slowed.goOn(this.subscribers),
-    });
-    this.packets = new RateQueue<Slowed>({
-      ...base,
-      waitMs: (nowMs) => this.packetsWaitMs(nowMs),
-      available: () => 1,
-      goOn: (slowed) => slowed.goOn(this.packets),
-    });
-    this.#deliveries = new RateQueue<Session>({
-      ...base,
-      waitMs: (nowMs) => Math.max(limits.bytesOut.waitMs(nowMs), limits.deliver.waitForOneMs(nowMs)),
-      available: (nowMs) => limits.deliver.available(nowMs),
-      goOn: pump,
-    });
+    this.publishers = new RateQueue(publishes, this, time, clock);
+    this.subscribers = new RateQueue(subscribes, limits, time, clock);
+    this.packets = new RateQueue(packets, this, time, clock);
+    this.#deliveries = new RateQueue(deliveries, limits, time, clock);
     ledger.whenInTime = () => this.publishers.wake();
   }
 
   /** Takes one message of `bytes` from the delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean {
-    const limits = this.#limits;
+    const limits = this.limits;
     if (!limits.outLimited) return true;
     if (this.#deliveries.isSpent || limits.bytesOut.waitMs(nowMs) > 0 || !limits.deliver.take(nowMs)) return false;
     limits.bytesOut.spend(bytes, nowMs);
@@ -76,8 +77,8 @@ export class TenantRates {
    * is a debt that the tenant's publishers wait for.
    */
   spendStored(bytes: number, nowMs: number): void {
-    this.#limits.store.spend(1, nowMs);
-    this.#limits.bytesStored.spend(bytes, nowMs);
+    this.limits.store.spend(1, nowMs);
+    this.limits.bytesStored.spend(bytes, nowMs);
   }
 
   /** Calls `session.pump` when the delivery rate allows more. */
@@ -87,7 +88,7 @@ export class TenantRates {
 
   /** Counts a PUBLISH; whether its connection has to wait in `publishers` before the next one. */
   spendPublish(packetBytes: number, nowMs: number): boolean {
-    const limits = this.#limits;
+    const limits = this.limits;
     if (!limits.inLimited) return this.#ledger.isBehind || this.#units.waitMs() > 0;
     const { publish, bytesIn } = limits;
     publish.spend(1, nowMs);
@@ -98,7 +99,7 @@ export class TenantRates {
 
   /** Nobody waits, and nothing but the rates of messages can be a reason to. */
   get #isAtEase(): boolean {
-    const { store, bytesStored } = this.#limits;
+    const { store, bytesStored } = this.limits;
     return (
       this.publishers.size === 0 && store.isPaid && bytesStored.isPaid && !this.#ledger.isBehind && this.#units.isPaid
     );
@@ -106,7 +107,7 @@ export class TenantRates {
 
   publishWaitMs(nowMs: number): number {
     if (this.#ledger.isBehind) return Infinity; // It says when it is not.
-    const { publish, bytesIn, store, bytesStored } = this.#limits;
+    const { publish, bytesIn, store, bytesStored } = this.limits;
     return Math.max(
       publish.waitMs(nowMs),
       bytesIn.waitMs(nowMs),
@@ -118,21 +119,21 @@ export class TenantRates {
 
   /** Counts the filters of a SUBSCRIBE or UNSUBSCRIBE; whether its connection has to wait in `subscribers`. */
   spendSubscribe(filters: number, nowMs: number): boolean {
-    const { subscribes } = this.#limits;
+    const { subscribes } = this.limits;
     subscribes.spend(filters, nowMs);
     return subscribes.waitMs(nowMs) > 0;
   }
 
   /** Counts packets, and `bytes` of those that are no PUBLISH; whether their connection has to wait in `packets`. */
   spendPackets(count: number, bytes: number, nowMs: number): boolean {
-    const limits = this.#limits;
+    const limits = this.limits;
     limits.packets.spend(count, nowMs);
     limits.otherBytesIn.spend(bytes, nowMs);
     return this.packetsWaitMs(nowMs) > 0;
   }
 
   packetsWaitMs(nowMs: number): number {
-    return Math.max(this.#limits.packets.waitMs(nowMs), this.#limits.otherBytesIn.waitMs(nowMs));
+    return Math.max(this.limits.packets.waitMs(nowMs), this.limits.otherBytesIn.waitMs(nowMs));
   }
 }
 

@@ -19,16 +19,15 @@ class World {
   constructor(perSecond: number) {
     this.bucket = new TokenBucket(perSecond, this.clock.nowMs());
     this.bucket.spend(perSecond, this.clock.nowMs());
-    this.queue = new RateQueue({
-      clock: this.clock,
-      time: this.time,
-      waitMs: (nowMs) => {
+    const kind = {
+      waitMs: (bucket: TokenBucket, nowMs: number) => {
         this.wakes++;
-        return this.bucket.waitMs(nowMs);
+        return bucket.waitMs(nowMs);
       },
-      available: (nowMs) => this.bucket.available(nowMs),
-      goOn: (who, nowMs) => this.publish(who, nowMs),
-    });
+      available: (bucket: TokenBucket, nowMs: number) => bucket.available(nowMs),
+      goOn: (who: number, _queue: unknown, nowMs: number) => this.publish(who, nowMs),
+    };
+    this.queue = new RateQueue(kind, this.bucket, this.time, this.clock);
   }
   publish(who: number, nowMs: number): void {
     for (;;) {
