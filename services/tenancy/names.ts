@@ -46,7 +46,10 @@ export function splitUserName(userName: string): { readonly name: string; readon
 }
 
 /** Without what the SDKs for AWS IoT append: `?SDK=…&Version=…`, or the parameters of an authorizer. No name has a `?`. */
-export const plainUserName = (userName: string): string => userName.split('?', 1)[0]!;
+export function plainUserName(userName: string): string {
+  const queryAt = userName.indexOf('?');
+  return queryAt < 0 ? userName : userName.slice(0, queryAt);
+}
 
 /** Of each of its two parts. */
 const sdkCharactersMax = 32;
@@ -56,7 +59,9 @@ const sdkCharactersMax = 32;
  * may hold the secrets of an authorizer.
  */
 export function sdkOf(userName: string): string | undefined {
-  const query = new URLSearchParams(userName.slice(plainUserName(userName).length + 1));
+  const queryAt = userName.indexOf('?');
+  if (queryAt < 0) return undefined;
+  const query = new URLSearchParams(userName.slice(queryAt + 1));
   const [sdk, version] = ['SDK', 'Version'].map((parameter) =>
     query
       .get(parameter)

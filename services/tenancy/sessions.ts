@@ -61,34 +61,38 @@ const ttlGraceSeconds = 86_400;
 /** A session that was to live on has subscriptions and messages elsewhere, which brokers remove: they get more time. */
 const persistentTtlGraceSeconds = 30 * 86_400;
 
+/** What a record does not have is undefined in its item: with each client that comes and leaves, in one shape for all. */
 export function sessionToItem(session: SessionRecord): Item & TableKey {
   const { tenant, clientId, disconnectedAtMs, expirySeconds } = session;
+  const { pk, sk } = sessionKey(tenant, clientId);
   const endsAtMs =
     session.connected || disconnectedAtMs === undefined || expirySeconds === neverExpiresSeconds
       ? undefined
       : disconnectedAtMs + expirySeconds * 1000;
   return {
-    ...sessionKey(tenant, clientId),
+    pk,
+    sk,
     v: itemVersion,
     tenant,
     userName: session.userName,
-    ...(session.sdk !== undefined && { sdk: session.sdk }),
+    sdk: session.sdk,
     protocolVersion: session.protocolVersion,
     address: session.address,
     connected: session.connected,
     connectedAtMs: session.connectedAtMs,
-    ...(disconnectedAtMs !== undefined && { disconnectedAtMs }),
+    disconnectedAtMs,
     keepAliveSeconds: session.keepAliveSeconds,
     expirySeconds,
     owner: session.owner,
     epoch: session.epoch,
     born: session.born,
-    ...(session.will && { will: session.will }),
-    ...(session.willAtMs !== undefined && { willAtMs: session.willAtMs }),
-    ...(session.willEpoch !== undefined && { willEpoch: session.willEpoch }),
+    will: session.will,
+    willAtMs: session.willAtMs,
+    willEpoch: session.willEpoch,
     queuedMessages: session.queuedMessages,
     droppedMessages: session.droppedMessages,
-    ...(endsAtMs !== undefined && { ttl: ttlAt(endsAtMs, expirySeconds > 0 ? persistentTtlGraceSeconds : undefined) }),
+    ttl:
+      endsAtMs === undefined ? undefined : ttlAt(endsAtMs, expirySeconds > 0 ? persistentTtlGraceSeconds : undefined),
   };
 }
 

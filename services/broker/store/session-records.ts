@@ -23,6 +23,8 @@ import type { OwnRecord } from '../tenant/tenant.js';
 
 /** What only some records have, and a claim that does not set it takes away. */
 const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch'];
+/** Of the attributes of a record. */
+const notSetAsTheyAre = ['pk', 'sk', 'epoch', 'born'];
 /** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
 const releaseTriesMax = 6;
 /** A client that waits for CONNACK gives up soon after. */
@@ -108,20 +110,11 @@ export class SessionRecords {
     next: string,
     { condition, names: named, values: given }: Condition,
   ): Promise<{ epoch: number; born: number }> {
-    const {
-      pk,
-      sk,
-      epoch: _,
-      born: __,
-      ...item
-    } = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
-    const { statement, fields } = this.#wordsOf(Object.keys(item), next, born === undefined ? next : ':born', {
-      condition,
-      names: named,
-    });
+    const item = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
+    const { statement, fields } = this.#wordsOf(item, next, born === undefined ? next : ':born', condition, named);
     const values: Record<string, unknown> = { ...given, ...(born !== undefined && { ':born': born }) };
     for (const { name, place } of fields) values[place] = item[name];
-    const claimed = await this.#dynamo.carryOut('sessions', { pk, sk }, statement, values, {
+    const claimed = await this.#dynamo.carryOut('sessions', item, statement, values, {
       deadlineMs: claimDeadlineMs,
     });
     return { epoch: claimed!['epoch'] as number, born: claimed!['born'] as number };
@@ -129,18 +122,21 @@ export class SessionRecords {
 
   /** Clients of a broker come in few ways, and each has its words. */
   #wordsOf(
-    attributes: readonly string[],
+    item: Item,
     next: string,
     born: string,
-    { condition, names: named }: Pick<Condition, 'condition' | 'names'>,
+    condition: string,
+    named: Readonly<Record<string, string>>,
   ): ClaimWords {
-    const key = `${attributes.join()} ${next} ${born} ${condition}`;
+    const isThere = (name: string): boolean => item[name] !== undefined;
+    const key = `${optionalAttributes.filter(isThere).join()} ${next} ${born} ${condition}`;
     const known = this.#claims.get(key);
     if (known) return known;
+    const attributes = Object.keys(item).filter((name) => isThere(name) && !notSetAsTheyAre.includes(name));
     const names: Record<string, string> = { ...named, '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
     const fields = attributes.map((name, i) => ({ name, place: `:f${i}` }));
     attributes.forEach((name, i) => (names[`#f${i}`] = name));
-    const gone = optionalAttributes.filter((name) => !attributes.includes(name));
+    const gone = optionalAttributes.filter((name) => !isThere(name));
     gone.forEach((name, i) => (names[`#r${i}`] = name));
     const update =
       `SET #epoch = ${next}, #born = ${born}, ${fields.map(({ place }, i) => `#f${i} = ${place}`).join(', ')} ` +
