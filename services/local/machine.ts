@@ -23,6 +23,8 @@ import { Sweeper } from './sweeper.js';
 const healthHost = '127.0.0.1';
 const region = 'local';
 const tablePrefix = 'shoal-';
+/** The broker's, as on AWS. With V8's own size the young generation grows by 50 to 100 MB while thousands of clients come in. */
+const semiSpaceMiB = 8;
 /** A person waits for the end; and `child.ts` does not wait for long. */
 const drainSeconds = '2';
 /** After a crash the processes of the instance before may need this long to notice and let go. */
@@ -292,6 +294,7 @@ function brokerProcess(
         args: [],
         env: {
           ...plainEnv(),
+          NODE_OPTIONS: `--max-semi-space-size=${semiSpaceMiB} ${process.env['NODE_OPTIONS'] ?? ''}`,
           ...settings.brokerEnv,
           AWS_REGION: region,
           SHOAL_DYNAMODB_ENDPOINT: endpoint,
