@@ -62,15 +62,30 @@ interface Who {
 /** What `who` may do. Without grants: everything in the tenant. */
 export function compileAccess(grants: readonly Grant[] | undefined, who: Who): Access {
   if (grants === undefined) return everything;
-  const { clientId } = who;
   const compiling = sharedRules(grants, who);
   while (compiling.step());
-  const { rules } = compiling;
-  return {
-    mayPublish: (topic) => !isReserved(topic) && rules.mayPublish(topic, clientId),
-    maySubscribe: (filter) => !isBelow(filter, '$share') && rules.maySubscribe(filter, clientId),
-    madeOf: compiling.mark,
-  };
+  return new GrantedAccess(compiling, who.clientId);
+}
+
+/** There is one for each connection: no closures. */
+class GrantedAccess implements Access {
+  readonly madeOf: object;
+  readonly #rules: AccessRules;
+  readonly #clientId: string;
+
+  constructor({ mark, rules }: Compiling, clientId: string) {
+    this.madeOf = mark;
+    this.#rules = rules;
+    this.#clientId = clientId;
+  }
+
+  mayPublish(topic: string): boolean {
+    return !isReserved(topic) && this.#rules.mayPublish(topic, this.#clientId);
+  }
+
+  maySubscribe(filter: string): boolean {
+    return !isBelow(filter, '$share') && this.#rules.maySubscribe(filter, this.#clientId);
+  }
 }
 
 /**

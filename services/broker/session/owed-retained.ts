@@ -51,7 +51,7 @@ export class OwedRetained {
   readonly #host: SessionHost;
   /** Of a session that is stored. */
   readonly #routes: StoredRoutes | undefined;
-  /** By filter, in the order of their SUBSCRIBEs; no more than there are subscriptions. */
+  /** By filter, in the order of their SUBSCRIBEs; no more than there are subscriptions. None when nothing is owed. */
   #owed: Map<string, Owed> | undefined;
   #isRunning = false;
 
@@ -76,7 +76,7 @@ export class OwedRetained {
 
   /** Nothing is owed. */
   get isIdle(): boolean {
-    return !this.#owed?.size && !this.#isRunning;
+    return !this.#owed && !this.#isRunning;
   }
 
   /** What the stored subscription has to say. */
@@ -86,12 +86,17 @@ export class OwedRetained {
 
   /** The subscription has gone. */
   forget(filter: string): void {
-    this.#owed?.delete(filter);
+    this.#delete(filter);
   }
 
   /** Nothing matches, or the SUBSCRIBE has failed; what has replaced them meanwhile stays. */
   drop(some: Iterable<Owed>): void {
-    for (const owed of some) if (this.#owed?.get(owed.filter) === owed) this.#owed.delete(owed.filter);
+    for (const owed of some) if (this.#owed?.get(owed.filter) === owed) this.#delete(owed.filter);
+  }
+
+  /** An empty map would be the largest thing that an idle session keeps. */
+  #delete(filter: string): void {
+    if (this.#owed?.delete(filter) && this.#owed.size === 0) this.#owed = undefined;
   }
 
   /** The session ends. */
@@ -183,7 +188,7 @@ export class OwedRetained {
   #settle(owed: Owed): void {
     const { filter, after, isDone } = owed;
     if (owed.unsafe > 0 || this.#owed?.get(filter) !== owed) return;
-    if (isDone) this.#owed.delete(filter);
+    if (isDone) this.#delete(filter);
     else if (this.#session.channel !== undefined || after === owed.stored) return;
     owed.stored = after;
     const subscription = this.#session.subscriptions.get(filter);

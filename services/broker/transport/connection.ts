@@ -55,16 +55,10 @@ export interface ConnectionWorld {
   readonly onGone: (connection: Connection) => void;
 }
 
-interface ConnectTraits {
-  readonly version: ProtocolVersion;
-  /** As the client asked. */
-  readonly sessionExpirySeconds: number;
-  /** The largest packet the client takes. */
-  readonly packetBytesMax: number;
-}
-
 /** A CONNECT with the largest will, password and properties that make sense; nothing larger is read from a stranger. */
 const connectBytesMax = 128 * 1024;
+/** No packet of MQTT is larger. A whole number, unlike Infinity, takes no memory of its own. */
+const wholePacketBytesMax = 268_435_460;
 /** After DISCONNECT the end waits for DynamoDB so long at most; then the connection is cut off. */
 const goodbyeMsMax = 4000;
 /** With more than this held the network is not read: bounds what a slowed client costs, with one read of the socket on top. */
@@ -86,8 +80,15 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   readonly #queue: SendQueue;
   readonly #reader: PacketReader;
   #admitted: Admitted | undefined;
-  /** What of CONNECT counts later. Not the packet: its password and will would be held as long as the connection. */
-  #connect: ConnectTraits | undefined;
+  /**
+   * The dialect, once CONNECT has come. Of the packet only this and what follows count later: with it its password and will
+   * would be held as long as the connection.
+   */
+  #version: ProtocolVersion | undefined;
+  /** The session expiry interval of CONNECT was zero, or was not there. */
+  #isForOnce = true;
+  /** The largest packet the client takes, as far as there are such. */
+  #packetBytesMax = wholePacketBytesMax;
   /** Until the client is in; for the log. */
   #userName: string | undefined;
   #heardAtMs: number;
@@ -180,7 +181,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   }
 
   get isHolding(): boolean {
-    return this.#reader.isHolding && this.#connect !== undefined;
+    return this.#reader.isHolding && this.#version !== undefined;
   }
 
   get owesAnswers(): boolean {
@@ -255,11 +256,9 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #admit(packet: ConnectPacket): void {
     const { sessionExpiryInterval = 0, maximumPacketSize = Infinity } = packet.properties;
     this.#userName = packet.userName?.split('?', 1)[0]; // Behind it there may be secrets of an authorizer.
-    this.#connect = {
-      version: packet.version,
-      sessionExpirySeconds: sessionExpiryInterval,
-      packetBytesMax: maximumPacketSize,
-    };
+    this.#version = packet.version;
+    this.#isForOnce = sessionExpiryInterval === 0;
+    this.#packetBytesMax = Math.min(maximumPacketSize, wholePacketBytesMax);
     this.#place.become('admission');
     // What the client sends before CONNACK waits. [MQTT-3.1.4-5] is kept by the session.
     this.#reader.stop();
@@ -292,7 +291,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   #onDisconnect(packet: DisconnectPacket): void {
     const wanted = packet.properties.sessionExpiryInterval;
     // Section 3.14.2.2.2: a session that was to end with the connection cannot be kept by its last word.
-    if (wanted !== undefined && wanted > 0 && this.#connect!.sessionExpirySeconds === 0)
+    if (wanted !== undefined && wanted > 0 && this.#isForOnce)
       throw protocolError('the session expiry interval was zero in CONNECT');
     const isNormal = packet.reasonCode === 0;
     this.#reader.end(); // [MQTT-3.14.4-1] Nothing comes after it.
@@ -353,7 +352,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   /** Before CONNECT bytes do not buy time: a trickle is as late as silence. After it the delay is the broker's. */
   late(): void {
-    if (this.#connect)
+    if (this.#version !== undefined)
       this.#refuse(new PeerFault(reasons.serverUnavailable, 'admission takes too long; try again later'));
     else {
       this.#end(reasons.connectTimeout, { publishWill: false });
@@ -363,8 +362,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
 
   #refuse(fault: PeerFault): void {
     if (this.closed) return;
-    const { version, packetBytesMax = Infinity } = this.#connect ?? {};
-    const refusal = refusalOf(fault, fault.dialect ?? version, packetBytesMax);
+    const refusal = refusalOf(fault, fault.dialect ?? this.#version, this.#packetBytesMax);
     if (refusal) this.push(...whole(refusal));
     this.#end(fault.reason, { publishWill: false }, fault.message);
     this.#leave();
@@ -398,7 +396,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     if (this.#goodbye) return this.#goodbye(); // [MQTT-3.14.4-3]
     if (this.closed) return;
     if (this.#admitted?.channel.version === 5 && reason.code !== undefined)
-      this.push(...whole(disconnectOf(reason.code, detail, this.#connect!.packetBytesMax)));
+      this.push(...whole(disconnectOf(reason.code, detail, this.#packetBytesMax)));
     this.#end(reason, { publishWill: true, isSentAway: reason === reasons.serverShuttingDown }, detail);
     this.#leave();
   }

@@ -239,12 +239,12 @@ export class Pace implements Job, Slowed {
     const isOver = rates.spendPackets(count, otherBytes, this.nowMs);
     if (this.#stopsFor) return;
     const ownMs = this.#packets.waitMs(this.nowMs);
-    if (ownMs > 0) this.#stop(this.#clock.after(Math.max(ownMs, ownWaitMsMin), this.#ownRateAllows));
+    if (ownMs > 0) this.#stop(this.#clock.after(Math.max(ownMs, ownWaitMsMin), () => this.#ownRateAllows()));
     else if (isOver) this.#stop(rates.packets);
   }
 
-  readonly #ownRateAllows = (): void => {
+  #ownRateAllows(): void {
     this.#stopsFor = undefined;
     if (!this.#isYielding) this.#yield();
-  };
+  }
 }

@@ -18,6 +18,8 @@ const blockBytesMax = 1 << 14;
 /** A view, an entry of the stream's queue and a callback: what a write that waits takes beside its bytes. */
 const writeBytes = 200;
 const noBlock = Buffer.alloc(0);
+/** Shared by all queues that have none; never written to. */
+const noParts: Buffer[] = [];
 
 export class SendQueue {
   /** Memory for what has been pushed and not yet taken by the network. */
@@ -38,7 +40,7 @@ export class SendQueue {
   #start = 0;
   #end = 0;
   /** The ranges before it. */
-  #parts: Buffer[] = [];
+  #parts = noParts;
   #queuedBytes = 0;
   #isDirty = false;
   #holdsAcks = false;
@@ -59,7 +61,7 @@ export class SendQueue {
     if (isAck) this.#holdsAcks = true;
     if (source === this.#source && start === this.#end) this.#end = end;
     else {
-      if (this.#source !== undefined) this.#parts.push(this.#source.subarray(this.#start, this.#end));
+      if (this.#source !== undefined) this.#addPart(this.#source.subarray(this.#start, this.#end));
       this.#source = source;
       this.#start = start;
       this.#end = end;
@@ -73,6 +75,11 @@ export class SendQueue {
     }
     // Where acknowledgements may not leave, the end of the tick decides.
     if (this.#queuedBytes >= flushAtBytes && (!this.#holdsAcks || this.#flusher.leave() === 'all')) this.#write();
+  }
+
+  #addPart(part: Buffer): void {
+    if (this.#parts === noParts) this.#parts = [part];
+    else this.#parts.push(part);
   }
 
   flush(leave: 'all' | 'new' | 'none'): void {
@@ -106,11 +113,11 @@ export class SendQueue {
     if (this.#stream.unsentBytes === 0) this.#release();
     if (this.#parts.length === 0) this.#hand(last);
     else {
-      this.#parts.push(last);
+      this.#addPart(last);
       if (this.#queuedBytes > copyBytesMax) for (const part of this.#parts) this.#hand(part);
       else if (this.#stream.unsentBytes > 0) this.#hand(this.#joined());
       else this.#hand(Buffer.concat(this.#parts, this.#queuedBytes));
-      this.#parts = [];
+      this.#parts = noParts;
     }
     this.#queuedBytes = 0;
     this.recount();
@@ -178,7 +185,7 @@ export class SendQueue {
 
   clear(): void {
     this.#source = undefined;
-    this.#parts = [];
+    this.#parts = noParts;
     this.#queuedPackets = 0;
     this.#queuedBytes = 0;
     this.#holdsAcks = false;

@@ -23,7 +23,7 @@ export class SocketStream implements ByteStream, Above {
     socket.on('data', onData);
     socket.on('end', onEnd);
     socket.on('drain', onDrain);
-    socket.on('error', ignore); // `close` follows.
+    if (socket.listenerCount('error') === 0) socket.on('error', ignore); // `close` follows. Of a plain socket its place listens.
     socket.on('close', onClose);
     this.#below = below(socket, this);
   }
