@@ -44,8 +44,11 @@ async function measured(running: RunningShoal, { devices, quotas, seconds }: Tri
     let took = 0;
     const startedMs = performance.now();
     let came!: Awaited<ReturnType<Crowd['storm']>>;
+    const profile = (): unknown => running.isProfiled && process.kill(pid, 'SIGUSR2');
     const stormUs = await latencies(traffic, async () => {
+      profile();
       came = await crowd.storm(patienceMs);
+      profile();
       took = (performance.now() - startedMs) / 1000;
     });
     const pairsCpu = process.cpuUsage(own);
