@@ -72,7 +72,7 @@ afterEach(() => {
 
 it('is possible on this Node', async () => {
   const { socket } = await pairOf(() => undefined);
-  const above = { onBytes: () => {}, onTaken: () => {} };
+  const above = { onBytes: () => {}, onTaken: () => {}, destroy: () => {} };
   expect(takeBelow(socket, above)).toBeDefined();
   // Whoever has the handle keeps it, and so does a kind of socket that is more than TCP.
   expect(takeBelow(socket, above)).toBeUndefined();
@@ -172,6 +172,17 @@ describe.each(Object.entries(ways))('%s', (_, below) => {
     expect([reset, destroyed, inside].map(({ sink }) => sink.closes)).toEqual([1, 1, 1]);
     expect(inside.sink.chunks.length).toBe(chunks);
   });
+});
+
+it('closes after a reset, and makes no error of it; an end is an end', async () => {
+  const [broken, ended] = [await pairOf(takeBelow), await pairOf(takeBelow)];
+  const errors: Error[] = [];
+  for (const { socket } of [broken, ended]) socket.on('error', (error) => errors.push(error));
+  broken.client.resetAndDestroy();
+  ended.client.end('last');
+  await until(() => broken.sink.closes === 1 && ended.sink.ends === 1, 'both are told');
+  expect([broken.sink.ends, ended.sink.closes, ended.sink.bytes.toString()]).toEqual([0, 0, 'last']);
+  expect(errors).toEqual([]);
 });
 
 it('tells the ends of many that go in the same moment in turns, each with what came before it', async () => {
