@@ -26,8 +26,13 @@ import { purgeMessages, readSummary } from './stored-messages.js';
 import { SessionRecords } from './session-records.js';
 import { TenantNotes } from './tenant-notes.js';
 
-/** Of a tenant's 16 buckets, so many are read at the same time; each is a page of records and all subscriptions. */
+/** Of a tenant's 16 buckets, so many are read at the same time; each is a page of records, the next one, and all subscriptions. */
 const bucketsAhead = 4;
+/**
+ * Of a page: some 250 KB as DynamoDB sends them, and 5 ms of the thread before anybody else has a turn. Pages of 1 MB come to 1 % of
+ * the calls that there may be for a session, and several at once to a quarter of a second.
+ */
+const pageItems = 500;
 
 export interface SessionTables {
   /** For the one record of a client that comes or leaves. */
@@ -106,12 +111,12 @@ export class DynamoSessionStore implements SessionStore {
   }
 
   #sessionPage(pk: string, from: Item | undefined) {
-    return this.#contents.query('sessions', { pk, consistent: true, ...(from && { from }) });
+    return this.#contents.query('sessions', { pk, consistent: true, limit: pageItems, ...(from && { from }) });
   }
 
   async #routesByClient(pk: string): Promise<ReadonlyMap<string, Item[]>> {
     const byClient = new Map<string, Item[]>();
-    for await (const items of this.#contents.queryAll('routes', { pk, consistent: true }))
+    for await (const items of this.#contents.queryAll('routes', { pk, consistent: true, limit: pageItems }))
       for (const item of items) {
         const client = item['client'] as string;
         const before = byClient.get(client);
