@@ -1,7 +1,7 @@
 /**
  * A plain TCP socket below Node's stream classes: what is read comes straight from the handle, into one buffer for all
  * sockets, and what is written goes straight to it. Around packets as small as MQTT's the classes take longer than the
- * broker does. Everything else stays with the socket: its end, its errors, its destruction, and what waits in its stream.
+ * broker does. Everything else stays with the socket: its end, its destruction, and what waits in its stream.
  *
  * The handle is Node's own business. `takeBelow` looks at what is there; where anything is not as it is known to be, the socket
  * is used as a stream, as with TLS.
