@@ -24,7 +24,10 @@ interface BatchRequest<T> {
 }
 
 type Write = { readonly PutRequest?: { Item: Attributes }; readonly DeleteRequest?: { Key: Attributes } };
-type Keys = { readonly Keys: readonly Attributes[]; readonly ConsistentRead?: boolean };
+type Keys = Pick<Request, 'ProjectionExpression' | 'ExpressionAttributeNames'> & {
+  readonly Keys: readonly Attributes[];
+  readonly ConsistentRead?: boolean;
+};
 
 const pageBytesMax = 1 << 20;
 const batchWritesMax = 25;
@@ -140,8 +143,9 @@ export class Actions {
     const units = new Map<string, number>();
     let count = 0;
     let bytes = 0;
-    for (const [name, { Keys, ConsistentRead = false }] of Object.entries(RequestItems)) {
+    for (const [name, { Keys, ConsistentRead = false, ...expressions }] of Object.entries(RequestItems)) {
       const table = this.#table(name);
+      const { projection } = compile(expressions);
       const items: Attributes[] = (Responses[name] = []);
       for (const key of Keys) {
         if (++count > batchKeysMax) throw invalid(`a batch has at most ${batchKeysMax} keys`);
@@ -153,7 +157,7 @@ export class Actions {
           continue;
         }
         units.set(name, (units.get(name) ?? 0) + readUnits(row?.bytes ?? 0, ConsistentRead));
-        if (row) items.push(row.item);
+        if (row) items.push(projected(row.item, projection));
       }
     }
     return { Responses, UnprocessedKeys, ...capacities(request, units) };

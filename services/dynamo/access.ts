@@ -9,7 +9,7 @@ export const brokerAccess: Access = {
   sessions: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
   routes: ['Query', 'DeleteItem', 'BatchWriteItem'],
   inbox: ['Query', 'DeleteItem', 'BatchWriteItem'],
-  retained: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
+  retained: ['GetItem', 'BatchGetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
   cluster: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem'],
   usage: ['Query', 'UpdateItem'],
 };

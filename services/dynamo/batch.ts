@@ -22,6 +22,7 @@ interface WriteAnswer {
 interface KeysAndAttributes {
   readonly Keys: readonly Attributes[];
   readonly ConsistentRead?: boolean;
+  readonly ProjectionExpression?: string;
 }
 
 interface GetAnswer {
@@ -38,7 +39,7 @@ export type TableWrite =
 /** The most that BatchWriteItem takes. 25 items of 400 KB in base64 stay below its other bound, 16 MB. */
 export const batchItemsMax = 25;
 /** The most that BatchGetItem takes. */
-const batchKeysMax = 100;
+export const batchKeysMax = 100;
 /** Batches of one `batchWrite` in flight: enough to hide the way there and back, too few to starve others. */
 const batchesInFlightMax = 4;
 /** Rounds for items that DynamoDB did not get to; with the waits between them about 5 s. */
@@ -114,6 +115,31 @@ export async function getAll(
   for (let start = 0; start < keys.length; start += batchKeysMax)
     await getChunk(calls, table, keys.slice(start, start + batchKeysMax), consistent, items);
   return items;
+}
+
+/** What one attempt has come to. */
+export interface Looked {
+  /** Those that exist, in no order, with the attributes that were asked for. */
+  readonly items: readonly Item[];
+  /** DynamoDB has not got to all of the keys. */
+  readonly isPart: boolean;
+}
+
+/** One attempt at up to 100 distinct keys. */
+export async function getOnce(
+  calls: Calls,
+  table: TableName,
+  keys: readonly TableKey[],
+  attributes: readonly string[],
+  options: Pick<CallOptions, 'deadlineMs'>,
+): Promise<Looked> {
+  const name = calls.tableName(table);
+  const wanted = { Keys: keys.map(toKey), ConsistentRead: true, ProjectionExpression: attributes.join(', ') };
+  const input = { RequestItems: { [name]: wanted }, ReturnConsumedCapacity: 'TOTAL' };
+  const asker = { table, pk: keys[0]!.pk };
+  const answer = await calls.call<GetAnswer>([table], 'BatchGetItem', input, { ...options, maxAttempts: 1 }, asker);
+  const items = (answer.Responses?.[name] ?? []).map(fromAttributes);
+  return { items, isPart: (answer.UnprocessedKeys?.[name]?.Keys.length ?? 0) > 0 };
 }
 
 async function getChunk(

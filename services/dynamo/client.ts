@@ -7,7 +7,7 @@
  */
 import type { ConsumedCapacity, DynamoDBClient, ReturnValue } from '@aws-sdk/client-dynamodb';
 import { type Attributes, fromAttributes, toAttributes, toKey } from './attributes.js';
-import { getAll, type TableWrite, writeAll, writeOnce } from './batch.js';
+import { getAll, getOnce, type Looked, type TableWrite, writeAll, writeOnce } from './batch.js';
 import { type CallOptions, Calls, type DynamoOptions } from './calls.js';
 import { type Access, checkTables } from './check.js';
 import { type Item, tableDefinition, type TableKey, type TableName } from './tables.js';
@@ -231,6 +231,19 @@ export class Dynamo {
     options: { readonly consistent?: boolean } = {},
   ): Promise<Item[]> {
     return await getAll(this.#calls, table, keys, options.consistent ?? false);
+  }
+
+  /**
+   * One attempt to read these attributes, whose names are no reserved words, of the items of up to 100 distinct keys, consistently. It is
+   * paid as if all of each item was read.
+   */
+  async look(
+    table: TableName,
+    keys: readonly TableKey[],
+    attributes: readonly string[],
+    options: Pick<CallOptions, 'deadlineMs'> = {},
+  ): Promise<Looked> {
+    return await getOnce(this.#calls, table, keys, attributes, options);
   }
 
   /**

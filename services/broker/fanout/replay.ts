@@ -54,6 +54,8 @@ export class RetainedReads {
 
   /** Whether there may be messages that match. One short look; true when it is not this one's turn or the look fails. */
   async mayMatch(filter: string): Promise<boolean> {
+    // One topic is looked for together with others: that takes nobody's place.
+    if (!/[+#]/.test(filter)) return await this.#store.mayMatch(filter).catch(() => true);
     if (this.#free === 0) return true;
     this.#free--;
     try {

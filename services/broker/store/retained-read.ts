@@ -1,9 +1,10 @@
 /**
  * Reads the retained messages of one tenant from the table: of the narrowest range that holds all matches, a page small
- * enough that a subscriber can take all of it. Reads of the same page that begin in the same moment are one.
+ * enough that a subscriber can take all of it. Reads of the same page that begin in the same moment are one, and so are looks for
+ * topics: a fleet that subscribes to a topic for each device costs a call for some hundred of them.
  */
 import type { Clock, TenantScope } from '../../kernel/kernel.js';
-import { type Dynamo, type Item, mayPass, type Page } from '../../dynamo/dynamo.js';
+import { batchKeysMax, type Dynamo, type Item, type Looked, mayPass, type Page } from '../../dynamo/dynamo.js';
 import { filterMatches, topicBytesMax } from '../../topic/topic.js';
 import type { RetainedRead } from '../fanout/fanout.js';
 
@@ -41,6 +42,8 @@ export class RetainedReader {
   #itemBytes = itemBytesAtFirst;
   /** Pages that are asked for when the present moment is over. */
   readonly #asked = new Map<string, Promise<Page>>();
+  /** Topics that are looked for at the end of this turn of the event loop. */
+  #looking: { readonly topics: Set<string>; readonly looked: Promise<Looked> } | undefined;
 
   constructor(dynamo: Dynamo, scope: TenantScope, clock: Clock) {
     this.#dynamo = dynamo;
@@ -73,16 +76,36 @@ export class RetainedReader {
     const range = rangeOf(filter);
     if (!range) return false;
     if ('only' in range) {
-      const item = await this.#get(range.only, lookDeadlineMs);
-      return item !== undefined && isCounted(item);
+      const { items, isPart } = await this.#look(range.only);
+      const item = items.find(({ sk }) => sk === range.only);
+      return item ? isCounted(item) : isPart;
     }
     const { items, next } = await this.#query(range.prefix, '', lookItems, lookDeadlineMs);
     return next !== undefined || items.some((item) => filterMatches(filter, item['sk'] as string) && isCounted(item));
   }
 
-  #get(topic: string, deadlineMs?: number) {
-    const key = { pk: this.#scope, sk: topic };
-    return this.#dynamo.get('retained', key, { consistent: true, ...(deadlineMs !== undefined && { deadlineMs }) });
+  #get(topic: string) {
+    return this.#dynamo.get('retained', { pk: this.#scope, sk: topic }, { consistent: true });
+  }
+
+  /** Together with those that are looked for in the same turn; not for those who come later, as with pages. */
+  async #look(topic: string): Promise<Looked> {
+    let looking = this.#looking;
+    if (!looking || looking.topics.size === batchKeysMax) {
+      const topics = new Set<string>();
+      looking = this.#looking = {
+        topics,
+        looked: new Promise<void>((end) => setImmediate(end)).then(() => this.#lookFor(topics)),
+      };
+    }
+    looking.topics.add(topic);
+    return await looking.looked;
+  }
+
+  #lookFor(topics: ReadonlySet<string>): Promise<Looked> {
+    if (this.#looking?.topics === topics) this.#looking = undefined;
+    const keys = [...topics].map((sk) => ({ pk: this.#scope, sk }));
+    return this.#dynamo.look('retained', keys, ['sk', 'expiresAtMs'], { deadlineMs: lookDeadlineMs });
   }
 
   /**

@@ -123,6 +123,22 @@ function dynamoContract({ name, start }: DynamoServer): void {
       expect(await dynamo.batchGet('usage', [])).toEqual([]);
     });
 
+    it('looks for some attributes of several keys, and charges the tenant for all that was read', async () => {
+      await dynamo.batchWrite('inbox', [
+        { pk: 'looks#c', sk: 'a', n: 1, m: Buffer.alloc(9000) },
+        { pk: 'looks#c', sk: 'b', m: Buffer.alloc(10) },
+      ]);
+      bills.clear();
+      const keys = ['a', 'b', 'none'].map((sk) => ({ pk: 'looks#c', sk }));
+      const { items, isPart } = await dynamo.look('inbox', keys, ['sk', 'n'], { deadlineMs: 10_000 });
+      expect(isPart).toBe(false);
+      expect([...items].sort((a, b) => (a['sk'] as string).localeCompare(b['sk'] as string))).toEqual([
+        { sk: 'a', n: 1 },
+        { sk: 'b' },
+      ]);
+      expect(bills.get('looks')).toBeGreaterThan(0.8); // Five read units, four of them for what was not asked for.
+    });
+
     it('charges each tenant with what its calls have taken, its share of a batch, too', async () => {
       bills.clear();
       const bill = (tenant: string): number => bills.get(tenant) ?? 0;

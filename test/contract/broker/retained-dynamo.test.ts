@@ -59,6 +59,25 @@ function retainedInTrouble(behind: DynamoServer): void {
       expect(await read(store, 'flood')).toEqual({ flood: '1000' });
     });
 
+    it('are looked for together, topics of the same moment in one call for a hundred; a look that comes later is another', async () => {
+      const { store, save } = open();
+      await Promise.all(Array.from({ length: 25 }, (_, i) => save(`d/${i * 10}`, '1')));
+      const looks = (): number => proxy.requests.get('BatchGetItem') ?? 0;
+      const before = looks();
+      const found = await Promise.all(Array.from({ length: 250 }, (_, i) => store.mayMatch(`d/${i}`)));
+      expect(found.map((is, i) => (is ? i : -1)).filter((i) => i >= 0)).toEqual(
+        Array.from({ length: 25 }, (_, i) => i * 10),
+      );
+      expect(looks() - before).toBe(3);
+      const first = store.mayMatch('late');
+      await until(() => looks() - before === 4, 'the look to be under way');
+      await save('late', '1');
+      expect(await store.mayMatch('late')).toBe(true);
+      expect([looks() - before, typeof (await first)]).toEqual([5, 'boolean']);
+      vi.spyOn(dynamo, 'look').mockResolvedValue({ items: [{ sk: 'd/0' }], isPart: true });
+      expect(await Promise.all(['d/0', 'd/1'].map((topic) => store.mayMatch(topic)))).toEqual([true, true]);
+    });
+
     it('wait, with their replays, while the tenant has used more of the database than it may', async () => {
       const clock = new ManualClock();
       let owedMs = 5000;

@@ -126,6 +126,13 @@ describe.each(dynamoServers)('over $name', ({ start }) => {
     ],
     ['reads a batch', 'BatchGetItem', (table) => ({ RequestItems: { [table]: { Keys: [key('b'), key('none')] } } })],
     [
+      'reads some attributes of a batch',
+      'BatchGetItem',
+      (table) => ({
+        RequestItems: { [table]: { Keys: [key('b'), key('none')], ConsistentRead: true, ProjectionExpression: 'sk' } },
+      }),
+    ],
+    [
       'reads a page',
       'Query',
       (TableName) => ({

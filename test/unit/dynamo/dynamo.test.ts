@@ -286,6 +286,20 @@ describe('faults', () => {
     client.close();
   });
 
+  it('unprocessed keys of a look are not asked for again, and it says so', async () => {
+    const left = { 'x-retained': { Keys: [{ pk: { S: 'a' }, sk: { S: '7' } }] } };
+    const found = { 'x-retained': [{ sk: { S: '6' } }] };
+    const client = await broken([
+      { status: 200, body: { Responses: found, UnprocessedKeys: left } },
+      { status: 200, body: { Responses: found, UnprocessedKeys: {} } },
+    ]);
+    const keys = ['6', '7'].map((sk) => ({ pk: 'a', sk }));
+    expect(await client.look('retained', keys, ['sk'])).toEqual({ items: [{ sk: '6' }], isPart: true });
+    expect(await client.look('retained', keys, ['sk'])).toEqual({ items: [{ sk: '6' }], isPart: false });
+    expect(requests).toHaveLength(2);
+    client.close();
+  });
+
   it('a batch over tables tells which of its writes were left, in one attempt', async () => {
     const left = {
       'x-routes': [{ DeleteRequest: { Key: { pk: { S: 'a' }, sk: { S: '1' } } } }],
