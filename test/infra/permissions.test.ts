@@ -92,6 +92,7 @@ describe.each(stageNames)('the rights in %s', (name) => {
 const actionOf: Readonly<Record<string, string>> = {
   get: 'GetItem',
   batchGet: 'BatchGetItem',
+  look: 'BatchGetItem',
   query: 'Query',
   queryAll: 'Query',
   put: 'PutItem',

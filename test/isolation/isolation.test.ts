@@ -92,7 +92,7 @@ class World {
   }
 }
 
-test.each(seedsOf('isolation'))(`${runs} scenarios with seed %i`, { timeout: 60_000 + runs * 6_000 }, async (seed) => {
+test.each(seedsOf('isolation'))(`${runs} scenarios with seed %i`, { timeout: 60_000 + runs * 15_000 }, async (seed) => {
   let delivered = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60, size: 'max' }), async (steps) => {
