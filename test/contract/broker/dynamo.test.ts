@@ -136,7 +136,7 @@ function dynamoContract({ name, start }: DynamoServer): void {
         { sk: 'a', n: 1 },
         { sk: 'b' },
       ]);
-      expect(bills.get('looks')).toBeGreaterThan(0.8); // Five read units, four of them for what was not asked for.
+      expect(bills.get('looks')).toBeGreaterThanOrEqual(0.8); // Four read units, three of them for what was not asked for.
     });
 
     it('charges each tenant with what its calls have taken, its share of a batch, too', async () => {
