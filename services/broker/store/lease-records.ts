@@ -28,8 +28,6 @@ import {
 const isOwn =
   'attribute_exists(pk) AND attribute_not_exists(takenBy) AND attribute_not_exists(givenUp) AND leaseUntilMs < :until';
 
-const noLoad: BrokerLoad = { connections: 0, sessions: 0 };
-
 export class LeaseRecords {
   readonly #dynamo: Dynamo;
 
@@ -39,18 +37,16 @@ export class LeaseRecords {
 
   /** As `renew`. Broker ids are new at each start: an item that is there already is of an attempt before. */
   async create(lease: BrokerLease): Promise<boolean> {
-    const write = this.#dynamo.put('cluster', brokerLeaseToItem({ load: noLoad, ...lease }), {
-      condition: 'attribute_not_exists(pk)',
-    });
+    const write = this.#dynamo.put('cluster', brokerLeaseToItem(lease), { condition: 'attribute_not_exists(pk)' });
     return (await held(write)) || (await this.renew(lease.brokerId, lease.leaseUntilMs, lease.load));
   }
 
   /** False once the lease is its broker's no more; otherwise it counts until `untilMs` at least. */
-  async renew(brokerId: BrokerId, untilMs: number, load: BrokerLoad = noLoad): Promise<boolean> {
+  async renew(brokerId: BrokerId, untilMs: number, load?: BrokerLoad): Promise<boolean> {
     const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), {
-      update: 'SET leaseUntilMs = :until, connections = :connections, sessions = :sessions',
+      update: `SET leaseUntilMs = :until${load ? ', connections = :connections, sessions = :sessions' : ''}`,
       condition: isOwn,
-      values: { ':until': untilMs, ':connections': load.connections, ':sessions': load.sessions },
+      values: { ':until': untilMs, ...(load && { ':connections': load.connections, ':sessions': load.sessions }) },
     });
     if (await held(write)) return true;
     const lease = await this.find(brokerId);

@@ -26,6 +26,7 @@
 import {
   type BrokerId,
   type Cancel,
+  caught,
   type Clock,
   type Counter,
   eachGuarded,
@@ -64,7 +65,7 @@ export interface MembershipOptions {
   readonly metrics: Metrics;
   /** Of Shoal; told to operators. */
   readonly version?: string;
-  /** Told with each renewal. Must not throw. */
+  /** Told with each renewal, which goes on without it if it throws. */
   readonly load?: () => BrokerLoad;
 }
 
@@ -163,8 +164,12 @@ export class Membership {
   async #create(): Promise<void> {
     const { brokerId, clock, gate, version } = this.#options;
     const since = momentOf(clock);
-    const lease = { brokerId, leaseUntilMs: since.wallMs + validMs, startedAtMs: since.wallMs };
-    const isOwn = await this.#records.create({ ...lease, ...(version !== undefined && { version }) });
+    const load = this.#load();
+    const isOwn = await this.#records.create({
+      ...{ brokerId, leaseUntilMs: since.wallMs + validMs, startedAtMs: since.wallMs },
+      ...(version !== undefined && { version }),
+      ...(load && { load }),
+    });
     if (this.#ended !== 'no') return;
     if (!isOwn) return this.#lose();
     this.#renewed.add();
@@ -264,7 +269,7 @@ export class Membership {
   async #renewOnce(since: Moment): Promise<void> {
     const { brokerId, clock, gate, log } = this.#options;
     try {
-      const isOwn = await this.#records.renew(brokerId, since.wallMs + validMs, this.#options.load?.());
+      const isOwn = await this.#records.renew(brokerId, since.wallMs + validMs, this.#load());
       if (this.#ended !== 'no') return;
       if (!isOwn) return this.#lose();
       if (this.#failures > 0) log.info({ failures: this.#failures }, 'the lease is renewed again');
@@ -277,6 +282,16 @@ export class Membership {
       this.#failed.add();
       if (this.#failures++ === 0) log.warn({ error }, 'the lease could not be renewed, trying again');
       gate.fail(since);
+    }
+  }
+
+  /** What operators are told must not cost the lease. */
+  #load(): BrokerLoad | undefined {
+    try {
+      return this.#options.load?.();
+    } catch (error) {
+      caught('lease', error);
+      return undefined;
     }
   }
 

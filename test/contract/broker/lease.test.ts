@@ -1,5 +1,5 @@
 /** Leases of several brokers over a real database: who serves, who waits how long, and what a broker may say meanwhile. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { DeadBroker } from '../../../services/broker/store/lease-serving.js';
 import { LeaseEnds } from '../../../services/broker/store/lease-ends.js';
 import { LeaseLost, StartAborted } from '../../../services/broker/store/membership.js';
@@ -7,6 +7,7 @@ import type { BrokerId } from '../../../services/kernel/kernel.js';
 import { brokerLeaseKey, leaseEndKey, servingLockKey } from '../../../services/tenancy/tenancy.js';
 import type { Dynamo } from '../../../services/dynamo/dynamo.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
+import { heardFaults } from '../../support/heard-faults.js';
 import { type LeaseBroker, LeaseWorld } from '../../support/lease-world.js';
 import { until } from '../../support/until.js';
 import { type DynamoServer, dynamoServers } from './servers.js';
@@ -99,6 +100,22 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       });
       await a.membership.stop();
       expect(await item(a)).toMatchObject({ givenUp: true, version: '1.2.3', connections: 7 });
+    });
+
+    it('a broker that cannot tell of itself keeps its lease all the same', async () => {
+      const a = await serving();
+      a.load.connections = 7;
+      await world.elapse(2000);
+      const faults = heardFaults();
+      onTestFinished(() => faults.stop());
+      const planted = (): never => {
+        throw new Error('planted');
+      };
+      Object.defineProperty(a.load, 'connections', { enumerable: true, get: planted });
+      await world.elapse(10_000);
+      expect([a.gate.state, a.events, Object.keys(faults.counts)]).toEqual(['held', [], ['lease']]);
+      expect(await item(a)).toMatchObject({ connections: 7 });
+      expect((await item(a))!['leaseUntilMs']).toBeGreaterThan(a.clock.nowMs() + 2900);
     });
 
     it('after a clean stop the next one need not wait', async () => {
