@@ -21,7 +21,7 @@ import {
 } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import { type Contents, Session } from '../session/session.js';
-import { depthOf, isWill, type OwnRecord, Residence, type Tenant } from '../tenant/tenant.js';
+import { depthOf, isWill, type Job, Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf, willFromStored } from './departure.js';
 import type { Credentials, SessionStore, StoredSession } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
@@ -114,13 +114,15 @@ export class Restoration {
     };
     await tenant.time.through({ step: () => several(step) });
     await atOnce(asked, atOnceMax, async (stored) => {
+      const { records } = this.#options;
+      const { record } = stored;
       try {
-        const contents = await this.#options.records.load(this.#inherited(stored.record));
+        const contents = await records.load({ ...record, ...records.inherit(record) });
         const checking = tenant.time.charge(() => this.#restoreOne(restoring, common, stored, contents));
         if (checking) await tenant.time.through(checking);
       } catch (error) {
         if (!(error instanceof RecordUnreadable)) throw error; // Out of reach, for all of them.
-        leftOut(stored.record.clientId, error);
+        leftOut(record.clientId, error);
       }
     });
   }
@@ -133,10 +135,6 @@ export class Restoration {
       if (residence) await this.#options.unread.read(tenant, residence);
     });
     for (const origin of origins) tenant.residences.get(origin.publisher as ClientId)?.session.leftOpen(origin);
-  }
-
-  #inherited(found: SessionRecord): OwnRecord {
-    return { ...found, ...this.#options.records.inherit(found) };
   }
 
   /** Returns what is left to do for it, if it is. */
@@ -248,10 +246,6 @@ interface Restoring {
   readonly origins: StoredOrigin[];
   /** What their records say does not hold for the next broker. */
   readonly toBeWritten: Set<Residence>;
-}
-
-interface Job {
-  step(): boolean;
 }
 
 /** Between two looks at the clock. */
