@@ -8,7 +8,7 @@ export {
   tableDefinitions,
 } from './tables.js';
 export { ConditionFailed, DynamoMisconfigured, DynamoRejected, DynamoUnavailable, mayPass } from './errors.js';
-export { batchKeysMax, type Looked, type TableWrite } from './batch.js';
+export { batchKeysMax, type TableWrite } from './batch.js';
 export { brokerAccess, tenantsApiAccess } from './access.js';
 export type { Access } from './check.js';
 export type { CallOptions, DynamoOptions } from './calls.js';

@@ -4,7 +4,7 @@
  * topics: a fleet that subscribes to a topic for each device costs a call for some hundred of them.
  */
 import type { Clock, TenantScope } from '../../kernel/kernel.js';
-import { batchKeysMax, type Dynamo, type Item, type Looked, mayPass, type Page } from '../../dynamo/dynamo.js';
+import { batchKeysMax, type Dynamo, type Item, mayPass, type Page } from '../../dynamo/dynamo.js';
 import { filterMatches, topicBytesMax } from '../../topic/topic.js';
 import type { RetainedRead } from '../fanout/fanout.js';
 
@@ -33,6 +33,12 @@ export interface RetainedItems {
   readonly next: string | undefined;
 }
 
+/** By topic. `isPart`: of those that are not there nothing is known. */
+interface Looks {
+  readonly found: ReadonlyMap<string, Item>;
+  readonly isPart: boolean;
+}
+
 const nothing: RetainedItems = { items: [], next: undefined };
 
 export class RetainedReader {
@@ -43,7 +49,7 @@ export class RetainedReader {
   /** Pages that are asked for when the present moment is over. */
   readonly #asked = new Map<string, Promise<Page>>();
   /** Topics that are looked for at the end of this turn of the event loop. */
-  #looking: { readonly topics: Set<string>; readonly looked: Promise<Looked> } | undefined;
+  #looking: { readonly topics: Set<string>; readonly looked: Promise<Looks> } | undefined;
 
   constructor(dynamo: Dynamo, scope: TenantScope, clock: Clock) {
     this.#dynamo = dynamo;
@@ -76,8 +82,8 @@ export class RetainedReader {
     const range = rangeOf(filter);
     if (!range) return false;
     if ('only' in range) {
-      const { items, isPart } = await this.#look(range.only);
-      const item = items.find(({ sk }) => sk === range.only);
+      const { found, isPart } = await this.#look(range.only);
+      const item = found.get(range.only);
       return item ? isCounted(item) : isPart;
     }
     const { items, next } = await this.#query(range.prefix, '', lookItems, lookDeadlineMs);
@@ -89,7 +95,7 @@ export class RetainedReader {
   }
 
   /** Together with those that are looked for in the same turn; not for those who come later, as with pages. */
-  async #look(topic: string): Promise<Looked> {
+  async #look(topic: string): Promise<Looks> {
     let looking = this.#looking;
     if (!looking || looking.topics.size === batchKeysMax) {
       const topics = new Set<string>();
@@ -102,10 +108,12 @@ export class RetainedReader {
     return await looking.looked;
   }
 
-  #lookFor(topics: ReadonlySet<string>): Promise<Looked> {
+  async #lookFor(topics: ReadonlySet<string>): Promise<Looks> {
     if (this.#looking?.topics === topics) this.#looking = undefined;
     const keys = [...topics].map((sk) => ({ pk: this.#scope, sk }));
-    return this.#dynamo.look('retained', keys, ['sk', 'expiresAtMs'], { deadlineMs: lookDeadlineMs });
+    const options = { deadlineMs: lookDeadlineMs };
+    const { items, isPart } = await this.#dynamo.look('retained', keys, ['sk', 'expiresAtMs'], options);
+    return { found: new Map(items.map((item) => [item['sk'] as string, item])), isPart };
   }
 
   /**
