@@ -23,6 +23,7 @@ const brokerRooms = [
   'tenant',
   'residence',
   'admission',
+  'outbox',
   'transport',
   'store',
   'ops',
@@ -78,10 +79,16 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['kernel', 'tenancy', 'inbox', 'wire', 'tenant', 'residence'],
     mayImportTypes: ['fanout', 'message'],
   },
+  outbox: {
+    files: under('services/broker/outbox'),
+    door: 'services/broker/outbox/outbox.ts',
+    mayImport: ['kernel'],
+    mayImportTypes: ['message'],
+  },
   transport: {
     files: under('services/broker/transport'),
     door: 'services/broker/transport/transport.ts',
-    mayImport: ['kernel', 'wire', 'session', 'fanout', 'tenant', 'admission'],
+    mayImport: ['kernel', 'wire', 'session', 'fanout', 'tenant', 'admission', 'outbox'],
     mayImportTypes: ['message', 'residence'],
   },
   store: {

@@ -7,9 +7,9 @@ import { RememberedPasswords } from '../../services/broker/admission/remembered-
 import type { StoredMessage } from '../../services/broker/inbox/inbox.js';
 import { deliveryBytes, Message, type QoS, topicName } from '../../services/broker/message/message.js';
 import { itemOf, messagesFromItem } from '../../services/broker/store/inbox-item.js';
-import type { Flusher } from '../../services/broker/transport/flusher.js';
-import type { ByteStream } from '../../services/broker/transport/ports.js';
-import { SendQueue } from '../../services/broker/transport/send-queue.js';
+import type { Flusher } from '../../services/broker/outbox/flusher.js';
+import type { OutboxStream } from '../../services/broker/outbox/ports.js';
+import { SendQueue } from '../../services/broker/outbox/send-queue.js';
 import { PacketReader, type ProtocolVersion, Slab, TopicTable } from '../../services/broker/wire/wire.js';
 import type { Item } from '../../services/dynamo/dynamo.js';
 import { systemClock, type TenantScope } from '../../services/kernel/kernel.js';
@@ -120,7 +120,10 @@ function unread(packetBytes: number) {
     },
   };
   const dirty: SendQueue[] = [];
-  const queue = new SendQueue(stream as unknown as ByteStream, { add: () => dirty.push(queue) } as unknown as Flusher);
+  const queue = new SendQueue(
+    stream as unknown as OutboxStream,
+    { add: () => dirty.push(queue) } as unknown as Flusher,
+  );
   const slab = new Slab();
   while (queue.waitingBytes < 2 << 20) {
     slab.reserve(packetBytes);

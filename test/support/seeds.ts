@@ -16,7 +16,7 @@ export const suites = {
       'test/unit/tenancy/access',
       'test/unit/transport/drain',
       'test/unit/transport/proxy-header',
-      'test/unit/transport/send-queue',
+      'test/unit/outbox',
       'test/fuzz/decoder',
       'test/contract/tenants-api/cursors',
       'test/proxy',

@@ -18,6 +18,7 @@ import type { Admission } from '../admission/admission.js';
 import type { Ending } from '../residence/residence.js';
 import type { Admitted, Connection as AdmissionConnection } from '../tenant/tenant.js';
 import type { Receipt } from '../message/message.js';
+import { type Flusher, SendQueue } from '../outbox/outbox.js';
 import {
   type AckType,
   type ConnectPacket,
@@ -35,11 +36,9 @@ import {
   type TopicTable,
 } from '../wire/wire.js';
 import { type Departing, Farewell } from './farewell.js';
-import type { Flusher } from './flusher.js';
 import { disconnectOf, refusalOf } from './last-packet.js';
 import { Pace, type Paced } from './pace.js';
 import type { ByteSink, ByteStream, Occupant, Place } from './ports.js';
-import { SendQueue } from './send-queue.js';
 import type { DeadlineWheel, Guarded } from './wheel.js';
 
 /** What all connections of a broker share. */

@@ -1,19 +1,16 @@
+import type { OutboxStream } from '../outbox/outbox.js';
+
 /** Bytes to and from one peer; TCP, TLS and WebSocket look alike from here on. */
-export interface ByteStream {
+export interface ByteStream extends OutboxStream {
   /** Of the client: `ip:port`. */
   readonly remoteAddress: string;
   /** The VPC endpoint that the client came through, as far as a load balancer has said so. */
   readonly endpointId?: string | undefined;
-  /** Bytes written that the network has not taken yet. */
-  readonly unsentBytes: number;
-  /** Whole packets, one or more. */
-  write(packets: Buffer): void;
   /** No more bytes are read until `resume`. */
   pause(): void;
   resume(): void;
   /** Sends what has been written, then closes; nothing is closed before it is called or the peer has gone. */
   end(): void;
-  destroy(): void;
 }
 
 /** What a stream tells its connection. */
@@ -27,22 +24,6 @@ export interface ByteSink {
   onFault(detail: string): void;
   /** Once, whatever the cause; all that this process had read has been given to `onBytes`. */
   onClosed(): void;
-}
-
-/**
- * Whether acknowledgements may leave, asked at the last moment before the network: a process that was frozen wakes up
- * with packets that it had put together in another time.
- */
-export interface AcknowledgementGate {
-  /** All, those made since the last `onLapsed`, none. */
-  leave(): 'all' | 'new' | 'none';
-  onLapsed(listener: () => void): void;
-}
-
-/** The tenant's account of the thread. */
-export interface Payer {
-  /** Takes `ms` of its time for work that is done without being measured. */
-  spend(ms: number): void;
 }
 
 /** What a socket waits for. */

@@ -5,14 +5,14 @@ import { type BlockList, createServer as createTcpServer, type Server, type Sock
 import { createServer as createTlsServer } from 'node:tls';
 import { caught, type Clock, eachGuarded, type Log, type Metrics } from '../../kernel/kernel.js';
 import type { Admission } from '../admission/admission.js';
+import { type AcknowledgementGate, Flusher } from '../outbox/outbox.js';
 import { type Thread, Turnstile } from '../tenant/tenant.js';
 import { type TopicTable } from '../wire/wire.js';
 import { chooseProtocol } from './alpn.js';
 import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
 import { Doorstep, lingerMs, type Visitor } from './doorstep.js';
 import { drainTakesMs, paced } from './drain.js';
-import { Flusher } from './flusher.js';
-import type { AcknowledgementGate, ByteSink, ByteStream, Stage } from './ports.js';
+import type { ByteSink, ByteStream, Stage } from './ports.js';
 import { Proxied, takeConnections } from './proxied.js';
 import type { Origin } from './proxy-header.js';
 import { SocketStream } from './socket-stream.js';
@@ -44,7 +44,6 @@ export interface TransportOptions {
   readonly gate: AcknowledgementGate;
 }
 
-export type { AcknowledgementGate } from './ports.js';
 export { stripOptionalHeader } from './proxied.js';
 export { trustedProxies } from './trusted.js';
 

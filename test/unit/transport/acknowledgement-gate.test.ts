@@ -1,21 +1,17 @@
 /** What leaves for the network while the lease is held, has lapsed, or DynamoDB is away: the real queue and flusher. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Flusher } from '../../../services/broker/transport/flusher.js';
-import type { AcknowledgementGate, ByteStream } from '../../../services/broker/transport/ports.js';
-import { SendQueue } from '../../../services/broker/transport/send-queue.js';
+import { Flusher } from '../../../services/broker/outbox/flusher.js';
+import type { AcknowledgementGate, OutboxStream } from '../../../services/broker/outbox/ports.js';
+import { SendQueue } from '../../../services/broker/outbox/send-queue.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
-class FakeStream implements ByteStream {
-  readonly remoteAddress = 'test';
+class FakeStream implements OutboxStream {
   readonly unsentBytes = 0;
   sent = '';
   isDestroyed = false;
   write(bytes: Buffer): void {
     if (!this.isDestroyed) this.sent += bytes.toString();
   }
-  pause(): void {}
-  resume(): void {}
-  end(): void {}
   destroy(): void {
     this.isDestroyed = true;
   }

@@ -5,7 +5,7 @@
 import type { Packet } from 'mqtt-packet';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Connection, type ConnectionWorld } from '../../../services/broker/transport/connection.js';
-import { Flusher } from '../../../services/broker/transport/flusher.js';
+import { Flusher } from '../../../services/broker/outbox/flusher.js';
 import type { ByteSink, ByteStream } from '../../../services/broker/transport/ports.js';
 import { DeadlineWheel } from '../../../services/broker/transport/wheel.js';
 import { TopicTable } from '../../../services/broker/wire/wire.js';

@@ -12,7 +12,7 @@ import {
 import { newMeters } from '../../../services/broker/message/message.js';
 import { Channel, Session } from '../../../services/broker/session/session.js';
 import { Connection } from '../../../services/broker/transport/connection.js';
-import { Flusher } from '../../../services/broker/transport/flusher.js';
+import { Flusher } from '../../../services/broker/outbox/flusher.js';
 import type { ByteSink, ByteStream } from '../../../services/broker/transport/ports.js';
 import { DeadlineWheel } from '../../../services/broker/transport/wheel.js';
 import { Slab, TopicTable } from '../../../services/broker/wire/wire.js';

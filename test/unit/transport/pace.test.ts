@@ -13,7 +13,7 @@ import { TenantUnits } from '../../../services/broker/tenant/units.js';
 import { SafetyLedger } from '../../../services/broker/tenant/safety-ledger.js';
 import { type Admitted, type Connection as ToAdmission, Thread } from '../../../services/broker/tenant/tenant.js';
 import { Connection } from '../../../services/broker/transport/connection.js';
-import { Flusher } from '../../../services/broker/transport/flusher.js';
+import { Flusher } from '../../../services/broker/outbox/flusher.js';
 import type { ByteSink } from '../../../services/broker/transport/ports.js';
 import { DeadlineWheel } from '../../../services/broker/transport/wheel.js';
 import { reasons, Slab, TopicTable } from '../../../services/broker/wire/wire.js';

@@ -7,7 +7,7 @@
  */
 import type { Meters } from '../message/message.js';
 import type { Flusher } from './flusher.js';
-import type { ByteStream, Payer } from './ports.js';
+import type { OutboxStream, Payer } from './ports.js';
 
 /** A write this large gains nothing from waiting for the end of the tick. */
 const flushAtBytes = 1 << 16;
@@ -33,7 +33,7 @@ export class SendQueue {
   #countedBytes = 0;
   /** Packets that wait to be written. */
   #queuedPackets = 0;
-  readonly #stream: ByteStream;
+  readonly #stream: OutboxStream;
   readonly #flusher: Flusher;
   /** The range that may still grow. */
   #source: Buffer | undefined;
@@ -52,7 +52,7 @@ export class SendQueue {
   #block = noBlock;
   #blockAt = 0;
 
-  constructor(stream: ByteStream, flusher: Flusher) {
+  constructor(stream: OutboxStream, flusher: Flusher) {
     this.#stream = stream;
     this.#flusher = flusher;
   }

@@ -1,8 +1,8 @@
 /** Writes of a tick: in turns by tenant, no longer than others may wait, and paid for. */
 import { beforeEach, expect, it } from 'vitest';
-import { Flusher } from '../../../services/broker/transport/flusher.js';
-import type { ByteStream, Payer } from '../../../services/broker/transport/ports.js';
-import { SendQueue } from '../../../services/broker/transport/send-queue.js';
+import { Flusher } from '../../../services/broker/outbox/flusher.js';
+import type { OutboxStream, Payer } from '../../../services/broker/outbox/ports.js';
+import { SendQueue } from '../../../services/broker/outbox/send-queue.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 const writeTakesMs = 0.02;
@@ -39,11 +39,7 @@ function open(name: string, payer?: Payer): SendQueue {
     written.push(name);
     clock.advance(writeTakesMs);
   };
-  const nothing = (): void => undefined;
-  const stream: ByteStream = {
-    ...{ remoteAddress: name, unsentBytes: 0, write },
-    ...{ pause: nothing, resume: nothing, end: nothing, destroy: nothing },
-  };
+  const stream: OutboxStream = { unsentBytes: 0, write, destroy: () => undefined };
   const queue = new SendQueue(stream, flusher);
   queue.payer = payer;
   return queue;

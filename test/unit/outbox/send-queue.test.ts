@@ -1,21 +1,17 @@
 /** Bytes for one stream: in order, coalesced, written at the end of the tick or at 64 KB, and pinning little. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Flusher } from '../../../services/broker/transport/flusher.js';
-import type { ByteStream } from '../../../services/broker/transport/ports.js';
-import { SendQueue } from '../../../services/broker/transport/send-queue.js';
+import type { Flusher } from '../../../services/broker/outbox/flusher.js';
+import type { OutboxStream } from '../../../services/broker/outbox/ports.js';
+import { SendQueue } from '../../../services/broker/outbox/send-queue.js';
 import { random, seed } from '../../support/seeds.js';
 
-class FakeStream implements ByteStream {
-  readonly remoteAddress = 'test';
+class FakeStream implements OutboxStream {
   unsentBytes = 0;
   readonly writes: Buffer[] = [];
   write(bytes: Buffer): void {
     this.writes.push(bytes);
   }
-  pause(): void {}
-  resume(): void {}
-  end(): void {}
   destroy(): void {}
 }
 
