@@ -54,6 +54,44 @@ test('every link within the documents leads to a file and a section that exist',
   expect(files.flatMap(brokenLinks)).toEqual([]);
 });
 
+/** Examples, and what a build makes. */
+const filesOfNobody = new Set(['hello.mjs', 'index.mjs', 'room/room.ts']);
+const topFolders = ['bench', 'docs', 'infra', 'services', 'smoke', 'tenants-api', 'test'];
+
+function filesAndFolders(folder = root): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (foldersOfOthers.has(entry.name)) return [];
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? [path, ...filesAndFolders(path)] : [path];
+  });
+}
+
+/** `services/broker/{main,compose}.ts` names two. */
+const eachOf = (path: string): string[] => {
+  const choices = /\{(.*)\}/.exec(path);
+  return choices ? choices[1]!.split(',').map((choice) => path.replace(choices[0], choice)) : [path];
+};
+
+function pathsIn(text: string): string[] {
+  const isFile = (code: string): boolean => /^[\w.{},-]+(?:\/[\w.{},-]+)*\.(?:ts|mjs|md)$/.test(code);
+  const isBelowTop = (code: string): boolean =>
+    /^[\w.-]+(?:\/[\w.-]+)*\/?$/.test(code) && topFolders.includes(code.split('/')[0]!);
+  const codes = [...text.replaceAll(/^ *```.*?^ *```$/gms, '').matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
+  return codes.filter((code) => isFile(code) || isBelowTop(code)).flatMap(eachOf);
+}
+
+test('every file and folder that a document names exists, however much of its path is given', () => {
+  const existing = filesAndFolders().map((path) => `/${relative(root, path)}`);
+  const isThere = (path: string): boolean => existing.some((file) => file.endsWith(`/${path.replace(/\/$/, '')}`));
+  const named = documents().flatMap((file) =>
+    pathsIn(readFileSync(file, 'utf8')).map((path) => ({ path, file: relative(root, file) })),
+  );
+  expect(named.length).toBeGreaterThan(200);
+  expect(named.filter(({ path }) => !filesOfNobody.has(path) && !path.startsWith('dist/') && !isThere(path))).toEqual(
+    [],
+  );
+});
+
 test('README.md is short, and leads to every document', () => {
   const readme = read('README.md');
   expect(readme.trimEnd().split('\n').length).toBeLessThanOrEqual(150);
