@@ -52,7 +52,7 @@ function fleetTable(workload: Workload): string {
       ? [others('AWS IoT Core', (size) => iotCoreUsd(workload, size, 'subscriber'))]
       : [
           others('AWS IoT Core, the back end subscribes', (size) => iotCoreUsd(workload, size, 'subscriber')),
-          others('AWS IoT Core, a rule hands on to the back end', (size) => iotCoreUsd(workload, size, 'rule')),
+          others('AWS IoT Core, a rule forwards to the back end', (size) => iotCoreUsd(workload, size, 'rule')),
         ];
   const head = ['a month', ...fleetSizes.map((size) => (size === 0 ? 'nobody' : `${count(size)} devices`))];
   return markdown(
@@ -61,7 +61,7 @@ function fleetTable(workload: Workload): string {
       ...shoal('TLS at the load balancer', bills('nlb')),
       ...shoal('TLS in the broker', bills('broker')),
       ...iotCore,
-      others('EMQX Serverless, if it took so many', (size) => emqxUsd(workload, size)),
+      others('EMQX Serverless, if it accepted so many', (size) => emqxUsd(workload, size)),
     ],
     [1, 2, 3, 4],
   );
@@ -76,7 +76,7 @@ const figureTable = (figures: Readonly<Record<string, Figure>>): string =>
 
 const priceTable = (): string =>
   markdown(
-    ['price of', '$', 'published at', 'as we know it from'],
+    ['price of', '$', 'published at', 'our source'],
     Object.values(prices).map(({ of, usd: price, page, read }) => [of, String(price), `<${page}>`, read]),
     [1],
   );
@@ -90,9 +90,9 @@ function tenantTable(): string {
   return markdown(
     ['a month, at most', ...Object.keys(plans).map((name) => `plan \`${name}\``)],
     [
-      row('database units: all of the month’s quota', ({ evenly }) => evenly),
-      row('**database units: the quota at once, then at its average rate**', ({ database }) => database),
-      row('what they have written, if it all stays', ({ storage }) => storage),
+      row('database units: the whole monthly quota', ({ evenly }) => evenly),
+      row('**database units: the quota at once, then its average rate**', ({ database }) => database),
+      row('storage for everything they write, if it all stays', ({ storage }) => storage),
       row('data transfer to the internet at `bytesPerSecond`, day and night', ({ transfer }) => transfer),
       row('load balancer for these bytes, in and out', ({ loadBalancer }) => loadBalancer),
     ],

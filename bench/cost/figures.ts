@@ -21,27 +21,27 @@ const drain = '`npm run bench -- --only durable-drain`';
 export const measured = figureList({
   memoryKbTcp: { value: 37, unit: 'KB', of: 'memory of an idle connection with a subscription', from: connections },
   memoryKbTls: { value: 83, unit: 'KB', of: 'the same, with TLS in the broker', from: connections },
-  connectUsTcp: { value: 1130, unit: 'us', of: 'CPU of a client that comes back to its session', from: connections },
+  connectUsTcp: { value: 1130, unit: 'us', of: 'CPU of a client that returns to its session', from: connections },
   connectUsTls: { value: 2530, unit: 'us', of: 'the same, with TLS in the broker (full handshake)', from: connections },
   leaveUsTcp: { value: 1000, unit: 'us', of: 'CPU of a lost connection', from: connections },
   leaveUsTls: { value: 1140, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
   pingUsTcp: { value: 16, unit: 'us', of: 'CPU of a PINGREQ and its answer', from: connections },
   pingUsTls: { value: 31, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
-  connectWriteUnits: { value: 1, unit: 'unit', of: 'written when a client comes back', from: connections },
+  connectWriteUnits: { value: 1, unit: 'unit', of: 'written when a client returns', from: connections },
   leaveWriteUnits: { value: 1, unit: 'unit', of: 'written when a connection is lost', from: connections },
   messageUs: { value: 34, unit: 'us', of: 'CPU of a QoS 1 message, received and delivered once', from: sparse },
-  storedUs: { value: 27, unit: 'us', of: 'CPU of a QoS 1 message that is stored', from: durableOffline },
-  drainUs: { value: 17, unit: 'us', of: 'time of one that is read again (its CPU is less)', from: drain },
+  storedUs: { value: 27, unit: 'us', of: 'CPU of storing a QoS 1 message', from: durableOffline },
+  drainUs: { value: 17, unit: 'us', of: 'time of reading one back (its CPU is less)', from: drain },
   onlineWriteUnits: {
     value: 7,
     unit: 'units a million',
-    of: 'written for messages that are acknowledged at once',
+    of: 'written for messages acknowledged at once',
     from: durableOnline,
   },
   onlineReadUnits: { value: 20, unit: 'units a million', of: 'read for them', from: durableOnline },
 });
 
-const reckoned = 'reckoned from the code';
+const reckoned = 'calculated from the code';
 const template = '`infra/stages.ts`, stage `prod`';
 const assumed = 'assumed';
 
@@ -50,16 +50,16 @@ export const reckonings = figureList({
   aloneWriteUnits: {
     value: 2,
     unit: 'units',
-    of: 'written for a message that is stored alone: put and deleted',
+    of: 'written for a message stored alone: put and delete',
     from: reckoned,
   },
   noteWriteUnits: {
     value: 1,
     unit: 'unit',
-    of: 'written when a queue of a client that is away has grown',
+    of: 'written when the queue of an offline client has grown',
     from: reckoned,
   },
-  aloneReadUnits: { value: 1, unit: 'unit', of: 'read for such a message when its client is back', from: reckoned },
+  aloneReadUnits: { value: 1, unit: 'unit', of: 'read for such a message when its client returns', from: reckoned },
   leaseWriteUnits: { value: 2.6e6, unit: 'units a month', of: 'written by a broker for its lease', from: reckoned },
   leaseReadUnits: {
     value: 3.9e6,
@@ -105,7 +105,7 @@ export const assumptions = figureList({
     of: 'CPU that a task of a cluster uses',
     from: '`infra/constructs/broker-service.ts`',
   },
-  memoryShare: { value: 0.8, unit: 'of it', of: 'memory that a task may use', from: assumed },
+  memoryShare: { value: 0.8, unit: 'of it', of: 'share of its memory that a task may use', from: assumed },
   baseMemoryGb: { value: 0.15, unit: 'GB', of: 'memory of a broker without clients', from: assumed },
   hops: { value: 2, unit: 'times', of: 'CPU of a message in a cluster, which two brokers handle', from: assumed },
   headerBytes: { value: 74, unit: 'bytes', of: 'IP and TCP headers and a TLS record around a packet', from: assumed },

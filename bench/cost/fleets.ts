@@ -36,7 +36,7 @@ export const workloads = {
     words:
       'As above, and: 144 messages a day from each device, QoS 1, 256 bytes of payload and a topic of 40, each delivered ' +
       'once to a back end on the internet that has a stored session and is slower than 50 ms for 1 % of them, which are ' +
-      'therefore stored; two commands a day to each device, QoS 1, of the same size, 10 % of them while it is away.',
+      'therefore stored; two commands a day to each device, QoS 1, of the same size, 10 % of them while it is offline.',
     telemetryPerDay: 144,
     telemetryStoredShare: 0.01,
     commandsPerDay: 2,

@@ -1,4 +1,4 @@
-/** The control plane: an HTTP API, the Lambda behind it, and the operators' key. */
+/** The control plane: an HTTP API, the Lambda behind it, and the operator key. */
 import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import type { HttpApi } from 'aws-cdk-lib/aws-apigatewayv2';
 import type { Function } from 'aws-cdk-lib/aws-lambda';

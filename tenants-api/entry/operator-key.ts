@@ -1,5 +1,5 @@
 /**
- * The operators' key, out of Secrets Manager once at each cold start: a key in the environment would be shown to everybody
+ * The operator key, out of Secrets Manager once at each cold start: a key in the environment would be shown to everybody
  * who may look at the function. Called by `lambda.ts`.
  */
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
@@ -20,7 +20,7 @@ export async function operatorKeyOf(env: NodeJS.ProcessEnv): Promise<string> {
     return SecretString;
   } catch (error) {
     const { name, message } = error as Error;
-    throw new Error(`the secret ${secret} of the operators' key cannot be read: ${name}: ${message}`, { cause: error });
+    throw new Error(`the secret ${secret} of the operator key cannot be read: ${name}: ${message}`, { cause: error });
   } finally {
     client.destroy();
   }
