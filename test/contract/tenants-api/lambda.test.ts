@@ -187,7 +187,7 @@ describe('the start', () => {
     return { env, asked };
   }
 
-  it("reads the operator key from its secret, once", async () => {
+  it('reads the operator key from its secret, once', async () => {
     const { env, asked } = await secrets({ SecretString: 'the-key-of-the-secret' });
     const lambda = await start(env);
     const read = (key: string): Promise<APIGatewayProxyStructuredResultV2> =>

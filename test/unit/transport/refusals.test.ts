@@ -285,7 +285,7 @@ const rows: readonly Row[] = [
   },
   {
     at: http,
-    what: 'a WebSocket handshake that is wrong',
+    what: 'an invalid WebSocket handshake',
     bytes: upgrade('/mqtt', offering('mqtt'), 'Sec-WebSocket-Version: 7'),
     reason: 'bad-handshake',
     counter: upgrades,
@@ -294,7 +294,7 @@ const rows: readonly Row[] = [
   },
   {
     at: http,
-    what: 'what is no HTTP',
+    what: 'anything that is not HTTP',
     bytes: Buffer.from('SSH-2.0-OpenSSH\r\n'),
     reason: 'bad-request',
     counter: upgrades,
@@ -303,7 +303,7 @@ const rows: readonly Row[] = [
   },
   {
     at: http,
-    what: 'what is no HTTP',
+    what: 'anything that is not HTTP',
     bytes: request('GET /mqtt', `X: ${'x'.repeat(20_000)}`),
     reason: 'bad-request',
     counter: upgrades,
@@ -319,7 +319,7 @@ const rows: readonly Row[] = [
     ] as const
   ).map(([frame, words]) => ({
     at: http,
-    what: 'frames that are not as they have to be',
+    what: 'invalid frames',
     bytes: Buffer.concat([upgrade('/mqtt', offering('mqtt')), Buffer.from(frame)]),
     reason: 'websocket-fault',
     counter: closed,
