@@ -8,6 +8,7 @@ const pureRooms = [
   'services/broker/session/**/*.ts',
   'services/broker/fanout/**/*.ts',
   'services/topic/**/*.ts',
+  'services/broker/mesh/{frames/*,link-state,endings}.ts',
 ];
 
 const impureGlobals = [

@@ -29,6 +29,7 @@ const faultPlaces = {
   flush: 'what a connection got in this turn of the event loop is written',
   health: 'a request at the health port is answered',
   lease: 'whoever waits for the lease is told of its state',
+  link: 'something has come over a link to another broker, or a link is looked at',
   metrics: 'a gauge is read',
   process: 'nobody caught it: the process ends',
   pump: 'a session goes on after its tenant was over its rate, or after a read that failed',

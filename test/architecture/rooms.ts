@@ -24,6 +24,7 @@ const brokerRooms = [
   'residence',
   'admission',
   'outbox',
+  'mesh',
   'transport',
   'store',
   'ops',
@@ -84,6 +85,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     door: 'services/broker/outbox/outbox.ts',
     mayImport: ['kernel'],
     mayImportTypes: ['message'],
+  },
+  mesh: {
+    files: under('services/broker/mesh'),
+    door: 'services/broker/mesh/mesh.ts',
+    mayImport: ['kernel', 'outbox'],
   },
   transport: {
     files: under('services/broker/transport'),

@@ -17,6 +17,7 @@ export const suites = {
       'test/unit/transport/drain',
       'test/unit/transport/proxy-header',
       'test/unit/outbox',
+      'test/unit/mesh/frames',
       'test/fuzz/decoder',
       'test/contract/tenants-api/cursors',
       'test/proxy',

@@ -36,6 +36,7 @@ import { MemoryUsage } from '../../support/memory/usage.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { until } from '../../support/until.js';
 import { acme, World } from '../admission/world.js';
+import { broker, hear, memberOf, metric } from '../mesh/brokers.js';
 import { FakeHost, message, nowMs } from '../session/world.js';
 import { LooseStream, looseConnection, turn } from '../transport/loose-connection.js';
 
@@ -258,6 +259,19 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     void membership.start().catch(() => undefined);
     await settle();
     expect([told, gate.state]).toEqual([['neighbour'], 'held']);
+  },
+  async link() {
+    const [a, b, c] = [await broker('a'), await broker('b'), await broker('c')];
+    hear(
+      [a],
+      [a, b, c].map((one) => memberOf(one)),
+    );
+    await until(() => a.mesh.links.up === 2);
+    const told: string[] = [];
+    a.mesh.handle(0x20, (from) => (from === 'b' ? planted() : void told.push(from)));
+    for (const { mesh } of [b, c]) await until(() => mesh.send('a', 0x20, Buffer.from('x')));
+    await until(() => told.length === 1 && metric(a, 'shoal_link_ends_total', 'own-fault') === 1);
+    expect([told, a.mesh.links.up]).toEqual([['c'], 1]);
   },
   metrics() {
     const metrics = new Metrics();
