@@ -49,6 +49,16 @@ export class AnswerReader {
   /** The answer, when it is complete with these bytes, which are not kept. Throws `NotHttp`, and is of no use then. */
   read(bytes: Buffer): Answer | undefined {
     if (this.#head !== undefined) return this.#takeBody(bytes);
+    if (!this.#early) {
+      // As a rule all of it comes in one piece and is ASCII: made text of once.
+      const text = bytes.toString('utf8');
+      const end = text.length === bytes.length ? text.indexOf('\r\n\r\n') : -1;
+      if (end >= 0 && end <= headBytesMax) {
+        this.#begin(text.slice(0, end + 2));
+        if (!this.#chunks && text.length - end - 4 === this.#missing) return this.#whole(text.slice(end + 4));
+        return this.#takeBody(bytes.subarray(end + 4));
+      }
+    }
     const all = this.#early ? Buffer.concat([this.#early, bytes]) : bytes;
     const end = all.indexOf('\r\n\r\n');
     if ((end < 0 ? all.length : end) > headBytesMax) throw new NotHttp('the head of an answer is too long');
@@ -86,7 +96,6 @@ export class AnswerReader {
     }
     if (bytes.length > this.#missing) throw new NotHttp('more than was announced');
     this.#missing -= bytes.length;
-    // As a rule it comes in one piece.
     if (this.#missing === 0 && this.#pieces.length === 0) return this.#whole(bytes.toString('utf8'));
     if (bytes.length > 0) this.#pieces.push(Buffer.from(bytes));
     return this.#missing === 0 ? this.#whole(Buffer.concat(this.#pieces).toString('utf8')) : undefined;

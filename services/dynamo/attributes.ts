@@ -18,6 +18,32 @@ export function toAttributes(item: object): Attributes {
   return attributes;
 }
 
+/** The JSON of `toAttributes(item)`. What a record is mostly made of takes no objects on its way. */
+export function attributesText(item: object): string {
+  let text = '';
+  for (const name in item) {
+    const value = (item as Record<string, unknown>)[name];
+    if (value !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${attributeText(value)}`;
+  }
+  return `{${text}}`;
+}
+
+/** The JSON of one. */
+export function attributeText(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return `{"S":${JSON.stringify(value)}}`;
+    case 'number':
+      return `{"N":"${numberText(value)}"}`;
+    default:
+      return JSON.stringify(toAttribute(value));
+  }
+}
+
+/** The JSON of `toKey(key)`. */
+export const keyText = ({ pk, sk }: TableKey): string =>
+  `{"pk":{"S":${JSON.stringify(pk)}},"sk":{"S":${JSON.stringify(sk)}}}`;
+
 /** The key alone, so that an item serves as its own key. */
 export function toKey({ pk, sk }: TableKey): Attributes {
   return { pk: { S: pk }, sk: { S: sk } };

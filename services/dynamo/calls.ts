@@ -106,7 +106,7 @@ export class Calls {
 
   /**
    * One call of an action that a broker makes all the time; `input` and the answer are as the API has them. An input that is a
-   * string is its JSON.
+   * string is its JSON. `read`: makes of the JSON of an answer what is wanted of it.
    */
   call<T extends { ConsumedCapacity?: ConsumedCapacity | ConsumedCapacity[] | undefined }>(
     tables: readonly TableName[],
@@ -114,9 +114,10 @@ export class Calls {
     input: object | string,
     options: CallOptions = {},
     asker?: Asker,
+    read?: (text: string) => T,
   ): Promise<T> {
     const body = typeof input === 'string' ? input : JSON.stringify(input);
-    return this.#run<T>(tables, action, (withinMs) => this.#http.send<T>(action, body, withinMs), options, asker);
+    return this.#run<T>(tables, action, (withinMs) => this.#http.send<T>(action, body, withinMs, read), options, asker);
   }
 
   /** The same over sockets of its own: what waits for those of others does not hold it up. Closed with this one. */

@@ -6,7 +6,15 @@
  * attempt. Who needs to know compares the stored item with what it wrote.
  */
 import type { ConsumedCapacity, DynamoDBClient, ReturnValue } from '@aws-sdk/client-dynamodb';
-import { type Attributes, fromAttributes, toAttributes, toKey } from './attributes.js';
+import {
+  type Attributes,
+  attributesText,
+  attributeText,
+  fromAttributes,
+  keyText,
+  toAttributes,
+  toKey,
+} from './attributes.js';
 import { getAll, getOnce, type Looked, type TableWrite, writeAll, writeOnce } from './batch.js';
 import { type CallOptions, Calls, type DynamoOptions } from './calls.js';
 import { type Access, checkTables } from './check.js';
@@ -27,18 +35,35 @@ export interface UpdateOptions extends WriteCondition, CallOptions {
   readonly returns?: 'old' | 'new';
 }
 
-/** The words of an update that is made again and again, put together once: a call only adds its values. */
+export interface StatementOptions {
+  /** The update expression; without one the item is deleted. */
+  readonly update?: string;
+  readonly condition: string;
+  readonly names: Readonly<Record<string, string>>;
+  /** The `:name`s of the values, in the order in which a call has them: one at least. */
+  readonly places: readonly string[];
+  /** Attributes whose numbers are wanted of the item as it is afterwards. */
+  readonly numbers?: readonly string[];
+}
+
+/** The words of a write that is made again and again, put together once: a call only adds its values. */
 export class Statement {
+  readonly action: 'UpdateItem' | 'DeleteItem';
   /** Members of the input. */
   readonly words: string;
+  /** What comes before each value. */
+  readonly beforeValues: readonly string[];
+  readonly numbers: readonly RegExp[];
 
-  constructor({
-    update,
-    returns,
-    condition,
-    names,
-  }: Pick<UpdateOptions, 'update' | 'returns' | 'condition' | 'names'>) {
-    this.words = JSON.stringify({ ...toUpdate(update, returns), ...toCondition({ condition, names }) }).slice(1, -1);
+  constructor({ update, condition, names, places, numbers = [] }: StatementOptions) {
+    this.action = update === undefined ? 'DeleteItem' : 'UpdateItem';
+    const words = {
+      ...(update !== undefined && toUpdate(update, numbers.length > 0 ? 'new' : undefined)),
+      ...toCondition({ condition, names }),
+    };
+    this.words = JSON.stringify(words).slice(1, -1);
+    this.beforeValues = places.map((place, i) => `${i === 0 ? '{' : ','}${JSON.stringify(place)}:`);
+    this.numbers = numbers.map(numberOf);
   }
 }
 
@@ -78,6 +103,11 @@ interface Answer {
   readonly ConsumedCapacity?: ConsumedCapacity;
 }
 
+interface NumbersAnswer {
+  readonly numbers: readonly number[];
+  readonly ConsumedCapacity?: ConsumedCapacity | undefined;
+}
+
 interface QueryAnswer {
   readonly Items?: readonly Attributes[];
   readonly LastEvaluatedKey?: Attributes;
@@ -89,6 +119,7 @@ const metered = { ReturnConsumedCapacity: 'TOTAL' } as const;
 
 export class Dynamo {
   readonly #calls: Calls;
+  readonly #metered = new Map<TableName, string>();
 
   constructor(options: DynamoOptions | Calls) {
     this.#calls = options instanceof Calls ? options : new Calls(options);
@@ -120,13 +151,9 @@ export class Dynamo {
     item: Item & TableKey,
     options: WriteCondition & CallOptions & { returnOld?: boolean } = {},
   ): Promise<Item | undefined> {
-    const input = {
-      ...metered,
-      TableName: this.tableName(table),
-      Item: toAttributes(item),
-      ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }),
-      ...toCondition(options),
-    };
+    const others = { ...(options.returnOld && { ReturnValues: 'ALL_OLD' as const }), ...toCondition(options) };
+    const rest = JSON.stringify(others).slice(1);
+    const input = `{${this.#meteredOf(table)},"Item":${attributesText(item)}${rest === '}' ? rest : `,${rest}`}`;
     const { Attributes } = await this.#calls.call<Answer>([table], 'PutItem', input, options, { table, pk: item.pk });
     return Attributes && fromAttributes(Attributes);
   }
@@ -143,18 +170,28 @@ export class Dynamo {
     return Attributes && fromAttributes(Attributes);
   }
 
-  /** The same by words that have been made before. `values` as in `WriteCondition`, one at least. */
+  /** A write by words that have been made before. Resolves with the numbers that its statement asks for. */
   async carryOut(
     table: TableName,
     key: TableKey,
-    { words }: Statement,
-    values: Readonly<Record<string, unknown>>,
+    { action, words, beforeValues, numbers }: Statement,
+    values: readonly unknown[],
     options: CallOptions = {},
-  ): Promise<Item | undefined> {
-    const what = { ...metered, TableName: this.tableName(table), Key: toKey(key) };
-    const input = `${JSON.stringify(what).slice(0, -1)},${words},"ExpressionAttributeValues":${JSON.stringify(toAttributes(values))}}`;
-    const { Attributes } = await this.#calls.call<Answer>([table], 'UpdateItem', input, options, { table, pk: key.pk });
-    return Attributes && fromAttributes(Attributes);
+  ): Promise<readonly number[]> {
+    let input = `{${this.#meteredOf(table)},"Key":${keyText(key)},${words},"ExpressionAttributeValues":`;
+    for (let i = 0; i < beforeValues.length; i++) input += beforeValues[i]! + attributeText(values[i]);
+    const read = (text: string): NumbersAnswer => numbersIn(text, numbers);
+    const asker = { table, pk: key.pk };
+    return (await this.#calls.call<NumbersAnswer>([table], action, `${input}}}`, options, asker, read)).numbers;
+  }
+
+  /** Members of every input: what is told of the units, and the table. */
+  #meteredOf(table: TableName): string {
+    const known = this.#metered.get(table);
+    if (known !== undefined) return known;
+    const text = JSON.stringify({ ...metered, TableName: this.tableName(table) }).slice(1, -1);
+    this.#metered.set(table, text);
+    return text;
   }
 
   async delete(
@@ -305,6 +342,21 @@ export class Dynamo {
       ...(options.from && { ExclusiveStartKey: toAttributes(options.from) }),
     };
   }
+}
+
+/** Finds the number of an attribute in the text of an answer. */
+const numberOf = (name: string): RegExp => new RegExp(`"${name}"\\s*:\\s*\\{\\s*"N"\\s*:\\s*"([^"]*)"`);
+const capacity = /"ConsumedCapacity"\s*:\s*(\{[^{}]*\})/;
+
+/**
+ * Without a tree of all that the answer says. A quotation mark within text has a backslash before it, so what is found is no part
+ * of a value, as long as no map within the item has such a name.
+ */
+function numbersIn(text: string, wanted: readonly RegExp[]): NumbersAnswer {
+  const numbers = wanted.map((number) => Number(number.exec(text)?.[1]));
+  if (numbers.some(Number.isNaN)) throw new SyntaxError('an answer without the numbers that were asked for');
+  const consumed = capacity.exec(text)?.[1];
+  return { numbers, ConsumedCapacity: consumed === undefined ? undefined : (JSON.parse(consumed) as ConsumedCapacity) };
 }
 
 const returnValues: Readonly<Record<'old' | 'new', ReturnValue>> = { old: 'ALL_OLD', new: 'ALL_NEW' };

@@ -47,6 +47,9 @@ export class Http {
   #credentials: Credentials | undefined;
   #credentialsUntilMs = 0;
   #sweep: NodeJS.Timeout | undefined;
+  /** For the requests that take too long: at the earliest time at which one did when it was set. */
+  #look: NodeJS.Timeout | undefined;
+  #lookAtMs = Infinity;
   #isClosed = false;
   /** By how much the clock of this machine is behind. */
   #skewMs = 0;
@@ -58,9 +61,9 @@ export class Http {
 
   /**
    * Rejects with an `SdkError`, by the name of AbortError when it takes longer than `withinMs`, connecting included. As many
-   * connections are open as there are calls at once: who calls has the bound. `body`: JSON.
+   * connections are open as there are calls at once: who calls has the bound. `body`: JSON. `read`: of the JSON of the answer.
    */
-  async send<T>(action: string, body: string, withinMs: number): Promise<T> {
+  async send<T>(action: string, body: string, withinMs: number, read?: (text: string) => T): Promise<T> {
     const place = this.#place ?? (await this.#looked());
     const nowMs = performance.now();
     const credentials = nowMs < this.#credentialsUntilMs ? this.#credentials! : await this.#askedCredentials(nowMs);
@@ -72,7 +75,7 @@ export class Http {
     // As a rule all of it is ASCII, and is copied as it is.
     const answer = await this.#exchange(place, text, bytes === body.length ? 'latin1' : 'utf8', withinMs);
     if (answer.status !== 200) throw this.#refusal(answer);
-    return told(answer) as T;
+    return told(answer, read) as T;
   }
 
   async #askedCredentials(nowMs: number): Promise<Credentials> {
@@ -83,16 +86,34 @@ export class Http {
   }
 
   #exchange(place: Place, text: string, encoding: BufferEncoding, withinMs: number): Promise<Answer> {
-    const link = this.#take(place);
-    const timer = setTimeout(() => link.destroy(timedOut()), Math.max(withinMs, 0));
+    const nowMs = performance.now();
+    const link = this.#take(place, nowMs);
+    link.dueAtMs = nowMs + Math.max(withinMs, 0);
+    if (link.dueAtMs < this.#lookAtMs) this.#lookIn(link.dueAtMs, nowMs);
     return link.request(text, encoding, () => {
-      clearTimeout(timer);
+      link.dueAtMs = Infinity;
       if (link.isOpen) this.#giveBack(link);
     });
   }
 
-  #take({ url }: Place): Link {
+  /** One timer for all that is under way; an answer leaves it as it is. */
+  #lookIn(atMs: number, nowMs: number): void {
+    clearTimeout(this.#look);
+    this.#lookAtMs = atMs;
+    // The socket keeps the process alive. A timer counts from whole milliseconds.
+    this.#look = setTimeout(() => this.#endLate(), Math.ceil(atMs - nowMs) + 1).unref();
+  }
+
+  #endLate(): void {
     const nowMs = performance.now();
+    for (const link of [...this.#links]) if (link.dueAtMs <= nowMs) link.destroy(timedOut());
+    let nextMs = Infinity;
+    for (const { dueAtMs } of this.#links) nextMs = Math.min(nextMs, dueAtMs);
+    this.#lookAtMs = Infinity;
+    if (nextMs < Infinity) this.#lookIn(nextMs, nowMs);
+  }
+
+  #take({ url }: Place, nowMs: number): Link {
     for (let link = this.#idle.pop(); link; link = this.#idle.pop()) {
       if (link.isOpen && link.idleUntilMs > nowMs) return link;
       link.destroy();
@@ -163,14 +184,18 @@ export class Http {
   close(): void {
     this.#isClosed = true;
     clearInterval(this.#sweep);
+    clearTimeout(this.#look);
     for (const link of this.#links) link.destroy(closed());
   }
 }
 
 /** Throws SyntaxError, with the status, for what is no JSON: something else answers there. */
-function told({ status, body }: Pick<Answer, 'status' | 'body'>): unknown {
+function told(
+  { status, body }: Pick<Answer, 'status' | 'body'>,
+  read: (text: string) => unknown = JSON.parse,
+): unknown {
   try {
-    return body === '' ? null : JSON.parse(body);
+    return body === '' ? null : read(body);
   } catch (error) {
     throw Object.assign(error as Error & SdkError, { $metadata: { httpStatusCode: status } });
   }

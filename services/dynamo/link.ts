@@ -41,6 +41,8 @@ const aheadMs = 1000;
 export class Link {
   /** Until when the other side keeps it open while nothing is sent: of `performance.now()`. */
   idleUntilMs = 0;
+  /** When what is under way takes too long: the same. */
+  dueAtMs = Infinity;
   readonly #socket: Socket;
   #reader = new AnswerReader();
   #waiting: Waiting | undefined;

@@ -105,7 +105,9 @@ export function clientOfPartition(pk: string): ClientId {
 
 /** The scope in a partition key, a shared subscription's included. */
 export function scopeOfPartition(pk: string): TenantScope {
-  const end = pk.search(/[#$]/);
+  // With each call of DynamoDB: a regular expression takes several times as long.
+  const [hash, dollar] = [pk.indexOf('#'), pk.indexOf('$')];
+  const end = hash < 0 || dollar < 0 ? Math.max(hash, dollar) : Math.min(hash, dollar);
   return (end < 0 ? pk : pk.slice(0, end)) as TenantScope;
 }
 

@@ -46,8 +46,8 @@ interface Condition {
 /** How a claim that sets certain attributes is said. */
 interface ClaimWords {
   readonly statement: Statement;
-  /** The attributes, and where the statement has their values. */
-  readonly fields: readonly { readonly name: string; readonly place: string }[];
+  /** The attributes, in the order of their values; before them come those of its condition, and `born`. */
+  readonly attributes: readonly string[];
 }
 
 export class SessionRecords {
@@ -111,13 +111,14 @@ export class SessionRecords {
     { condition, names: named, values: given }: Condition,
   ): Promise<{ epoch: number; born: number }> {
     const item = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
-    const { statement, fields } = this.#wordsOf(item, next, born === undefined ? next : ':born', condition, named);
-    const values: Record<string, unknown> = { ...given, ...(born !== undefined && { ':born': born }) };
-    for (const { name, place } of fields) values[place] = item[name];
-    const claimed = await this.#dynamo.carryOut('sessions', item, statement, values, {
-      deadlineMs: claimDeadlineMs,
-    });
-    return { epoch: claimed!['epoch'] as number, born: claimed!['born'] as number };
+    const bornIs = born === undefined ? next : ':born';
+    const { statement, attributes } = this.#wordsOf(item, next, bornIs, condition, named, Object.keys(given));
+    const values: unknown[] = Object.values(given);
+    if (born !== undefined) values.push(born);
+    for (const name of attributes) values.push(item[name]);
+    const options = { deadlineMs: claimDeadlineMs };
+    const [epoch, itsBorn] = await this.#dynamo.carryOut('sessions', item, statement, values, options);
+    return { epoch: epoch!, born: itsBorn! };
   }
 
   /** Clients of a broker come in few ways, and each has its words. */
@@ -127,6 +128,7 @@ export class SessionRecords {
     born: string,
     condition: string,
     named: Readonly<Record<string, string>>,
+    given: readonly string[],
   ): ClaimWords {
     const isThere = (name: string): boolean => item[name] !== undefined;
     const key = `${optionalAttributes.filter(isThere).join()} ${next} ${born} ${condition}`;
@@ -134,14 +136,15 @@ export class SessionRecords {
     if (known) return known;
     const attributes = Object.keys(item).filter((name) => isThere(name) && !notSetAsTheyAre.includes(name));
     const names: Record<string, string> = { ...named, '#epoch': 'epoch', '#born': 'born', '#owner': 'owner' };
-    const fields = attributes.map((name, i) => ({ name, place: `:f${i}` }));
     attributes.forEach((name, i) => (names[`#f${i}`] = name));
     const gone = optionalAttributes.filter((name) => !isThere(name));
     gone.forEach((name, i) => (names[`#r${i}`] = name));
     const update =
-      `SET #epoch = ${next}, #born = ${born}, ${fields.map(({ place }, i) => `#f${i} = ${place}`).join(', ')} ` +
+      `SET #epoch = ${next}, #born = ${born}, ${attributes.map((_, i) => `#f${i} = :f${i}`).join(', ')} ` +
       `REMOVE ${gone.map((_, i) => `#r${i}`).join(', ')}`;
-    const words = { statement: new Statement({ update, names, condition, returns: 'new' }), fields };
+    const places = [...given, ...(born === ':born' ? [born] : []), ...attributes.map((_, i) => `:f${i}`)];
+    const numbers = ['epoch', 'born'];
+    const words = { statement: new Statement({ update, names, condition, places, numbers }), attributes };
     this.#claims.set(key, words);
     return words;
   }
@@ -175,10 +178,16 @@ export class SessionRecords {
   }
 
   async #write(record: OwnRecord, found: Pick<Found, 'owner' | 'epoch'>): Promise<void> {
-    const options = { ...says(found), canWait: true };
-    if (record.expirySeconds === 0)
-      await this.#dynamo.delete('sessions', sessionKey(record.tenant, record.clientId), options);
-    else await this.#dynamo.put('sessions', sessionToItem({ ...record, owner: this.#owner }), options);
+    const { owner, epoch } = found;
+    const key = sessionKey(record.tenant, record.clientId);
+    if (record.expirySeconds > 0)
+      await this.#dynamo.put('sessions', sessionToItem({ ...record, owner: this.#owner }), {
+        ...says(found),
+        canWait: true,
+      });
+    else if (owner !== undefined && epoch !== undefined)
+      await this.#dynamo.carryOut('sessions', key, removal, [owner, epoch], { canWait: true });
+    else await this.#dynamo.delete('sessions', key, { ...says(found), canWait: true });
   }
 
   /** Does nothing when its condition does not hold: nothing depends on it. */
@@ -218,6 +227,13 @@ export class SessionRecords {
     });
   }
 }
+
+/** Of a record that is as it was read, and had both. */
+const removal = new Statement({
+  condition: '#owner = :owner AND #epoch = :epoch',
+  names: { '#owner': 'owner', '#epoch': 'epoch' },
+  places: [':owner', ':epoch'],
+});
 
 /** The record is as it was read. */
 function says({ owner, epoch }: Pick<Found, 'owner' | 'epoch'>): Condition {

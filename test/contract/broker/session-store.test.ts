@@ -211,6 +211,15 @@ function sessionStoreContract({ name, start }: Subject): void {
       expect(await store('broker-3' as BrokerId).enter(acme)).toBe(true);
     });
 
+    it('tell their epoch, whatever a client calls itself', async () => {
+      const mine = (await server.open()).store(one);
+      const clientId = '"epoch":{"N":"7"},"born":{"N":"8"}' as ClientId;
+      const first = await mine.claim({ ...claim, clientId, userName: '\\"epoch":{"N":"9"}' }, undefined);
+      expect(first.born).toBe(first.epoch);
+      const next = await mine.claim({ ...claim, clientId, sdk: '"born":{"N":"1"}' }, first.born);
+      expect(next).toEqual({ epoch: first.epoch + 1, born: first.born });
+    });
+
     it('say who is connected, and what is left when the client goes', async () => {
       const opened = await server.open();
       const { store, clock } = opened;

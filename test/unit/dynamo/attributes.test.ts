@@ -2,7 +2,12 @@
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type AttributeValue, fromAttributes, toAttributes } from '../../../services/dynamo/attributes.js';
+import {
+  type AttributeValue,
+  attributesText,
+  fromAttributes,
+  toAttributes,
+} from '../../../services/dynamo/attributes.js';
 import { random } from '../../support/seeds.js';
 
 /** Bytes as they stand in JSON. */
@@ -44,6 +49,7 @@ describe('attribute values', () => {
         const sdk = marshall(item, { removeUndefinedValues: true });
         const ours = toAttributes(item);
         expect(ours).toEqual(inJson(sdk));
+        expect(attributesText(item)).toBe(JSON.stringify(ours));
         expect(fromAttributes(JSON.parse(JSON.stringify(ours)) as Record<string, AttributeValue>)).toEqual(
           unmarshall(sdk),
         );
