@@ -25,6 +25,8 @@ export const suites = {
     seeds: [20_261_126],
     runs: undefined,
   },
+  /** What is on its way to one client, of both kinds of sessions. */
+  outbounds: { files: ['test/unit/session/outbound-stories'], seeds: [20_261_126], runs: 2000 },
   /** Commits with a DynamoDB in trouble. */
   commits: { files: ['test/contract/broker/group-commit'], seeds: [20_261_126], runs: undefined },
   /** Clients, commits and crashes around one admission, with a clock and tables of their own. */

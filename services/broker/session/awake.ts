@@ -30,17 +30,18 @@
  *  | the broker stops           | nothing is to be written                     | the log writes what waits                      |
  */
 import { StoredRoutes } from '../inbox/inbox.js';
+import { CleanOutbound } from './clean-outbound.js';
 import type { Session } from './client-session.js';
 import { DurableOutbound } from './durable-outbound.js';
 import { Inbound } from './inbound.js';
-import { Outbound } from './outbound.js';
+import type { Outbound } from './outbound.js';
 import { OwedRetained } from './owed-retained.js';
 import type { SessionHost } from './ports.js';
 import type { StoredState } from './stored-state.js';
 
 export class Awake {
   readonly inbound: Inbound;
-  readonly outbound: Outbound | DurableOutbound;
+  readonly outbound: Outbound;
   readonly owed: OwedRetained;
   /** Present when the session is stored. */
   readonly durable: DurableOutbound | undefined;
@@ -53,7 +54,7 @@ export class Awake {
       this.durable = new DurableOutbound(session, host, partition, keeping.log, stored);
       this.routes = new StoredRoutes(partition, keeping.log, stored, () => session.rest());
     }
-    this.outbound = this.durable ?? new Outbound(session, host);
+    this.outbound = this.durable ?? new CleanOutbound(session, host);
     this.inbound = new Inbound(session.clientId, host, session);
     this.owed = new OwedRetained(session, host, this.routes);
   }

@@ -29,10 +29,11 @@ import { type DeliveryTerms, type Message, type QoS, type Receipt, settled } fro
 import { type AckType, packetType } from '../wire/wire.js';
 import type { Channel } from './channel.js';
 import type { Session } from './client-session.js';
-import { type Stage, stepFor } from './exchange.js';
-import { type HalfQueue, HeldBack } from './held-back.js';
+import { answerAgain, type Stage, stepFor } from './exchange.js';
+import { freeBelowHalf, type HalfQueue, HeldBack } from './held-back.js';
 import { InFlight } from './in-flight.js';
 import { Listeners } from './listeners.js';
+import type { Outbound } from './outbound.js';
 import type { SessionHost } from './ports.js';
 import { deliver0 } from './qos0.js';
 import { hasPlace, Resend } from './window.js';
@@ -66,7 +67,7 @@ interface Unsent {
   readonly dup: boolean;
 }
 
-export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
+export class DurableOutbound implements Outbound, InboxOwner, HalfQueue<Delivery> {
   readonly inbox: Inbox;
   readonly #mark: Bookmark;
   readonly #session: Session;
@@ -146,13 +147,8 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
 
   deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
     const qos = Math.min(message.qos, terms.qos) as QoS; // [MQTT-3.8.4-8]
-    const { meters } = this.#host;
     const channel = this.#session.channel;
-    if (qos === 0) {
-      if (channel === undefined) meters.droppedOffline++;
-      else deliver0(this.#host, channel, message, terms, nowMs);
-      return;
-    }
+    if (qos === 0) return deliver0(this.#host, channel, message, terms, nowMs);
     if (message.origin?.again && this.inbox.hasStored(message, terms.group?.name)) return; // [MQTT-4.3.3-10] Over a crash, too.
     if (channel !== undefined && !this.windowOpen) {
       this.#held ??= new HeldBack(this, this.#host.holdBackMs);
@@ -180,7 +176,6 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     this.#accept(delivery, delivery.arrivedAtMs);
   }
 
-  /** See `Session.lookAtHeld`. */
   lookAtHeld(nowMs: number): boolean {
     this.pump(nowMs);
     this.#held?.giveUpIfLate(nowMs);
@@ -253,8 +248,7 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
   #send(channel: Channel, delivery: Delivery, dup: boolean, nowMs: number): void {
     const { message, terms, qos, packetId } = delivery;
     // [MQTT-3.1.2-25] A message the client cannot take counts as delivered.
-    if (channel.publish(message, terms, qos, packetId, dup, nowMs) === 'too-large')
-      return this.#finish(packetId, nowMs);
+    if (channel.publish(message, terms, qos, packetId, dup, nowMs) === 'too-large') return this.#end(delivery);
     const { meters } = this.#host;
     meters.messagesSent++;
     meters.bytesSent += message.payloadEnd - message.payloadStart;
@@ -293,9 +287,11 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     const channel = this.#session.channel;
     if (!channel || this.#inFlight.get(delivery.packetId) !== delivery || this.#resend.awaits(delivery)) return;
     const nowMs = this.#host.nowMs();
+    const underWay = this.#inFlight.size;
     const unsent = this.#unsent.peek()?.delivery; // The oldest: all that were sent later than it wait, too.
     if (unsent && delivery.sequence >= unsent.sequence) this.#sendStored(channel, nowMs);
     else if (delivery.released) this.#advance(channel, delivery, false, nowMs);
+    if (this.#inFlight.size < underWay) this.#pumpIfMore(nowMs);
   }
 
   onSafe(delivery: Delivery, reasonCode: number): void {
@@ -412,29 +408,25 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     }
   }
 
-  /** An acknowledgement of the client; see `exchange.ts` for what it does. Throws `PeerFault`. */
   onAck(type: AckType, packetId: number, reasonCode: number, nowMs: number): void {
     const delivery = this.#inFlight.get(packetId);
-    switch (stepFor(stageOf(delivery), type, packetId, reasonCode)) {
-      case 'done':
-        return this.#finish(packetId, nowMs);
-      case 'release':
-        delivery!.released = true;
-        return this.inbox.rewrite(delivery!); // PUBREL leaves when the item says so.
-      case 'repeat':
-        this.#session.channel?.ack(packetType.pubrel, packetId, 0);
-        return;
-      case 'not-found':
-        this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
-        return;
-      case 'nothing':
-    }
+    const step = stepFor(stageOf(delivery), type, packetId, reasonCode);
+    if (step === 'done') {
+      this.#end(delivery!);
+      this.#pumpIfMore(nowMs);
+    } else if (step === 'release') {
+      delivery!.released = true;
+      this.inbox.rewrite(delivery!); // PUBREL leaves when the item says so.
+    } else answerAgain(this.#session.channel, step, packetId);
   }
 
-  #finish(packetId: number, nowMs: number): void {
-    const delivery = this.#inFlight.get(packetId)!;
-    this.#inFlight.delete(packetId);
+  /** Its place is free. Who calls goes on with what waits: here it would be one call within the other for each that is too large. */
+  #end(delivery: Delivery): void {
+    this.#inFlight.delete(delivery.packetId);
     this.inbox.done(delivery);
+  }
+
+  #pumpIfMore(nowMs: number): void {
     const { any: isRoomWanted } = this.#roomListeners;
     const isMore = this.#queue.length > 0 || this.#behind || this.#resend.length > 0;
     if (isMore || isRoomWanted || this.#readyListeners.any) this.pump(nowMs);
@@ -447,12 +439,9 @@ export class DurableOutbound implements InboxOwner, HalfQueue<Delivery> {
     return this.queuedMessages <= waitingMax && this.#queue.bytes <= memoryBytesMax / 2;
   }
 
-  /** How many more messages would be sent at once or queued; beyond that they would be held back. */
   get freeMessages(): number {
     if (this.#session.channel === undefined || this.#held?.length) return 0;
-    if (this.windowOpen) return Infinity;
-    const half = Math.ceil(this.#host.limits.queuedMessagesPerSession / 2);
-    return Math.max(this.isBelowHalf ? 1 : 0, half - this.queuedMessages);
+    return this.windowOpen ? Infinity : freeBelowHalf(this, this.#host.limits.queuedMessagesPerSession);
   }
 
   whenRoom(listener: () => void): void {

@@ -10,6 +10,7 @@
  * identifier that is not in use is no fault: the exchange may have ended while it was on its way.
  */
 import { type AckType, packetType, protocolError } from '../wire/wire.js';
+import type { Channel } from './channel.js';
 
 export type Stage =
   | 'unused'
@@ -58,6 +59,15 @@ export function stepFor(stage: Stage, type: AckType, packetId: number, reasonCod
   const step = steps[stage][acknowledgementOf(type, reasonCode)];
   if (step === 'fault') throw protocolError(`${names[type]} for packet identifier ${packetId}, ${wordsFor[stage]}`);
   return step;
+}
+
+/** What the steps say that change nothing. 0x92 is told where the dialect can; MQTT 3.x completes the exchange either way. */
+export function answerAgain(
+  channel: Channel | undefined,
+  step: 'repeat' | 'not-found' | 'nothing',
+  packetId: number,
+): void {
+  if (step !== 'nothing') channel?.ack(packetType.pubrel, packetId, step === 'repeat' ? 0 : 0x92);
 }
 
 function acknowledgementOf(type: AckType, reasonCode: number): Acknowledgement {

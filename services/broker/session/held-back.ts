@@ -27,8 +27,17 @@ interface Waiting {
 export interface HalfQueue<T> {
   /** Nothing is in it, or less than half of what it may have. */
   readonly isBelowHalf: boolean;
+  readonly queuedMessages: number;
   /** Takes one, or drops and counts it when it is full; lets the publisher have its acknowledgement as soon as that is true. */
   admit(delivery: T): void;
+}
+
+/** How many more a queue takes before one has to be held back. */
+export function freeBelowHalf(
+  queue: Pick<HalfQueue<never>, 'isBelowHalf' | 'queuedMessages'>,
+  queueMax: number,
+): number {
+  return Math.max(queue.isBelowHalf ? 1 : 0, Math.ceil(queueMax / 2) - queue.queuedMessages);
 }
 
 export class HeldBack<T extends Waiting> {

@@ -1,289 +1,95 @@
 /**
- * Messages on their way to one client: the queue, the window of QoS 1 and 2 messages under way, and what has to be
- * sent again after a reconnect. Survives the connection.
+ * What one session's client is to get: the one interface of both kinds, those that end with their connection
+ * (`clean-outbound.ts`) and those that are stored (`durable-outbound.ts`). `test/unit/session/outbound.contract.ts` holds both to what
+ * is written here. [Decision 40](../../../docs/decisions/0040-one-outbound.md) says what they do not share.
  *
- *      deliver -> (held back) -> queue -> (window free, outbox not congested) -> in flight -> PUBACK / PUBCOMP
+ *      Session.deliver --> Outbound --> held back | queue | in flight --> Channel --> Outbox
+ *      Session.receiveAck --> onAck                              Session.attach, pump, detach, end
  *
- * Overflow rules (G7): QoS 0 is dropped when the client is not connected or its outbox is full. While the client reads,
- * QoS 1 and 2 messages slow their publishers when half of the queue is taken (`held-back.ts`); one that finds the
- * queue full, or the tenant's memory used up, is dropped, so that what was queued first is kept in order. All are
- * counted. What is held is counted once per message, however many sessions hold it (`SessionHost.hold`).
+ * Who calls: `Session`, and nobody else. Every call is one step of the event loop, with the time in milliseconds since the epoch;
+ * nothing here has a timer, and nothing throws but `onAck`. While `session.channel` is undefined nothing is sent.
+ *
+ * What always holds:
+ *  - Messages of one topic and one QoS are sent in the order of `deliver`. [MQTT-4.6.0-5] [MQTT-4.6.0-6]
+ *  - No more are under way than `Channel.window`. [MQTT-3.3.4-9] PUBREL and QoS 0 are not of that count. [MQTT-3.3.4-7]
+ *  - A packet identifier is not used again before its exchange is over. [MQTT-2.2.1-4]
+ *  - Each QoS 1 or 2 message comes to one of these ends, once: acknowledged, refused by the client (PUBREC with 0x80 or above), too large
+ *    for the client, expired, dropped, passed on to another member of a shared subscription, or ended with the session.
+ *  - Every `owe` is paid once, at the latest when the promise of `end` has resolved; and what is counted as held is let go of once.
+ *
+ * Who drops what (G7), and where it is counted:
+ *
+ *  | message                                                        | rule    | `Meters`                |
+ *  | -------------------------------------------------------------- | ------- | ----------------------- |
+ *  | QoS 0, the client is not connected                             | dropped | `droppedOffline`        |
+ *  | QoS 0, `outboxBytesMax` of bytes wait for the client           | dropped | `droppedSlowSubscriber` |
+ *  | QoS 0, delivery rate or memory of the tenant used up           | dropped | `droppedOverQuota`      |
+ *  | QoS 1 or 2, `queuedMessagesPerSession` wait                    | dropped | `droppedOverQuota`      |
+ *  | QoS 1 or 2, half of these wait and the client is connected     | waits   | `heldBack`              |
+ *  | any, its expiry is over before it is sent [MQTT-3.3.2-5]       | ends    | `expiredMessages`       |
+ *  | any, larger than the client's Maximum Packet Size [MQTT-3.1.2-25] | ends | none: it counts as delivered |
  */
-import { BoundedFifo } from '../../kernel/kernel.js';
-import type { DeliveryTerms, Message, QoS } from '../message/message.js';
-import { type AckType, packetType } from '../wire/wire.js';
-import type { Channel } from './channel.js';
-import { type Stage, stepFor } from './exchange.js';
-import { type HalfQueue, HeldBack } from './held-back.js';
-import { InFlight } from './in-flight.js';
-import { Listeners } from './listeners.js';
-import type { SessionHost } from './ports.js';
-import { deliver0 } from './qos0.js';
-import type { Session } from './client-session.js';
-import { hasPlace, Resend } from './window.js';
+import type { DeliveryTerms, Message } from '../message/message.js';
+import type { AckType } from '../wire/wire.js';
 
-/** Memory one session's queue may take whatever the quota of messages says. */
-export const queueBytesMax = 8 << 20;
-
-interface Delivery {
-  readonly message: Message;
-  readonly terms: DeliveryTerms;
-  readonly qos: 1 | 2;
-  readonly arrivedAtMs: number;
-  /** PUBREC has come: PUBREL is repeated, not PUBLISH. */
-  released: boolean;
-  /** 0 until it is sent. */
-  packetId: number;
-  sequence: number;
-}
-
-const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
-
-function stageOf(delivery: Delivery | undefined): Stage {
-  if (delivery === undefined) return 'unused';
-  if (delivery.qos === 1) return 'sent1';
-  return delivery.released ? 'released' : 'sent2';
-}
-
-export class Outbound implements HalfQueue<Delivery> {
-  readonly #session: Session;
-  readonly #host: SessionHost;
-  /** Sent and not finished, by packet identifier, in the order of sending. */
-  #inFlight: InFlight<Delivery> | undefined;
-  #queue: BoundedFifo<Delivery> | undefined;
-  #held: HeldBack<Delivery> | undefined;
-  readonly #resend = new Resend<Delivery>();
-  readonly #roomListeners = new Listeners();
-
-  constructor(session: Session, host: SessionHost) {
-    this.#session = session;
-    this.#host = host;
-  }
-
-  get queuedMessages(): number {
-    return (this.#queue?.length ?? 0) + (this.#held?.length ?? 0);
-  }
-
-  get inFlightMessages(): number {
-    return this.#inFlight?.size ?? 0;
-  }
-
-  /** Whether a QoS 1 or 2 message would be sent at once. */
-  get windowOpen(): boolean {
-    const channel = this.#session.channel;
-    return (
-      channel !== undefined &&
-      this.queuedMessages === 0 &&
-      this.#resend.length === 0 &&
-      hasPlace(this.#inFlight, channel) &&
-      !channel.congested
-    );
-  }
-
-  deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
-    const qos = Math.min(message.qos, terms.qos) as QoS; // [MQTT-3.8.4-8]
-    const channel = this.#session.channel;
-    if (qos === 0) {
-      if (channel !== undefined) deliver0(this.#host, channel, message, terms, nowMs);
-      return;
-    }
-    const kept = message.keepBriefly();
-    if (!this.#host.hold(kept)) {
-      this.#host.meters.droppedOverQuota++;
-      return;
-    }
-    const delivery: Delivery = {
-      message: kept,
-      terms,
-      qos,
-      arrivedAtMs: nowMs,
-      released: false,
-      packetId: 0,
-      sequence: 0,
-    };
-    if (channel === undefined) return this.#enqueue(delivery);
-    if (this.windowOpen) {
-      if (this.#host.takeDelivery(message.payloadBytes, nowMs)) return this.#send(channel, delivery, nowMs);
-      this.#host.pumpLater(this.#session);
-    }
-    this.#held ??= new HeldBack(this, this.#host.holdBackMs);
-    if (!this.#held.isNeeded) return this.#enqueue(delivery);
-    this.#host.owe(kept);
-    this.#host.meters.heldBack++;
-    if (this.#held.add(delivery) === 1) this.#host.holdsBack(this.#session);
-  }
-
-  get isBelowHalf(): boolean {
-    const queue = this.#queue;
-    if (queue === undefined || queue.length === 0) return true;
-    return queue.length < this.#host.limits.queuedMessagesPerSession / 2 && queue.bytes < queueBytesMax / 2;
-  }
-
-  admit(delivery: Delivery): void {
-    this.#enqueue(delivery);
-    this.#host.pay(delivery.message, 0);
-  }
-
-  /** See `Session.lookAtHeld`. */
-  lookAtHeld(nowMs: number): boolean {
-    this.pump(nowMs);
-    this.#held?.giveUpIfLate(nowMs);
-    return this.#held !== undefined && this.#held.length > 0;
-  }
-
-  #enqueue(delivery: Delivery): void {
-    this.#queue ??= new BoundedFifo({ itemsMax: 0, bytesMax: queueBytesMax }, sizeOf);
-    this.#queue.itemsMax = this.#host.limits.queuedMessagesPerSession;
-    if (this.#queue.push(delivery)) return;
-    this.#host.letGo(delivery.message);
-    this.#host.meters.droppedOverQuota++;
-  }
-
-  /** Sends what the window, the outbox and the tenant's rate allow. */
-  pump(nowMs: number): void {
-    const channel = this.#session.channel;
-    if (channel === undefined) return;
-    this.#resendSome(channel, nowMs);
-    do this.#sendQueued(channel, nowMs);
-    while (this.#held?.admitSome() && this.#session.channel === channel);
-    if (this.hasRoom) this.#roomListeners.call();
-  }
-
-  #sendQueued(channel: Channel, nowMs: number): void {
-    const queue = this.#queue;
-    while (this.#resend.length === 0 && queue !== undefined && queue.length > 0) {
-      if (!hasPlace(this.#inFlight, channel) || channel.congested) return;
-      if (!this.#host.takeDelivery(queue.peek()!.message.payloadBytes, nowMs))
-        return this.#host.pumpLater(this.#session);
-      this.#send(channel, queue.shift()!, nowMs);
-    }
-  }
-
-  #send(channel: Channel, delivery: Delivery, nowMs: number): void {
-    const { message, terms, qos } = delivery;
-    const { meters } = this.#host;
-    if (message.expiresAtMs <= nowMs) {
-      meters.expiredMessages++; // [MQTT-3.3.2-5]
-      this.#host.letGo(message);
-      return;
-    }
-    const inFlight = (this.#inFlight ??= new InFlight());
-    const packetId = inFlight.nextPacketId();
-    // [MQTT-3.1.2-25] A message the client cannot take counts as delivered.
-    if (channel.publish(message, terms, qos, packetId, false, nowMs) === 'too-large') {
-      this.#host.letGo(message);
-      return;
-    }
-    delivery.packetId = packetId;
-    inFlight.add(delivery);
-    meters.messagesSent++;
-    meters.bytesSent += message.payloadEnd - message.payloadStart;
-  }
-
-  startResending(): void {
-    this.#resend.start(this.#inFlight);
-  }
-
-  #resendSome(channel: Channel, nowMs: number): void {
-    while (this.#resend.length > 0 && !channel.congested) {
-      if (this.inFlightMessages - this.#resend.length >= channel.window) return;
-      const delivery = this.#resend.take()!;
-      const { packetId } = delivery;
-      if (this.#inFlight!.get(packetId) !== delivery) continue;
-      if (delivery.released) channel.ack(packetType.pubrel, packetId, 0);
-      else if (channel.publish(delivery.message, delivery.terms, delivery.qos, packetId, true, nowMs) === 'too-large')
-        this.#forget(packetId, delivery);
-    }
-  }
-
-  /** An acknowledgement of the client; see `exchange.ts` for what it does. Throws `PeerFault`. */
-  onAck(type: AckType, packetId: number, reasonCode: number, nowMs: number): void {
-    const delivery = this.#inFlight?.get(packetId);
-    switch (stepFor(stageOf(delivery), type, packetId, reasonCode)) {
-      case 'done':
-        return this.#finish(packetId, nowMs);
-      case 'release':
-        delivery!.released = true; // [MQTT-4.3.3-4] From now on PUBREL, never PUBLISH again. [MQTT-4.3.3-6]
-        this.#session.channel?.ack(packetType.pubrel, packetId, 0);
-        return;
-      case 'repeat':
-        this.#session.channel?.ack(packetType.pubrel, packetId, 0);
-        return;
-      case 'not-found':
-        // 0x92 where the dialect can say it; MQTT 3.1.1 completes the exchange either way.
-        this.#session.channel?.ack(packetType.pubrel, packetId, 0x92);
-        return;
-      case 'nothing':
-    }
-  }
-
-  #forget(packetId: number, delivery: Delivery): void {
-    this.#inFlight!.delete(packetId);
-    this.#host.letGo(delivery.message);
-  }
-
-  #finish(packetId: number, nowMs: number): void {
-    this.#forget(packetId, this.#inFlight!.get(packetId)!);
-    if (this.queuedMessages > 0 || this.#resend.length > 0 || this.#roomListeners.any) this.pump(nowMs);
-  }
-
-  /** Whether a slow source (retained messages of a large subscription) should go on. */
-  get hasRoom(): boolean {
-    const channel = this.#session.channel;
-    return (
-      channel !== undefined &&
-      !channel.congested &&
-      this.freeMessages > 0 &&
-      this.queuedMessages <= this.#host.limits.queuedMessagesPerSession / 4
-    );
-  }
-
-  /** How many more messages would be sent at once or queued; beyond that they would be held back. */
-  get freeMessages(): number {
-    if (this.#session.channel === undefined || this.#held?.length) return 0;
-    if (this.windowOpen) return Infinity;
-    const half = Math.ceil(this.#host.limits.queuedMessagesPerSession / 2);
-    return Math.max(this.isBelowHalf ? 1 : 0, half - this.queuedMessages);
-  }
-
-  /** Calls back once, when there is room or when the session has been disconnected. */
-  whenRoom(listener: () => void): void {
-    if (this.hasRoom || this.#session.channel === undefined) listener();
-    else this.#roomListeners.add(listener);
-  }
-
-  onDetached(): void {
-    this.#resend.stop();
-    this.#roomListeners.call();
-  }
+export interface Outbound {
+  /** QoS 1 and 2 messages that wait to be sent, held back ones included; those under way are not of them. */
+  readonly queuedMessages: number;
+  /** Messages that have a packet identifier: PUBLISH or PUBREL is due or unanswered. */
+  readonly inFlightMessages: number;
+  /** Whether a QoS 1 or 2 message would be sent at once: nothing waits, the window has a place, and the outbox is not congested. */
+  readonly windowOpen: boolean;
+  /** How many more messages would be sent at once or queued, Infinity while the window is open; beyond that they would be held back. */
+  readonly freeMessages: number;
+  /** Whether a slow source (retained messages of a large subscription) should go on: little waits. False without a client. */
+  readonly hasRoom: boolean;
 
   /**
-   * The client has gone, the session lives on: members that can send at once get the messages of shared subscriptions,
-   * but QoS 2 messages that have been sent: they may only be completed here. [MQTT-4.8.2-5]
+   * One message for the client, with the lower QoS of message and terms [MQTT-3.8.4-8]. The message may be volatile. QoS 0 is sent or
+   * dropped within the call, and allocates nothing. QoS 1 and 2 are sent, queued, held back or dropped, by the table above. While
+   * `message.pending` is there the publisher's acknowledgement has to wait.
    */
-  handOnShared(nowMs: number): void {
-    this.#handOn(false, nowMs);
-  }
+  deliver(message: Message, terms: DeliveryTerms, nowMs: number): void;
 
-  /** The session has ended: any other member gets them. Resolves at once: nothing is stored. */
-  end(nowMs: number, _isShared: boolean): Promise<void> {
-    this.#handOn(true, nowMs);
-    return Promise.resolve();
-  }
+  /**
+   * Sends what window, outbox and delivery rate allow, in order: what a new connection has to repeat, then the queue, then what is held back.
+   * Called when any of them has become free. Without a client, or with nothing to send, it does nothing.
+   */
+  pump(nowMs: number): void;
 
-  #handOn(sessionEnds: boolean, nowMs: number): void {
-    const leaver = { clientId: this.#session.clientId, isDurable: false, sessionEnds };
-    const handedOn = ({ message, terms }: Delivery): boolean =>
-      terms.group !== undefined && terms.group.handOn(message, leaver, nowMs);
-    for (const delivery of this.#inFlight?.inOrder() ?? [])
-      if ((delivery.qos === 1 && handedOn(delivery)) || sessionEnds) this.#forget(delivery.packetId, delivery);
-    const moved = this.#queue?.extract((delivery) => handedOn(delivery) || sessionEnds) ?? [];
-    for (const { message } of moved) this.#host.letGo(message);
-    for (let held = this.#held?.take(); held; held = this.#held!.take()) {
-      const { message } = held;
-      if (handedOn(held) || sessionEnds) this.#host.letGo(message);
-      else this.#enqueue(held);
-      this.#host.pay(message, 0);
-    }
-  }
+  /**
+   * An acknowledgement of the client: does what the table in `exchange.ts` says. One for an identifier that is not in use is no
+   * fault. Throws `PeerFault` for one that the exchange does not allow; the exchange is then as it was.
+   */
+  onAck(type: AckType, packetId: number, reasonCode: number, nowMs: number): void;
+
+  /**
+   * A client has come back; called before the first `pump` of the connection. What was sent and not finished goes out once more, in order,
+   * under its identifiers, before anything new [MQTT-4.4.0-1]: PUBLISH with DUP [MQTT-3.3.1-1], or PUBREL once PUBREC has come.
+   */
+  startResending(): void;
+
+  /** The client has gone: `session.channel` is undefined already. Tells those who wait for room. */
+  onDetached(): void;
+
+  /**
+   * Called after `onDetached`, when the session lives on: messages of shared subscriptions go to members that can send them at once, but a QoS 2
+   * message that was sent stays, it may be completed here only [MQTT-4.8.2-5]. What is held back is queued, or dropped.
+   */
+  handOnShared(nowMs: number): void;
+
+  /**
+   * The session has ended; no other call follows. Messages of shared subscriptions go to any other member, all others end. Resolves when
+   * those that were passed on are safe. `isShared`: there may be some that are not in memory.
+   */
+  end(nowMs: number, isShared: boolean): Promise<void>;
+
+  /** Calls back once: at once when `hasRoom` or without a client; otherwise when there is room, or the client has gone. */
+  whenRoom(listener: () => void): void;
+
+  /**
+   * Called every now and then after `SessionHost.holdsBack`: when the time of a message that is held back is up, all of them are queued
+   * or dropped. Returns whether any is held back still.
+   */
+  lookAtHeld(nowMs: number): boolean;
 }

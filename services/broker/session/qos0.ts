@@ -1,16 +1,20 @@
-/** A QoS 0 message to a client that is there: sent now, or dropped and counted (G7). */
+/** A QoS 0 message: sent now, or dropped and counted (G7). Both kinds of `Outbound` call it; nothing is ever kept. */
 import type { DeliveryTerms, Message } from '../message/message.js';
 import type { Channel } from './channel.js';
 import type { SessionHost } from './ports.js';
 
 export function deliver0(
   host: SessionHost,
-  channel: Channel,
+  channel: Channel | undefined,
   message: Message,
   terms: DeliveryTerms,
   nowMs: number,
 ): void {
   const { meters, memory } = host;
+  if (channel === undefined) {
+    meters.droppedOffline++;
+    return;
+  }
   if (!host.takeDelivery(message.payloadBytes, nowMs)) {
     meters.droppedOverQuota++;
     return;

@@ -1,6 +1,7 @@
 /** A session with fake ports: a host that notes what it is asked, and an outbox whose bytes `mqtt-packet` decodes. */
 import type { Packet } from 'mqtt-packet';
 import type { ClientId } from '../../../services/kernel/kernel.js';
+import type { Backlog } from '../../../services/broker/inbox/inbox.js';
 import {
   handedOn,
   Message,
@@ -40,7 +41,7 @@ export class FakeHost implements SessionHost {
   subscriptions = 0;
   topicLevelsMax: number = tuning.SHOAL_TOPIC_LEVELS_MAX.fallback;
   readonly meters: Meters = newMeters();
-  readonly backlog = { messages: 0, hold() {}, letGo() {} };
+  readonly backlog: Backlog = { messages: 0, hold() {}, letGo() {} };
   memory = { willBytes: 0, isFull: false, refusal: (): string | undefined => undefined };
   readonly published: { topic: string; payload: string; qos: QoS; publisher: string | undefined }[] = [];
   readonly routes: string[] = [];
@@ -95,8 +96,9 @@ export class FakeHost implements SessionHost {
     this.unsafe--;
     message.pay(reasonCode);
   }
+  timeMs = nowMs;
   nowMs(): number {
-    return nowMs;
+    return this.timeMs;
   }
   settlementOf(): Receipt {
     return handedOn;
@@ -214,7 +216,7 @@ export function connect(
     channel: undefined as never,
     outbox: undefined as never,
     reconnect(again = {}) {
-      if (session.channel) session.detach(nowMs);
+      if (session.channel) session.detach(host.timeMs);
       const version = again.version ?? wish.version ?? 5;
       client.outbox = new FakeOutbox(version);
       client.channel = new Channel(client.outbox, slab, {
@@ -230,17 +232,17 @@ export function connect(
       });
       const { channel } = client;
       client.outbox.onEnd = () => {
-        if (session.channel === channel) session.detach(nowMs);
+        if (session.channel === channel) session.detach(host.timeMs);
       };
-      session.attach(channel, nowMs);
+      session.attach(channel, host.timeMs);
     },
     send(...packets) {
       const { channel } = client;
       const reader = new PacketReader(
         topics,
         {
-          onPublish: (publish: InboundPublish) => session.receivePublish(publish, channel, nowMs),
-          onAck: (type, packetId, code) => session.receiveAck(type, packetId, code, nowMs),
+          onPublish: (publish: InboundPublish) => session.receivePublish(publish, channel, host.timeMs),
+          onAck: (type, packetId, code) => session.receiveAck(type, packetId, code, host.timeMs),
           onPacket: (packet) => {
             if (packet.type === 'subscribe') session.receiveSubscribe(packet, channel);
             else if (packet.type === 'unsubscribe') session.receiveUnsubscribe(packet, channel);
@@ -250,7 +252,7 @@ export function connect(
         1 << 20,
       );
       reader.version = channel.version;
-      for (const packet of packets) reader.read(encode(packet, channel.version), nowMs);
+      for (const packet of packets) reader.read(encode(packet, channel.version), host.timeMs);
     },
   };
   client.reconnect();
