@@ -7,6 +7,7 @@ const pureRooms = [
   'services/broker/wire/**/*.ts',
   'services/broker/session/**/*.ts',
   'services/broker/fanout/**/*.ts',
+  'services/broker/interest/**/*.ts',
   'services/topic/**/*.ts',
   'services/broker/mesh/{frames/*,link-state,endings}.ts',
 ];

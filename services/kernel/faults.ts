@@ -43,6 +43,7 @@ const faultPlaces = {
   slice: 'work of a tenant that is done in slices',
   stop: 'a tenant or a connection is closed because the broker stops',
   sweep: 'tenants without sessions are dropped',
+  forward: 'a message that has waited for another broker goes there',
   'system-topics': 'subscribers of $SYS topics of a tenant are told',
 } as const;
 

@@ -20,6 +20,7 @@ const brokerRooms = [
   'wire',
   'session',
   'fanout',
+  'interest',
   'tenant',
   'residence',
   'admission',
@@ -61,6 +62,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   fanout: {
     files: under('services/broker/fanout'),
     door: 'services/broker/fanout/fanout.ts',
+    mayImport: ['kernel', 'topic', 'message'],
+  },
+  interest: {
+    files: under('services/broker/interest'),
+    door: 'services/broker/interest/interest.ts',
     mayImport: ['kernel', 'topic', 'message'],
   },
   tenant: {

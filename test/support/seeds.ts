@@ -35,6 +35,8 @@ export const suites = {
   deaths: { files: ['test/unit/admission/deaths'], seeds: [20_261_126], runs: undefined },
   /** Hostile connections. */
   fuzz: { files: ['test/fuzz/socket'], seeds: [20_261_126], runs: undefined },
+  /** Simulated brokers: links that are cut, processes that stand still, die and come. The first has found that a link slower than its pings proves nothing, the second that a SUBACK can wait for ever. */
+  sim: { files: ['test/sim'], seeds: [2, 37, 14, 20_261_127], runs: undefined },
   isolation: { files: ['test/isolation'], seeds: [20_261_126], runs: undefined },
   differential: { files: ['test/differential'], seeds: [20_261_126, 335_058_965], runs: undefined },
   /** Processes that are killed. What the machine does in between differs: a seed repeats the chances, not the run. */

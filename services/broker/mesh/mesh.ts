@@ -31,6 +31,7 @@ import { membersMax, newPeer, type Peer, redialMs } from './peer.js';
 import type { Member } from './ports.js';
 import { MeshSockets } from './sockets.js';
 
+export { Channel, type ChannelFrame, type ChannelHost, type Handled, type Lane, OutOfOrder } from './channel.js';
 export { clusterKey, type ClusterKeys, keyCharactersMin } from './keys.js';
 export { readAddress, reachableHost } from './address.js';
 

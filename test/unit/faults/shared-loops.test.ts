@@ -9,6 +9,7 @@ import { Tenants, type TenantsOptions } from '../../../services/broker/tenant/te
 import { Thread, UnitLedger } from '../../../services/broker/tenant/tenant.js';
 import type { CommitSource, QueueHost, Write } from '../../../services/broker/inbox/inbox.js';
 import { SharedQueue } from '../../../services/broker/inbox/inbox.js';
+import { Channel } from '../../../services/broker/mesh/mesh.js';
 import { PendingReceipt } from '../../../services/broker/message/message.js';
 import { EmfReporter, serveHealth } from '../../../services/broker/ops/ops.js';
 import type { Session } from '../../../services/broker/session/session.js';
@@ -235,6 +236,14 @@ const cases: Record<FaultPlace, () => void | Promise<void>> = {
     await turn();
     expect(streams.map(({ isEnded }) => isEnded)).toEqual([true, false]);
     expect(String(streams[1]!.take())).toBe('x');
+  },
+  forward() {
+    const channel = new Channel<string>({ handle() {}, heard() {}, answers() {}, proven() {} });
+    const told: string[] = [];
+    channel.send('data', 'a', planted);
+    channel.send('data', 'b', () => told.push('neighbour'));
+    channel.end();
+    expect(told).toEqual(['neighbour']);
   },
   async health() {
     const health = await serveHealth(
