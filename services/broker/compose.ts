@@ -7,6 +7,7 @@ import { brokersPartition, scopeOfPartition } from '../tenancy/tenancy.js';
 import { Adoptions } from './adoptions.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
+import { Mesh } from './mesh/mesh.js';
 import { EmfReporter, processMetrics, serveHealth, Heap } from './ops/ops.js';
 import {
   commitCallsMax,
@@ -57,6 +58,7 @@ interface Rooms {
   readonly leaseDynamo: Dynamo;
   readonly gate: Gate;
   readonly membership: Membership;
+  readonly mesh: Mesh | undefined;
   readonly adoptions: Adoptions;
   readonly commitLog: GroupCommit;
   readonly units: UnitLedger;
@@ -78,10 +80,14 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const atTheDoor = dynamo.apart(doorSocketsMax);
   const leaseDynamo = new Dynamo({ ...config.dynamo, ...leaseDynamoOptions, metrics, log });
   const gate = new Gate({ clock, log, metrics });
+  const mesh =
+    config.mesh &&
+    new Mesh({ ...config.mesh, cluster: config.dynamo.tablePrefix, ...{ brokerId, gate, clock, log, metrics } });
   const membership = new Membership({
     dynamo: leaseDynamo,
     version: npmPackage.version,
     load: () => admission.load,
+    ...(mesh && { linked: mesh }),
     ...{ brokerId, gate, clock, log, metrics },
   });
   const { persistDelayMs, unsafeBytesMax, holdBackMs, inFlightMax, keepAliveSecondsMax, publishesRevokedWills } =
@@ -107,6 +113,14 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     log,
   });
   membership.onDead(({ brokerId: owner, leaseUntilMs }) => adoptions.add(owner, leaseUntilMs));
+  membership.onLeases((leases, sinceMs) => {
+    const members = leases.map((lease) => ({
+      ...{ brokerId: lease.brokerId, address: lease.address },
+      // One that is merely late may come back: whether it has ended is said by who serves.
+      hasEnded: lease.takenBy !== undefined || lease.givenUp === true,
+    }));
+    mesh?.heard(members, sinceMs);
+  });
   const leaseEnds = new LeaseEnds(dynamo);
   const thread = new Thread(clock);
   const admission = new Admission({
@@ -140,7 +154,7 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const world = { admission, thread, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
   const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate });
-  const store = { dynamo, leaseDynamo, gate, membership, adoptions, commitLog, units, controlLog };
+  const store = { dynamo, leaseDynamo, gate, membership, mesh, adoptions, commitLog, units, controlLog };
   return { ...store, metrics, admission, transport };
 }
 
@@ -154,7 +168,7 @@ export async function startBroker(
 ): Promise<Broker> {
   await checkDynamo(config);
   const rooms = assemble(config, brokerId, clock, log);
-  const { metrics, dynamo, leaseDynamo, gate, membership, adoptions, controlLog, transport } = rooms;
+  const { metrics, dynamo, leaseDynamo, gate, membership, mesh, adoptions, controlLog, transport } = rooms;
   const endReport = reportFaults({ log, metrics, clock });
   gate.onLost(onLost);
   let trouble: string | undefined = 'standing by';
@@ -174,7 +188,9 @@ export async function startBroker(
   let listeners: Ports;
   try {
     if (aborted.aborted) abort();
+    await mesh?.listen().catch(refusing('mesh', config.mesh?.port ?? 0)); // Its lease says where it is.
     await membership.start();
+    await mesh?.joined();
     // Before the first client is let in: what was deleted while no broker ran is gone then.
     await controlLog.catchUp(unheardSince(adoptions.earliestEndMs, clock.nowMs()));
     controlLog.start();
@@ -183,6 +199,7 @@ export async function startBroker(
   } catch (error) {
     controlLog.stop();
     transport.stop();
+    mesh?.stop();
     await membership.stop().catch(() => undefined); // The next one need not wait, whatever was wrong with this one.
     close();
     throw error;
@@ -226,7 +243,7 @@ function emfReporter(
 
 /** Clients first, then what they have left to be written, and at the very end the lease under which that is written. */
 async function stopServing(
-  { transport, admission, controlLog, commitLog, units, membership }: Rooms,
+  { transport, admission, controlLog, commitLog, units, mesh, membership }: Rooms,
   clock: Clock,
   drainMsMax: number,
 ): Promise<void> {
@@ -239,6 +256,7 @@ async function stopServing(
   await admission.noteQueues();
   await units.save();
   transport.stop();
+  mesh?.stop();
   await membership.stop();
 }
 

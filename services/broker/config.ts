@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { BlockList } from 'node:net';
 import { nearestName } from '../kernel/kernel.js';
 import { topicBytesMax, topicLevelsMax } from '../topic/topic.js';
+import { clusterKey, type ClusterKeys, keyCharactersMin, reachableHost, readAddress } from './mesh/mesh.js';
 import { trustedProxies } from './transport/transport.js';
 
 export interface Config {
@@ -16,6 +17,8 @@ export interface Config {
   readonly tls: { readonly cert: Buffer[]; readonly key: Buffer[] } | undefined;
   /** When given, only these connect, and say who the client is with a PROXY protocol header. */
   readonly trustedProxies: BlockList | undefined;
+  /** Links to the other brokers; undefined: there are none. */
+  readonly mesh: MeshConfig | undefined;
   readonly logLevel: string;
   /** The stage that the lines with metrics name; undefined: there are none. */
   readonly emfStage: string | undefined;
@@ -42,6 +45,15 @@ export interface Config {
   readonly keepAliveSecondsMax: number;
   /** Wills of clients whose credential has been deleted, or whose tenant is suspended, are published nevertheless. */
   readonly publishesRevokedWills: boolean;
+}
+
+export interface MeshConfig {
+  readonly keys: ClusterKeys;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** `host:port` that others dial; undefined: what is listened on. */
+  readonly address: string | undefined;
 }
 
 /** A setting that cannot be used; the message names it and says what would do. */
@@ -87,6 +99,8 @@ const names = [
   ...['SHOAL_MQTT_PORT', 'SHOAL_MQTTS_PORT', 'SHOAL_WS_PORT', 'SHOAL_WSS_PORT'],
   ...['SHOAL_TLS_CERT_FILE', 'SHOAL_TLS_KEY_FILE', 'SHOAL_TLS_CERT', 'SHOAL_TLS_KEY', 'SHOAL_TRUST_PROXY'],
   ...['SHOAL_TLS_CERT_2_FILE', 'SHOAL_TLS_KEY_2_FILE', 'SHOAL_TLS_CERT_2', 'SHOAL_TLS_KEY_2'],
+  ...['SHOAL_CLUSTER_KEY', 'SHOAL_CLUSTER_KEY_FILE', 'SHOAL_CLUSTER_KEY_2', 'SHOAL_CLUSTER_KEY_2_FILE'],
+  ...['SHOAL_MESH_HOST', 'SHOAL_MESH_PORT', 'SHOAL_MESH_ADDRESS'],
   ...['SHOAL_LOG_LEVEL', 'SHOAL_METRICS_EMF', 'SHOAL_STAGE', 'SHOAL_DRAIN_SECONDS'],
   ...Object.keys(tuning),
 ];
@@ -116,6 +130,7 @@ export function readConfig(given: Environment): Config {
     health: { host: env['SHOAL_HEALTH_HOST'] ?? host, port: port(env, 'SHOAL_HEALTH_PORT') ?? 0 },
     tls,
     trustedProxies: readTrustedProxies(env['SHOAL_TRUST_PROXY']),
+    mesh: readMesh(env, host),
     logLevel: readLogLevel(env),
     emfStage: readEmfStage(env),
     drainMsMax: ranged(env, 'SHOAL_DRAIN_SECONDS', drainSeconds) * 1000,
@@ -162,11 +177,42 @@ function readPair(env: Environment, suffix: string): { readonly cert: Buffer; re
   const isGiven = (name: string): boolean => env[name] !== undefined || env[`${name}_FILE`] !== undefined;
   if (!isGiven(cert) && !isGiven(key)) return undefined;
   if (!isGiven(cert) || !isGiven(key)) throw new ConfigError(`${cert}_FILE and ${key}_FILE belong together; set both`);
-  return { cert: pem(env, cert), key: pem(env, key) };
+  return { cert: secret(env, cert), key: secret(env, key) };
+}
+
+/** No word of a key is in a complaint: they end up in logs. */
+function readMesh(env: Environment, fallbackHost: string): MeshConfig | undefined {
+  const [first, second] = [readKey(env, 'SHOAL_CLUSTER_KEY'), readKey(env, 'SHOAL_CLUSTER_KEY_2')];
+  if (!first) {
+    const given = ['SHOAL_MESH_HOST', 'SHOAL_MESH_PORT', 'SHOAL_MESH_ADDRESS'].find((name) => env[name] !== undefined);
+    const name = second ? 'SHOAL_CLUSTER_KEY_2' : given;
+    if (name !== undefined) throw new ConfigError(`${name} needs SHOAL_CLUSTER_KEY, which all brokers have in common`);
+    return undefined;
+  }
+  if (second?.identity === first.identity)
+    throw new ConfigError('SHOAL_CLUSTER_KEY_2 is the same as SHOAL_CLUSTER_KEY; leave it out');
+  const host = env['SHOAL_MESH_HOST'] ?? fallbackHost;
+  const address = env['SHOAL_MESH_ADDRESS'];
+  if (address !== undefined && !readAddress(address))
+    throw new ConfigError(`SHOAL_MESH_ADDRESS=${address} is not host:port, or [IPv6 address]:port`);
+  if (address === undefined && reachableHost(host) === undefined)
+    throw new ConfigError(
+      `SHOAL_MESH_ADDRESS is needed: this machine has no address, or several, and ${host} is all of them`,
+    );
+  const keys: ClusterKeys = second ? [first, second] : [first];
+  return { keys, host, port: port(env, 'SHOAL_MESH_PORT') ?? 0, address };
+}
+
+function readKey(env: Environment, name: string): ReturnType<typeof clusterKey> | undefined {
+  if (env[name] === undefined && env[`${name}_FILE`] === undefined) return undefined;
+  const text = secret(env, name).toString().trim();
+  if (text.length < keyCharactersMin)
+    throw new ConfigError(`${name} is too short; use at least ${keyCharactersMin} characters: openssl rand -base64 32`);
+  return clusterKey(text);
 }
 
 /** In a file, or in the variable itself: a task has it from a secret and no file system to write to. */
-function pem(env: Environment, name: string): Buffer {
+function secret(env: Environment, name: string): Buffer {
   const text = env[name];
   const path = env[`${name}_FILE`];
   if (text !== undefined && path !== undefined)

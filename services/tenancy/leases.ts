@@ -15,6 +15,14 @@ export interface BrokerLoad {
   readonly sessions: number;
 }
 
+/** To other brokers: for operators, too. */
+export interface BrokerLinks {
+  /** Those that can be relied on. */
+  readonly up: number;
+  /** One to each other broker that lives. */
+  readonly expected: number;
+}
+
 export interface BrokerLease {
   readonly brokerId: BrokerId;
   /** By the wall clock. */
@@ -28,10 +36,14 @@ export interface BrokerLease {
   readonly version?: string;
   /** As it was at the last renewal. */
   readonly load?: BrokerLoad;
+  /** `host:port` where other brokers dial it; missing where it has no links. */
+  readonly address?: string;
+  /** As of the last renewal. */
+  readonly links?: BrokerLinks;
 }
 
 export function brokerLeaseToItem(lease: BrokerLease): Item & TableKey {
-  const { brokerId, leaseUntilMs, startedAtMs, takenBy, givenUp, version, load } = lease;
+  const { brokerId, leaseUntilMs, startedAtMs, takenBy, givenUp, version, load, address, links } = lease;
   return {
     ...brokerLeaseKey(brokerId),
     v: itemVersion,
@@ -41,6 +53,8 @@ export function brokerLeaseToItem(lease: BrokerLease): Item & TableKey {
     ...(givenUp && { givenUp }),
     ...(version !== undefined && { version }),
     ...load,
+    ...(address !== undefined && { address }),
+    ...(links && { linksUp: links.up, linksExpected: links.expected }),
   };
 }
 
@@ -52,6 +66,9 @@ export function brokerLeaseFromItem(item: Item): BrokerLease {
   const asNumber = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
   const connections = read.optional('connections', asNumber);
   const sessions = read.optional('sessions', asNumber);
+  const address = read.optional('address', (value) => (typeof value === 'string' ? value : undefined));
+  const up = read.optional('linksUp', asNumber);
+  const expected = read.optional('linksExpected', asNumber);
   return {
     brokerId: read.text('sk') as BrokerId,
     leaseUntilMs: read.number('leaseUntilMs'),
@@ -60,6 +77,8 @@ export function brokerLeaseFromItem(item: Item): BrokerLease {
     ...(givenUp && { givenUp }),
     ...(version !== undefined && { version }),
     ...(connections !== undefined && sessions !== undefined && { load: { connections, sessions } }),
+    ...(address !== undefined && { address }),
+    ...(up !== undefined && expected !== undefined && { links: { up, expected } }),
   };
 }
 

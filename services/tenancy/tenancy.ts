@@ -54,6 +54,7 @@ export {
   type BrokerLease,
   brokerLeaseFromItem,
   brokerLeaseToItem,
+  type BrokerLinks,
   type BrokerLoad,
   isAlive,
   leaseEndFromItem,

@@ -30,6 +30,14 @@ const brokerView = z
       .optional()
       .openapi({ description: 'Clients connected; as it was up to ten seconds before its last renewal' }),
     sessions: z.int().optional().openapi({ description: 'Sessions, connected or not; as of the same time' }),
+    address: z
+      .string()
+      .optional()
+      .openapi({ description: 'Where other brokers dial it; missing if it has no links', example: '10.0.1.7:7883' }),
+    links: z
+      .object({ up: z.int(), expected: z.int() })
+      .optional()
+      .openapi({ description: 'Links to other brokers: those that can be relied on, of one to each that lives' }),
     takenOverBy: z.string().optional().openapi({ description: 'Of one that is dead: who follows' }),
   })
   .openapi('Broker');
@@ -65,6 +73,8 @@ export function brokerRoutes(app: Api, deps: ApiDeps): void {
         startedAt: new Date(lease.startedAtMs).toISOString(),
         leaseUntil: new Date(lease.leaseUntilMs).toISOString(),
         ...lease.load,
+        ...(lease.address !== undefined && { address: lease.address }),
+        ...(lease.links && { links: lease.links }),
         ...(lease.takenBy !== undefined && { takenOverBy: lease.takenBy }),
       }));
     return c.json({ items }, 200);

@@ -105,6 +105,9 @@ export interface LeaseBroker {
   readonly metrics: Metrics;
   /** What it tells of itself. */
   readonly load: { connections: number; sessions: number };
+  readonly links: { up: number; expected: number };
+  /** The leases of its last read, by whom, and whether they have ended. */
+  readonly leases: { read: Record<string, boolean>; reads: number };
   /** What its gate has told, in order. */
   readonly events: string[];
   readonly lines: string[];
@@ -123,7 +126,8 @@ export class LeaseWorld {
     this.#dynamo = dynamo;
   }
 
-  broker(name: string): LeaseBroker {
+  /** `isLinked`: it has links to other brokers, and so wants to know of them. */
+  broker(name: string, isLinked = false): LeaseBroker {
     const manual = new ManualClock();
     manual.advance(this.#passedMs);
     const clock = new BrokerClock(manual);
@@ -135,14 +139,22 @@ export class LeaseWorld {
     const gate = new Gate({ clock, log, metrics });
     const load = { connections: 0, sessions: 0 };
     const told = { version: '1.2.3', load: () => ({ ...load }) };
-    const membership = new Membership({ dynamo: line.dynamo, brokerId: id, gate, clock, log, metrics, ...told });
+    const links = { up: 0, expected: 0 };
+    const linked = isLinked ? { linked: { address: `${name}:1`, links } } : {};
+    const own = { dynamo: line.dynamo, brokerId: id, gate };
+    const membership = new Membership({ ...own, clock, log, metrics, ...told, ...linked });
+    const leases: LeaseBroker['leases'] = { read: {}, reads: 0 };
+    membership.onLeases((all) => {
+      leases.read = Object.fromEntries(all.map((one) => [one.brokerId, !!one.takenBy || !!one.givenUp]));
+      leases.reads++;
+    });
     const deaths: DeadBroker[] = [];
     membership.onDead((dead) => void deaths.push(dead));
     gate.onLapsed(() => events!.push('lapsed'));
     gate.onOutage(() => events!.push('outage'));
     gate.onRenewed(() => events!.push('renewed'));
     gate.onLost(() => events!.push('lost'));
-    const heard = { deaths, events: events!, lines: lines! };
+    const heard = { deaths, events: events!, lines: lines!, links, leases };
     const broker = { id, membership, gate, clock, line, metrics, load, ...heard, isDead: false };
     this.#brokers.push(broker);
     return broker;

@@ -156,6 +156,11 @@ export class Mesh {
     });
   }
 
+  /** Where others dial; once it listens. */
+  get address(): string {
+    return this.#address;
+  }
+
   /** Links that can be relied on, of those that there should be. */
   get links(): { readonly up: number; readonly expected: number } {
     let up = 0;

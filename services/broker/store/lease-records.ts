@@ -10,6 +10,7 @@ import type { BrokerId } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo } from '../../dynamo/dynamo.js';
 import {
   type BrokerLease,
+  type BrokerLinks,
   type BrokerLoad,
   brokerLeaseFromItem,
   brokerLeaseKey,
@@ -28,6 +29,12 @@ import {
 const isOwn =
   'attribute_exists(pk) AND attribute_not_exists(takenBy) AND attribute_not_exists(givenUp) AND leaseUntilMs < :until';
 
+/** What goes with a renewal. */
+export interface Told {
+  readonly load?: BrokerLoad;
+  readonly links?: BrokerLinks;
+}
+
 export class LeaseRecords {
   readonly #dynamo: Dynamo;
 
@@ -38,15 +45,21 @@ export class LeaseRecords {
   /** As `renew`. Broker ids are new at each start: an item that is there already is of an attempt before. */
   async create(lease: BrokerLease): Promise<boolean> {
     const write = this.#dynamo.put('cluster', brokerLeaseToItem(lease), { condition: 'attribute_not_exists(pk)' });
-    return (await held(write)) || (await this.renew(lease.brokerId, lease.leaseUntilMs, lease.load));
+    return (await held(write)) || (await this.renew(lease.brokerId, lease.leaseUntilMs, lease));
   }
 
   /** False once the lease is its broker's no more; otherwise it counts until `untilMs` at least. */
-  async renew(brokerId: BrokerId, untilMs: number, load?: BrokerLoad): Promise<boolean> {
+  async renew(brokerId: BrokerId, untilMs: number, { load, links }: Told = {}): Promise<boolean> {
+    const loadSet = load ? ', connections = :connections, sessions = :sessions' : '';
+    const linksSet = links ? ', linksUp = :linksUp, linksExpected = :linksExpected' : '';
     const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), {
-      update: `SET leaseUntilMs = :until${load ? ', connections = :connections, sessions = :sessions' : ''}`,
+      update: `SET leaseUntilMs = :until${loadSet}${linksSet}`,
       condition: isOwn,
-      values: { ':until': untilMs, ...(load && { ':connections': load.connections, ':sessions': load.sessions }) },
+      values: {
+        ':until': untilMs,
+        ...(load && { ':connections': load.connections, ':sessions': load.sessions }),
+        ...(links && { ':linksUp': links.up, ':linksExpected': links.expected }),
+      },
     });
     if (await held(write)) return true;
     const lease = await this.find(brokerId);
@@ -74,7 +87,7 @@ export class LeaseRecords {
     return item && brokerLeaseFromItem(item);
   }
 
-  async all(): Promise<readonly BrokerLease[]> {
+  async all(): Promise<BrokerLease[]> {
     const leases: BrokerLease[] = [];
     for await (const items of this.#dynamo.queryAll('cluster', { pk: brokersPartition, consistent: true }))
       leases.push(...items.map(brokerLeaseFromItem));

@@ -93,22 +93,23 @@ function mayBeLate({ maySomeoneBeLate }: Contender, { takenBy, givenUp }: Broker
 }
 
 /**
- * All other brokers that are dead, each marked, and all whose items are there. For the holder of the lock alone: whoever
+ * All other brokers that are dead, each marked, and all leases with these marks. For the holder of the lock alone: whoever
  * lives merely stands by.
  */
 export async function takeDead(
   contender: Contender,
-): Promise<{ readonly dead: readonly DeadBroker[]; readonly isThere: ReadonlySet<BrokerId> }> {
+): Promise<{ readonly dead: readonly DeadBroker[]; readonly leases: readonly BrokerLease[] }> {
   const { records, brokerId, clock } = contender;
   const dead: DeadBroker[] = [];
   const leases = await records.all();
-  for (const lease of leases) {
+  for (const [at, lease] of leases.entries()) {
     if (lease.brokerId === brokerId || isAlive(lease, clock.nowMs())) continue;
     if (lease.takenBy === undefined) {
       if (!contender.isHeld() || mayBeLate(contender, lease)) continue; // The next look finds it again.
       if (!(await records.take(lease, brokerId))) continue;
+      leases[at] = { ...lease, takenBy: brokerId };
     }
     dead.push({ brokerId: lease.brokerId, leaseUntilMs: lease.leaseUntilMs });
   }
-  return { dead, isThere: new Set(leases.map((lease) => lease.brokerId)) };
+  return { dead, leases };
 }

@@ -118,6 +118,34 @@ function leaseContract({ name, start: startServer }: DynamoServer): void {
       expect((await item(a))!['leaseUntilMs']).toBeGreaterThan(a.clock.nowMs() + 2900);
     });
 
+    it('a broker with links says where it is dialled, and reads who there is, serving or not', async () => {
+      dynamo = await server.open();
+      world = new LeaseWorld(dynamo);
+      const [a, b, c] = [world.broker('a', true), world.broker('b', true), world.broker('c')];
+      await served(a);
+      for (const one of [b, c]) void one.membership.start().catch(() => undefined);
+      // Its own lease first, then those of all.
+      await world.elapseUntil(() => b.leases.reads === 1);
+      expect(b.leases.read).toMatchObject({ a: false, b: false });
+      Object.assign(b.links, { up: 1, expected: 2 });
+      await world.elapse(3000);
+      expect(await item(b)).toMatchObject({ address: 'b:1', linksUp: 1, linksExpected: 2 });
+      expect(await item(c)).not.toHaveProperty('address');
+      expect([a.leases.read, b.leases.read]).toEqual(Array(2).fill({ a: false, b: false, c: false }));
+      expect(c.leases.reads).toBe(0); // It has nobody to tell.
+      // Whoever has no more lease is known to both: at once where it was marked, with the next read elsewhere.
+      await world.kill(c);
+      await world.elapseUntil(() => a.leases.read['c'] === true);
+      await world.elapse(2500);
+      expect(b.leases.read['c']).toBe(true);
+      const reads = b.leases.reads;
+      await world.elapse(20_000);
+      expect(b.leases.reads - reads).toBeLessThanOrEqual(10);
+      await a.membership.stop();
+      await world.elapseUntil(() => b.leases.read['a'] === true);
+      expect(b.deaths.map(({ brokerId }) => brokerId)).toContain('a'); // It serves now.
+    });
+
     it('after a clean stop the next one need not wait', async () => {
       const a = await serving();
       const stoppedAtMs = a.clock.nowMs();

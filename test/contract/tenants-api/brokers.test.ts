@@ -37,14 +37,15 @@ function brokersContract({ name, start }: DynamoServer): void {
 
     it('are listed with what they do, the longest running first', async () => {
       const nowMs = api.clock.nowMs();
+      const linked = { address: '10.0.0.1:7883', links: { up: 1, expected: 2 } };
       await lease('broker-new', { startedAtMs: nowMs - 10 });
-      await lease('broker-serving', { version: '0.1.0', load: { connections: 3, sessions: 5 } });
+      await lease('broker-serving', { version: '0.1.0', load: { connections: 3, sessions: 5 }, ...linked });
       await dynamo.put('cluster', servingLockToItem('broker-serving' as BrokerId));
       expect(await list()).toEqual({
         items: [
           {
             ...{ id: 'broker-serving', state: 'serving', version: '0.1.0', connections: 3, sessions: 5 },
-            ...{ startedAt: at(60_000), leaseUntil: at(-5000) },
+            ...{ startedAt: at(60_000), leaseUntil: at(-5000), ...linked },
           },
           { id: 'broker-new', state: 'standing-by', startedAt: at(10), leaseUntil: at(-5000) },
         ],

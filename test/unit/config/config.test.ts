@@ -1,7 +1,12 @@
 import { isIPv6 } from 'node:net';
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { clusterKey } from '../../../services/broker/mesh/mesh.js';
 import { ConfigError, readConfig, tuning } from '../../../services/broker/config.js';
 
+const clusterKeys = ['one key for the brokers of a cluster', 'another key for the brokers, as long'] as const;
 const listening = { SHOAL_MQTT_PORT: '0' };
 
 test('one listener is enough, and the defaults are those of the documentation', () => {
@@ -12,6 +17,7 @@ test('one listener is enough, and the defaults are those of the documentation', 
     health: { host: '127.0.0.1', port: 0 },
     tls: undefined,
     trustedProxies: undefined,
+    mesh: undefined,
     logLevel: 'info',
     emfStage: undefined,
     drainMsMax: 100_000,
@@ -114,6 +120,15 @@ test.each<[env: Record<string, string>, words: string]>([
   [{ SHOAL_TRUST_PROXY: 'fd00::/8/9' }, 'has fd00::/8/9, which is no network'],
   [{ SHOAL_TRUST_PROXY: '10.0.0.0/' }, 'has 10.0.0.0/, which is no network'],
   [{ SHOAL_TRUST_PROXY: 'vpc' }, 'has vpc, which is no network; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8'],
+  [{ SHOAL_MESH_PORT: '7883' }, 'SHOAL_MESH_PORT needs SHOAL_CLUSTER_KEY'],
+  [{ SHOAL_CLUSTER_KEY_2: clusterKeys[0] }, 'SHOAL_CLUSTER_KEY_2 needs SHOAL_CLUSTER_KEY'],
+  [{ SHOAL_CLUSTER_KEY: 'short' }, 'SHOAL_CLUSTER_KEY is too short; use at least 32 characters'],
+  [{ SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_CLUSTER_KEY_2: clusterKeys[0] }, 'SHOAL_CLUSTER_KEY_2 is the same'],
+  [{ SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_CLUSTER_KEY_FILE: '/x' }, 'exclude each other'],
+  [
+    { SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_MESH_ADDRESS: '10.0.0.1' },
+    'SHOAL_MESH_ADDRESS=10.0.0.1 is not host:port',
+  ],
   [{ SHOAL_WS_AT_ROOT: 'yes' }, 'SHOAL_WS_AT_ROOT=yes is not a number from 0 to 1'],
   [{ SHOAL_DRAIN_SECONDS: '101' }, 'SHOAL_DRAIN_SECONDS=101 is not a number from 0 to 100'],
   [{ SHOAL_METRICS_EMF: 'yes' }, 'SHOAL_METRICS_EMF=yes is neither 0 nor 1'],
@@ -126,6 +141,21 @@ test.each<[env: Record<string, string>, words: string]>([
   const read = (): unknown => readConfig({ ...listening, ...env });
   expect(read).toThrow(ConfigError);
   expect(read).toThrow(words);
+});
+
+test('cluster keys are read from variables or files, and no complaint has a word of them', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'shoal-config-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const [first, second] = clusterKeys;
+  writeFileSync(join(folder, 'key'), `${first}\n`);
+  const env = { ...listening, SHOAL_CLUSTER_KEY_FILE: join(folder, 'key') };
+  expect(readConfig(env).mesh).toEqual({ keys: [clusterKey(first)], host: '127.0.0.1', port: 0, address: undefined });
+  const place = { SHOAL_MESH_HOST: '::', SHOAL_MESH_PORT: '7883', SHOAL_MESH_ADDRESS: '[fd00::1]:7883' };
+  const read = readConfig({ ...env, SHOAL_CLUSTER_KEY_2: second, ...place }).mesh;
+  const keys = [clusterKey(first), clusterKey(second)];
+  expect(read).toEqual({ keys, host: '::', port: 7883, address: '[fd00::1]:7883' });
+  const misspelt = (): unknown => readConfig({ ...listening, SHOAL_CLUSTER_KEY: 'a secret that is short' });
+  expect(misspelt).toThrow(expect.not.objectContaining({ message: expect.stringContaining('a secret') }));
 });
 
 test('a second certificate stands behind the first, each with its key', () => {

@@ -198,6 +198,12 @@ const fixtures: Fixture[] = [
     ...leaseCodec,
   },
   {
+    name: 'broker lease with links',
+    item: { ...leaseAt, ...shared.lease, address: '10.0.0.1:7883', linksUp: 1, linksExpected: 2 },
+    record: { brokerId: owner, ...shared.lease, address: '10.0.0.1:7883', links: { up: 1, expected: 2 } },
+    ...leaseCodec,
+  },
+  {
     name: 'broker lease that was given up and taken',
     item: { ...leaseAt, ...shared.lease, ...shared.taken },
     record: { brokerId: owner, ...shared.lease, ...shared.taken },
