@@ -35,7 +35,7 @@ export interface UpdateOptions extends WriteCondition, CallOptions {
   readonly returns?: 'old' | 'new';
 }
 
-export interface StatementOptions {
+interface StatementOptions {
   /** The update expression; without one the item is deleted. */
   readonly update?: string;
   readonly condition: string;

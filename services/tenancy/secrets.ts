@@ -38,6 +38,11 @@ export async function hashSecret(secret: string, kind: 'generated' | 'chosen'): 
 /** Whether to check it costs a thread many milliseconds. */
 export const isStretched = (hash: SecretHash): boolean => hash.startsWith('scrypt$');
 
+/** `verifySecret` of one that was generated, at once: a hash that is there and not stretched. */
+export function isGeneratedSecret(secret: string, hash: SecretHash): boolean {
+  return isSameText(sha256Prefix + sha256(secret), hash);
+}
+
 /**
  * Whether the secret is the one that was hashed, in a time that does not depend on where they differ. Without a hash
  * (nobody has that name) the answer is no, after the work of a generated secret.

@@ -79,6 +79,7 @@ export {
   chosenPasswordCharactersMin,
   generateSecret,
   hashSecret,
+  isGeneratedSecret,
   isStretched,
   type SecretHash,
   verifySecret,

@@ -35,6 +35,8 @@ const grantBytes = 100;
 interface Kept<T> {
   readonly value: Promise<T | undefined>;
   readonly readAtMs: number;
+  /** What `value` has come to, as soon as that is known. */
+  found: T | undefined;
   bytes: number;
 }
 
@@ -71,18 +73,24 @@ class RecordCache<T> {
     return missingAtMs !== undefined && missingAtMs + missingKeptMs > nowMs;
   }
 
+  /** What is remembered and there: `get` would come to the same, and has to be waited for. */
+  known(key: string): T | undefined {
+    return this.has(key) ? this.#kept.get(key)?.found : undefined;
+  }
+
   /** One read for all who ask at the same time. What failed is not remembered. */
   get(key: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
     if (this.has(key)) return this.#kept.get(key)?.value ?? nothing;
     const nowMs = this.#options.clock.monotonicMs();
     this.forget(key);
     const value = read();
-    const kept = { value, readAtMs: nowMs, bytes: 0 };
+    const kept: Kept<T> = { value, readAtMs: nowMs, found: undefined, bytes: 0 };
     this.#kept.set(key, kept);
     this.#weigh(kept, recordBytes);
     value.then(
       (found) => {
         if (this.#kept.get(key) !== kept) return;
+        kept.found = found;
         if (found !== undefined && !this.#options.isPassing(found))
           return this.#weigh(kept, this.#options.bytesOf(found));
         this.forget(key);
@@ -179,6 +187,15 @@ export class CachedAccounts implements Accounts {
 
   credential(scope: TenantScope, name: string): Promise<Credential | undefined> {
     return this.#credentials.get(`${scope}/${name}`, () => this.#source.credential(scope, name));
+  }
+
+  /** The same, as far as nothing has to be waited for. */
+  knownTenant(id: TenantId): Tenant | undefined {
+    return this.#tenants.known(id);
+  }
+
+  knownCredential(scope: TenantScope, name: string): Credential | undefined {
+    return this.#credentials.known(`${scope}/${name}`);
   }
 
   /** Whether to ask for it reads nothing. */

@@ -209,12 +209,14 @@ export class Admission {
   }
 
   async #admit(packet: ConnectPacket, connection: Connection, place: Place): Promise<void> {
-    const { record: account, credential } = await this.#authentication.authenticate(packet, connection);
+    const { record: account, credential } =
+      this.#authentication.recognize(packet) ?? (await this.#authentication.authenticate(packet, connection));
     const { clientId, assigned } = chooseClientId(packet);
     if (!place.becomes(ofTenant(scopeOf(account)))) throw tenantBusy();
-    const tenant = await this.#tenants.open(account);
+    const tenant = this.#tenants.here(account) ?? (await this.#tenants.open(account));
     tenant.time.spend(this.#turnstile.averageMs);
-    const access = await accessOf(tenant.time, credential.grants, { clientId, username: credential.name });
+    const compiled = accessOf(tenant.time, credential.grants, { clientId, username: credential.name });
+    const access = compiled instanceof Promise ? await compiled : compiled;
     const will = packet.will && checkedWill(packet.will, access, tenant.limits, this.#topicLevelsMax);
     await this.#arrival.admit({ packet, connection, tenant, account, credential, clientId, access, will, assigned });
   }

@@ -2,6 +2,7 @@
 import { addressGroup, type Clock, type Metrics, type TenantId } from '../../kernel/kernel.js';
 import {
   type Credential,
+  isGeneratedSecret,
   isStretched,
   scopeOf,
   type SecretHash,
@@ -46,6 +47,18 @@ export class Authentication {
   sweep(): void {
     this.#accounts.sweep();
     this.#remembered.sweep();
+  }
+
+  /** At once where both records are remembered and the password is a generated one, and right: most of those who come back. */
+  recognize({ properties, userName, password }: ConnectPacket): Identity | undefined {
+    if (properties.authenticationMethod !== undefined || userName === undefined || password === undefined)
+      return undefined;
+    const who = splitUserName(userName);
+    const record = who && this.#accounts.knownTenant(who.tenant);
+    if (record?.status !== 'active') return undefined;
+    const credential = this.#accounts.knownCredential(scopeOf(record), who!.name);
+    if (credential === undefined || isStretched(credential.secretHash)) return undefined;
+    return isGeneratedSecret(password.toString('utf8'), credential.secretHash) ? { record, credential } : undefined;
   }
 
   /** Tells nobody whether it was the name or the password. */
@@ -133,19 +146,23 @@ export class Authentication {
   }
 
   /** Asked again at the last moment: has the credential, or the tenant, changed since? */
-  async isStillValid({ id }: TenantRecord, used: Credential): Promise<boolean> {
-    const [record, credential] = await Promise.all([
-      this.#accounts.tenant(id),
-      this.#accounts.credential(used.scope, used.name),
-    ]);
-    return (
-      record?.status === 'active' &&
-      scopeOf(record) === used.scope &&
-      credential?.secretHash === used.secretHash &&
-      credential.revision === used.revision
-    );
+  isStillValid({ id }: TenantRecord, used: Credential): boolean | Promise<boolean> {
+    const record = this.#accounts.knownTenant(id);
+    const credential = record && this.#accounts.knownCredential(used.scope, used.name);
+    return credential ? isSame(record, credential, used) : this.#isStillValid(id, used);
+  }
+
+  async #isStillValid(id: TenantId, used: Credential): Promise<boolean> {
+    const { scope, name } = used;
+    return isSame(...(await Promise.all([this.#accounts.tenant(id), this.#accounts.credential(scope, name)])), used);
   }
 }
+
+const isSame = (record: TenantRecord | undefined, credential: Credential | undefined, used: Credential): boolean =>
+  record?.status === 'active' &&
+  scopeOf(record) === used.scope &&
+  credential?.secretHash === used.secretHash &&
+  credential.revision === used.revision;
 
 /** It needs nothing that is stored to know this. */
 const missing = (what: string): PeerFault =>

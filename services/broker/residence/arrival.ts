@@ -56,7 +56,7 @@ const willSafeWithinMs = 4000;
 
 export interface ArrivalOptions {
   /** Whether tenant and credential are still those that the client came in with. */
-  readonly isStillValid: (account: TenantRecord, credential: Credential) => Promise<boolean>;
+  readonly isStillValid: (account: TenantRecord, credential: Credential) => boolean | Promise<boolean>;
   readonly departure: Departure;
   readonly records: SessionStore;
   readonly unread: Unread;
@@ -119,14 +119,9 @@ export class Arrival {
     if (checking) await tenant.time.through(checking);
     // It has expired while the claim was under way; the next one begins a new session.
     const isOver = goesOn !== undefined && tenant.residences.get(clientId) !== goesOn;
-    if (
-      isLate ||
-      isOver ||
-      !(await isStillValid(account, credential)) ||
-      tenant.isGone ||
-      connection.closed ||
-      isStopping()
-    ) {
+    let isValid: boolean | Promise<boolean> = !isLate && !isOver && isStillValid(account, credential);
+    if (typeof isValid !== 'boolean') isValid = await isValid;
+    if (!isValid || tenant.isGone || connection.closed || isStopping()) {
       await this.#giveBack(tenant, claimed);
       throw connection.closed ? new TurnedAway('gone') : endedMeanwhile();
     }

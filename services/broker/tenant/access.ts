@@ -2,12 +2,11 @@
 import { type Access, accessWork, compileAccess, type Grant } from '../../tenancy/tenancy.js';
 import type { TimeAccount } from './thread.js';
 
-export async function accessOf(
+export function accessOf(
   time: TimeAccount,
   grants: readonly Grant[] | undefined,
   who: { readonly clientId: string; readonly username: string },
-): Promise<Access> {
+): Access | Promise<Access> {
   const work = accessWork(grants, who);
-  if (work) await time.through(work);
-  return compileAccess(grants, who);
+  return work ? time.through(work).then(() => compileAccess(grants, who)) : compileAccess(grants, who);
 }

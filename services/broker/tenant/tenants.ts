@@ -145,6 +145,11 @@ export class Tenants {
     this.#here(scope)?.time.spend(ms);
   }
 
+  /** The tenant of that record, where `open` would have nothing to do. */
+  here(record: TenantRecord): Tenant | undefined {
+    return this.#opening.has(record.id) ? undefined : this.#here(scopeOf(record));
+  }
+
   /**
    * The tenant of that record: made, with the sessions that earlier brokers have left, when it is first asked for. Rejects with
    * `TenantGone` when it has been deleted.

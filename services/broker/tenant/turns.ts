@@ -8,8 +8,6 @@
 import { type ClientId, type Clock, SparseMap } from '../../kernel/kernel.js';
 import { TurnedAway } from './turned-away.js';
 
-const ignore = (): void => {};
-
 /** A client that waits for CONNACK gives up soon after. */
 export const turnWithinMs = 4000;
 
@@ -43,9 +41,10 @@ export class Turns {
   take<T>(clientId: ClientId, step: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(clientId) ?? Promise.resolve();
     const result = before.then(step, step);
-    const tail: Promise<void> = result.then(ignore, ignore).then(() => {
+    const over = (): void => {
       if (this.#tails.get(clientId) === tail) this.#tails.delete(clientId);
-    });
+    };
+    const tail: Promise<void> = result.then(over, over);
     this.#tails.set(clientId, tail);
     return result;
   }

@@ -457,11 +457,19 @@ function throwIt(error: unknown): never {
 
 const whole = (packet: Buffer): [Buffer, number, number] => [packet, 0, packet.length];
 
+/** With each end: to look one up in `Metrics` makes text of its labels. */
+const closedCounters = new WeakMap<Metrics, Map<Reason, Counter>>();
+
 function closedBy(metrics: Metrics, reason: Reason): Counter {
-  return metrics.counter('shoal_connections_closed_total', 'Connections closed', {
-    reason: reason.name,
-    fault: reason.fault,
-  });
+  let counters = closedCounters.get(metrics);
+  if (!counters) closedCounters.set(metrics, (counters = new Map()));
+  let counter = counters.get(reason);
+  if (!counter) {
+    const labels = { reason: reason.name, fault: reason.fault };
+    counter = metrics.counter('shoal_connections_closed_total', 'Connections closed', labels);
+    counters.set(reason, counter);
+  }
+  return counter;
 }
 
 function lostBy(metrics: Metrics, reason: string): Counter {

@@ -250,8 +250,9 @@ export class Visitor implements Guarded, Place {
     if (stage === 'tls') this.#doorstep.expectTls(this);
     if (stage === 'closing') closing.add(this);
     if (stage === 'open') options.wheel.forget(this);
-    if (stage !== 'admission' && stage !== 'closing') return;
-    this.#deadlineMs = attention.listenedMs() + (stage === 'admission' ? admissionMsMax : lingerMs);
+    if (stage === 'admission') this.#deadlineMs = attention.listenedMs() + admissionMsMax; // Later: learned as above.
+    if (stage !== 'closing') return;
+    this.#deadlineMs = attention.listenedMs() + lingerMs;
     this.#watch();
   }
 
