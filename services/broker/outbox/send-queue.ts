@@ -11,8 +11,8 @@ import type { OutboxStream, Payer } from './ports.js';
 
 /** A write this large gains nothing from waiting for the end of the tick. */
 const flushAtBytes = 1 << 16;
-/** Up to here ranges are copied together; one large range goes out as it is. */
-const copyBytesMax = 1 << 17;
+/** Ranges up to here, on the average, are copied together; larger ones go out as they are, which takes no longer. */
+const copyBytesMax = 1 << 14;
 /** Of writes that the network has not taken; small enough for tens of thousands of slow readers. */
 const blockBytesMax = 1 << 14;
 /** A view, an entry of the stream's queue and a callback: what a write that waits takes beside its bytes. */
@@ -114,7 +114,7 @@ export class SendQueue {
     if (this.#parts.length === 0) this.#hand(last);
     else {
       this.#addPart(last);
-      if (this.#queuedBytes > copyBytesMax) for (const part of this.#parts) this.#hand(part);
+      if (this.#queuedBytes > copyBytesMax * this.#parts.length) for (const part of this.#parts) this.#hand(part);
       else if (this.#stream.unsentBytes > 0) this.#hand(this.#joined());
       else this.#hand(Buffer.concat(this.#parts, this.#queuedBytes));
       this.#parts = noParts;

@@ -35,7 +35,7 @@ const takenMax = 256;
 const noBytes = Buffer.alloc(0);
 
 export class HeldBytes {
-  bytes = noBytes;
+  bytes: Buffer = noBytes;
   start = 0;
   end = 0;
   #seen = 0;
@@ -44,9 +44,19 @@ export class HeldBytes {
     return this.end - this.start;
   }
 
-  /** Copies, so that a small rest does not pin a large chunk; takes at most twice the bytes that have come. */
+  /**
+   * Keeps a large rest of a chunk where it is: nobody else has these bytes. Copies others, so that a small rest does not pin a large
+   * chunk; takes at most twice the bytes that have come.
+   */
   add(source: Buffer, from: number, to: number, packetBytesMax: number): void {
     const wanted = this.length + to - from;
+    if (this.length === 0 && to === source.length && 2 * wanted >= source.buffer.byteLength) {
+      this.bytes = source;
+      this.start = from;
+      this.end = to;
+      this.#seen = from;
+      return;
+    }
     if (wanted > this.bytes.length - this.start) {
       const larger = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(this.length * 2, packetBytesMax)));
       this.bytes.copy(larger, 0, this.start, this.end);

@@ -86,6 +86,19 @@ describe(`SendQueue (seed ${seed})`, () => {
     expect(stream.writes.map(({ length }) => length)).toEqual([65_536]);
   });
 
+  it('copies small ranges together, and none of large ones', () => {
+    const { stream, dirty, queue } = open();
+    const [one, other] = [Buffer.alloc(1 << 15, 'a'), Buffer.alloc(1 << 15, 'b')];
+    const write = (bytes: number): Buffer[] => {
+      queue.push(one, 0, bytes);
+      queue.push(other, 0, bytes);
+      dirty.splice(0).forEach((each) => each.flush('all'));
+      return stream.writes.splice(0);
+    };
+    expect(write(100).map(({ length }) => length)).toEqual([200]);
+    expect(write(20_000).map(({ buffer }) => buffer)).toEqual([one.buffer, other.buffer]);
+  });
+
   it('does not let a slow reader hold a large buffer for a small range', () => {
     const { stream, dirty, queue } = open();
     const source = Buffer.alloc(1 << 20);
