@@ -29,6 +29,8 @@ const outboxBytesSlow = 1 << 16;
 export const outboxBytesHigh = 1 << 18;
 /** Answers that no limit holds back (PINGRESP, PUBACK …) may pile up this far before the connection is given up. */
 export const outboxBytesGiveUp = 2 * outboxBytesMax;
+/** No packet of MQTT is larger. Looked at with every message: a whole number lies in the object itself, Infinity beside it. */
+const wholePacketBytesMax = 268_435_460;
 /** How many aliases a connection keeps for the client, and the most we use towards one: bounds its table. */
 export const topicAliasMax = 32;
 /** QoS 1 and 2 messages of a client that may be unacknowledged: what CONNACK tells it. */
@@ -91,7 +93,7 @@ export class Channel {
     this.version = options.version;
     this.isBridge = options.isBridge;
     this.window = Math.min(options.receiveMaximum, options.inFlightMax);
-    this.#packetBytesMax = options.packetBytesMax;
+    this.#packetBytesMax = Math.min(options.packetBytesMax, wholePacketBytesMax);
     this.#problemInformation = options.problemInformation;
     this.#aliasesOutMax = Math.min(options.topicAliasMax, topicAliasMax);
   }
@@ -211,7 +213,7 @@ export class Channel {
    * answer that cannot be given ends the connection, and nothing is to be left of what it would have told.
    */
   takesSuback(filters: number): boolean {
-    if (this.#packetBytesMax === Infinity) return true;
+    if (this.#packetBytesMax === wholePacketBytesMax) return true;
     return this.#fits(encodeSuback(this.version, 1, new Array<number>(filters).fill(0)));
   }
 

@@ -23,6 +23,7 @@ import {
 import { Awake } from './awake.js';
 import type { Channel } from './channel.js';
 import type { Access, Contents, Keeping, Restored, SessionHost, Subscription } from './ports.js';
+import { deliver0 } from './qos0.js';
 import { receiveSubscribe, receiveUnsubscribe } from './subscribing.js';
 import { StoredState } from './stored-state.js';
 import { subscriptionOf, Subscriptions } from './subscriptions.js';
@@ -264,7 +265,10 @@ export class Session {
 
   /** One message for this client; see `Outbound` for what happens to it. */
   deliver(message: Message, terms: DeliveryTerms, nowMs: number): void {
-    if (this.#awake !== undefined) this.#awake.outbound.deliver(message, terms, nowMs);
+    // Most of all: it is not to take more than it must.
+    if (this.channel !== undefined && (message.qos === 0 || terms.qos === 0))
+      deliver0(this.#host, this.channel, message, terms, nowMs);
+    else if (this.#awake !== undefined) this.#awake.outbound.deliver(message, terms, nowMs);
     else if (!this.#hasEnded && !this.#stored!.passes(message, terms, this.#host))
       this.#wake().outbound.deliver(message, terms, nowMs);
   }
