@@ -36,6 +36,16 @@ export class TokenBucket {
     this.#tokens -= count;
   }
 
+  /** There are as many, as far as that is known without looking at the time. */
+  has(count: number): boolean {
+    return this.#tokens >= count;
+  }
+
+  /** Of what has been taken; says nothing of the time, so that it may be called in the middle of a batch of an earlier moment. */
+  giveBack(count: number): void {
+    this.#tokens += count;
+  }
+
   /** Takes one if there is one. */
   take(nowMs: number): boolean {
     if (nowMs !== this.#filledAtMs) this.#refill(nowMs);

@@ -280,6 +280,6 @@ function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
     publisher: session.clientId,
   });
   message.origin = tenant.wills.originOf(session.clientId);
-  tenant.rates.spendPublish(willBytes(will), nowMs); // It waits for nobody; whoever publishes next does.
+  tenant.rates.spendPublish(1, willBytes(will), nowMs); // It waits for nobody; whoever publishes next does.
   return tenant.publish(message, nowMs);
 }

@@ -29,7 +29,8 @@ export class RateQueue<T, Of = unknown> implements Job {
   #cancel: Cancel | undefined;
   /** It has a turn, or waits for one. */
   #isAwake = false;
-  #isServing = false;
+  /** Somebody has been told to go on, and may take what it has been granted. */
+  isServing = false;
   #grant = 0;
 
   constructor(kind: RateKind<T, Of>, of: Of, time: TimeAccount, clock: Clock) {
@@ -52,15 +53,15 @@ export class RateQueue<T, Of = unknown> implements Job {
     this.#waiters?.delete(waiter);
   }
 
-  /** Takes one of what the rate allows; whether there is to be another, before others have had their turn. */
-  takeOne(): boolean {
-    if (this.#isServing) this.#grant--;
-    return this.size === 0 || (this.#isServing && this.#grant > 0);
+  /** Takes of what the rate allows; whether there is to be another, before others have had their turn. */
+  took(count = 1): boolean {
+    if (this.isServing) this.#grant -= count;
+    return this.size === 0 || (this.isServing && this.#grant > 0);
   }
 
   /** Whoever is served now has had its part. */
   get isSpent(): boolean {
-    return this.#isServing && this.#grant <= 0;
+    return this.isServing && this.#grant <= 0;
   }
 
   /** More may be allowed than was to be expected: looks at it, never before this call returns. */
@@ -77,9 +78,9 @@ export class RateQueue<T, Of = unknown> implements Job {
     const granted = Math.max(1, Math.floor(this.#kind.available(this.#of, nowMs) / this.size));
     this.#grant = granted;
     this.#waiters!.delete(first);
-    this.#isServing = true;
+    this.isServing = true;
     this.#kind.goOn(first, this, nowMs);
-    this.#isServing = false;
+    this.isServing = false;
     // One that could take nothing, and waits again, would be served for ever.
     return this.#grant === granted && this.#waiters!.has(first) ? this.#sleep() : true;
   }

@@ -6,6 +6,8 @@
  *      subscribers   subscribesPerSecond: topic filters
  *      packets       packetsPerSecond, and as many bytes of all that is no PUBLISH as there may be of PUBLISHes
  *      deliveries    deliverPerSecond, bytesPerSecond (out)
+ *
+ * Far from a limit some are counted together ([decision 38](../../../docs/decisions/0038-counted-together.md)).
  */
 import type { Clock } from '../../kernel/kernel.js';
 import type { Session } from '../session/session.js';
@@ -19,6 +21,18 @@ import type { TenantUnits } from './units.js';
 export interface Slowed {
   goOn(from: RateQueue<Slowed>): void;
 }
+
+/**
+ * Of one connection between two counts, when nothing that is limited is nearly used up: PUBLISHes or their deliveries, and bytes but for
+ * those of the last. So no more is handed over than if each were counted.
+ */
+export const uncounted = { messages: 64, bytes: 1 << 13 };
+
+/**
+ * Deliveries are taken from their rate so many at once, while twice as many are left: what is not used is saved up on top of
+ * a second's worth, and no more than that goes out too early.
+ */
+const prepaid = { deliveries: 64, bytes: 1 << 14 };
 
 const goOn = (slowed: Slowed, queue: RateQueue<Slowed>): void => slowed.goOn(queue);
 const publishes: RateKind<Slowed, TenantRates> = {
@@ -47,6 +61,12 @@ export class TenantRates {
   readonly subscribers: RateQueue<Slowed>;
   readonly packets: RateQueue<Slowed>;
   readonly #deliveries: RateQueue<Session>;
+  /** Taken from the delivery rate, as long as nobody waits for it, and not used. */
+  #prepaidDeliveries = 0;
+  #prepaidBytes = 0;
+  /** Packets that were handed over while there was no lack of them, and are counted together with the next ones. */
+  #packetsDue = 0;
+  #otherBytesDue = 0;
   readonly limits: TenantLimits;
   readonly #ledger: SafetyLedger;
   readonly #units: TenantUnits;
@@ -64,12 +84,38 @@ export class TenantRates {
 
   /** Takes one message of `bytes` from the delivery rate; false when that is used up. */
   takeDelivery(bytes: number, nowMs: number): boolean {
-    const limits = this.limits;
-    if (!limits.outLimited) return true;
-    if (this.#deliveries.isSpent || limits.bytesOut.waitMs(nowMs) > 0 || !limits.deliver.take(nowMs)) return false;
-    limits.bytesOut.spend(bytes, nowMs);
-    this.#deliveries.takeOne();
+    if (this.#prepaidDeliveries === 0 || bytes > this.#prepaidBytes) return this.#takeCounted(bytes, nowMs);
+    this.#prepaidDeliveries--;
+    this.#prepaidBytes -= bytes;
     return true;
+  }
+
+  #takeCounted(bytes: number, nowMs: number): boolean {
+    const { deliver, bytesOut, outLimited } = this.limits;
+    if (!outLimited) return true;
+    this.#giveBack();
+    if (this.#deliveries.isSpent || bytesOut.waitMs(nowMs) > 0 || !deliver.take(nowMs)) return false;
+    bytesOut.spend(bytes, nowMs);
+    if (this.#deliveries.isServing) this.#deliveries.took();
+    else if (this.#deliveries.size === 0) this.#prepay(nowMs);
+    return true;
+  }
+
+  #prepay(nowMs: number): void {
+    const { deliver, bytesOut } = this.limits;
+    const { deliveries, bytes } = prepaid;
+    if (!deliver.has(2 * deliveries) || !bytesOut.has(2 * bytes)) return;
+    deliver.spend(deliveries, nowMs);
+    bytesOut.spend(bytes, nowMs);
+    this.#prepaidDeliveries = deliveries;
+    this.#prepaidBytes = bytes;
+  }
+
+  #giveBack(): void {
+    this.limits.deliver.giveBack(this.#prepaidDeliveries);
+    this.limits.bytesOut.giveBack(this.#prepaidBytes);
+    this.#prepaidDeliveries = 0;
+    this.#prepaidBytes = 0;
   }
 
   /**
@@ -83,25 +129,40 @@ export class TenantRates {
 
   /** Calls `session.pump` when the delivery rate allows more. */
   pumpLater(session: Session): void {
+    this.#giveBack(); // For whoever waits, in turn.
     this.#deliveries.join(session);
   }
 
-  /** Counts a PUBLISH; whether its connection has to wait in `publishers` before the next one. */
-  spendPublish(packetBytes: number, nowMs: number): boolean {
-    const limits = this.limits;
-    if (!limits.inLimited) return this.#ledger.isBehind || this.#units.waitMs() > 0;
+  /** Publishers have to wait until what they have sent is safer. */
+  get isBehind(): boolean {
+    return this.#ledger.isBehind;
+  }
+
+  /**
+   * Counts PUBLISHes. Whether their connection has to wait in `publishers` before the next one, whether that one is to be
+   * counted before another is handed over, or whether nothing can be used up by the next `uncounted.messages`,
+   * with `uncounted.bytes` and `uncounted.deliveries`, together.
+   */
+  spendPublish(count: number, packetBytes: number, nowMs: number): 'wait' | 'count' | 'go' {
+    const { limits, publishers } = this;
+    if (!limits.inLimited) return this.#ledger.isBehind || this.#units.waitMs() > 0 ? 'wait' : 'go';
     const { publish, bytesIn } = limits;
-    publish.spend(1, nowMs);
+    publish.spend(count, nowMs);
     bytesIn.spend(packetBytes, nowMs);
-    if (publish.isPaid && bytesIn.isPaid && this.#isAtEase) return false;
-    return !this.publishers.takeOne() || this.publishWaitMs(nowMs) > 0;
+    if (publish.has(uncounted.messages) && bytesIn.has(uncounted.bytes) && this.#isAtEase) return 'go';
+    return !publishers.took(count) || this.publishWaitMs(nowMs) > 0 ? 'wait' : 'count';
   }
 
   /** Nobody waits, and nothing but the rates of messages can be a reason to. */
   get #isAtEase(): boolean {
     const { store, bytesStored } = this.limits;
+    const { messages, bytes } = uncounted;
     return (
-      this.publishers.size === 0 && store.isPaid && bytesStored.isPaid && !this.#ledger.isBehind && this.#units.isPaid
+      this.publishers.size === 0 &&
+      store.has(messages) &&
+      bytesStored.has(messages * bytes) &&
+      !this.#ledger.isBehind &&
+      this.#units.isPaid
     );
   }
 
@@ -126,9 +187,15 @@ export class TenantRates {
 
   /** Counts packets, and `bytes` of those that are no PUBLISH; whether their connection has to wait in `packets`. */
   spendPackets(count: number, bytes: number, nowMs: number): boolean {
-    const limits = this.limits;
-    limits.packets.spend(count, nowMs);
-    limits.otherBytesIn.spend(bytes, nowMs);
+    const { packets, otherBytesIn } = this.limits;
+    this.#packetsDue += count;
+    this.#otherBytesDue += bytes;
+    const isLittle = this.#packetsDue < uncounted.messages && this.#otherBytesDue < uncounted.bytes;
+    if (isLittle && packets.has(uncounted.messages) && otherBytesIn.has(uncounted.bytes)) return false;
+    packets.spend(this.#packetsDue, nowMs);
+    otherBytesIn.spend(this.#otherBytesDue, nowMs);
+    this.#packetsDue = 0;
+    this.#otherBytesDue = 0;
     return this.packetsWaitMs(nowMs) > 0;
   }
 

@@ -8,7 +8,7 @@ export type { Tenant } from './local-tenant.js';
 export type { Admitted, Connection, LeaseGate, OwnRecord, SharedStore, StoredShared } from './ports.js';
 export { depthOf, Residence } from './residence.js';
 export type { RateQueue } from './rate-queue.js';
-export type { Slowed } from './rates.js';
+export { type Slowed, uncounted } from './rates.js';
 export { systemTopicsEveryMs } from './system-topics.js';
 export { type Job, Thread, type TimeAccount } from './thread.js';
 export { saveUnitsEveryMs, UnitLedger, type UsageStore } from './units.js';

@@ -25,16 +25,18 @@
  * Two or three of them at once: it goes on when the last has ended. Time is looked at every `lookEvery` deliveries or so.
  */
 import { type Cancel, type Clock, TokenBucket } from '../../kernel/kernel.js';
-import type { Job, RateQueue, Slowed, Tenant } from '../tenant/tenant.js';
+import { type Job, type RateQueue, type Slowed, type Tenant, uncounted } from '../tenant/tenant.js';
 import type { Session } from '../session/session.js';
 import type { InboundPublish, PacketReader } from '../wire/wire.js';
 
 /** Bytes of a packet that take as long as a delivery when they are properties. */
 const bytesOfUnit = 128;
 /** Packets and deliveries between two looks at the clock, some 50 us; in bytes, since whole numbers are counted without memory. */
-const lookEvery = 64 * bytesOfUnit;
+const lookEvery = Math.min(uncounted.messages * bytesOfUnit, uncounted.bytes);
 /** What a topic filter takes, in deliveries. */
 const filterWork = 4;
+/** Of what a connection may send in a second: so much is counted together. */
+const ownDueShare = 1 / 16;
 /** MQTT 3.x knows no Receive Maximum: with more acknowledgements owed to a client its PUBLISHes wait. Ours to give, so they come. */
 const owedAcksMax = 1024;
 /** Waiting for less is not worth a timer. */
@@ -62,12 +64,19 @@ export class Pace implements Job, Slowed {
   #isLast = false;
   /** Since the clock was looked at. */
   #work = 0;
-  /** Of this batch. */
+  /** With so much of it PUBLISHes are counted, and perhaps the clock is looked at: 0 where each is to be counted. */
+  #lookAt = 0;
+  /** PUBLISHes of this batch that are not counted yet, and their bytes. */
+  #publishes = 0;
+  #uncountedBytes = 0;
+  /** Of all PUBLISHes of this batch. */
   #publishBytes = 0;
-  /** The connection's own part of the packet rate; none before it has sent a packet. */
+  /** The connection's own part of the packet rate; none before it has sent more than a few packets. */
   #packets: TokenBucket | undefined;
-  /** Of the packets that have been handed over and not counted for the tenant yet: how many bytes `#work` knows. */
-  #seenBytes = 0;
+  /** Packets that are not counted there yet. */
+  #packetsDue = 0;
+  /** Of packets of this batch that are no PUBLISH: how many bytes `#work` knows. */
+  #otherBytes = 0;
   /**
    * Not a number from the beginning: V8 would keep it as a bare double, and make a number of it on the heap for each call that
    * it is given to, two for every message.
@@ -153,11 +162,11 @@ export class Pace implements Job, Slowed {
   // During a slice.
 
   published({ packetBytes, packetId, message }: InboundPublish): void {
-    this.#publishBytes += packetBytes;
-    const { rates } = this.#tenant;
-    if (rates.spendPublish(packetBytes, this.nowMs)) this.#hold(rates.publishers);
-    else if (packetId !== 0 && this.#owesTooMuch()) this.#hold('acknowledgements');
-    this.worked(1 + message.subscribers);
+    this.#publishes++;
+    this.#uncountedBytes += packetBytes;
+    this.#work += (1 + message.subscribers) * bytesOfUnit + packetBytes;
+    if (this.#work >= this.#lookAt || this.#tenant.rates.isBehind) this.#look();
+    if (packetId !== 0 && this.#owesTooMuch()) this.#hold('acknowledgements');
   }
 
   subscribed(filters: number): void {
@@ -166,13 +175,30 @@ export class Pace implements Job, Slowed {
     this.worked(1 + filterWork * filters);
   }
 
+  /** Packets that are no PUBLISH. */
   worked(units: number): void {
-    const { packetBytes } = this.#reader;
-    this.#work += units * bytesOfUnit + packetBytes - this.#seenBytes;
-    this.#seenBytes = packetBytes;
+    const otherBytes = this.#reader.packetBytes - this.#publishBytes - this.#uncountedBytes;
+    this.#work += units * bytesOfUnit + otherBytes - this.#otherBytes;
+    this.#otherBytes = otherBytes;
+    if (this.#work >= lookEvery) this.#look();
+  }
+
+  #look(): void {
+    if (this.#publishes > 0) this.#countPublishes();
     if (this.#work < lookEvery) return;
     this.#work = 0;
     if (!this.#isYielding && !this.#isLast && this.#tenant.time.isOver) this.#yield();
+  }
+
+  #countPublishes(): void {
+    const { rates } = this.#tenant;
+    const bytes = this.#uncountedBytes;
+    this.#publishBytes += bytes;
+    const next = rates.spendPublish(this.#publishes, bytes, this.nowMs);
+    this.#publishes = 0;
+    this.#uncountedBytes = 0;
+    this.#lookAt = next === 'go' ? lookEvery : 0;
+    if (next === 'wait') this.#hold(rates.publishers);
   }
 
   /** An acknowledgement is about to leave. */
@@ -219,28 +245,39 @@ export class Pace implements Job, Slowed {
   /** Once for all packets that were handed over together. */
   #batchRead(): void {
     const { packets, packetBytes } = this.#reader;
+    if (packets === 0) return;
+    if (this.#publishes > 0) this.#countPublishes();
+    this.#lookAt = 0; // Others of the tenant are read before the next batch.
     const publishBytes = this.#publishBytes;
     this.#publishBytes = 0;
-    if (packets === 0) return;
+    this.#otherBytes = 0;
     const { meters, limits, rates } = this.#tenant;
     meters.packetsReceived += packets;
     meters.packetBytesReceived += packetBytes;
     this.#reader.packets = 0;
     this.#reader.packetBytes = 0;
-    this.#seenBytes = 0;
     if (limits.packetsLimited && !this.#connection.closed)
       this.#spendPackets(packets, packetBytes - publishBytes, limits.packetsPerConnection, rates);
   }
 
   #spendPackets(count: number, otherBytes: number, ownRate: number, rates: Tenant['rates']): void {
-    this.#packets ??= new TokenBucket(ownRate, this.nowMs);
-    if (this.#packets.perSecond !== ownRate) this.#packets.setRate(ownRate, this.nowMs);
-    this.#packets.spend(count, this.nowMs);
     const isOver = rates.spendPackets(count, otherBytes, this.nowMs);
+    const ownMs = this.#spendOwnPackets(count, ownRate);
     if (this.#stopsFor) return;
-    const ownMs = this.#packets.waitMs(this.nowMs);
     if (ownMs > 0) this.#stop(this.#clock.after(Math.max(ownMs, ownWaitMsMin), () => this.#ownRateAllows()));
     else if (isOver) this.#stop(rates.packets);
+  }
+
+  /** Returns for how many milliseconds the connection has used up its part. */
+  #spendOwnPackets(count: number, ownRate: number): number {
+    if (ownRate === Infinity) return 0;
+    this.#packetsDue += count;
+    if (this.#packetsDue < ownRate * ownDueShare) return 0;
+    this.#packets ??= new TokenBucket(ownRate, this.nowMs);
+    if (this.#packets.perSecond !== ownRate) this.#packets.setRate(ownRate, this.nowMs);
+    this.#packets.spend(this.#packetsDue, this.nowMs);
+    this.#packetsDue = 0;
+    return this.#packets.waitMs(this.nowMs);
   }
 
   #ownRateAllows(): void {

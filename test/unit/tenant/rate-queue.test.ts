@@ -33,7 +33,7 @@ class World {
     for (;;) {
       this.log.push(who);
       this.bucket.spend(1, nowMs);
-      if (!this.queue.takeOne() || this.bucket.waitMs(nowMs) > 0) return this.queue.join(who);
+      if (!this.queue.took() || this.bucket.waitMs(nowMs) > 0) return this.queue.join(who);
     }
   }
   pass(ms: number): void {
@@ -80,7 +80,7 @@ describe('those that wait for a rate', () => {
   it('whoever publishes meanwhile comes behind them', () => {
     const world = new World(1000);
     world.queue.join(1);
-    expect(world.queue.takeOne()).toBe(false);
+    expect(world.queue.took()).toBe(false);
   });
 
   it('are told when the rate has been changed, and within a second anyway', () => {

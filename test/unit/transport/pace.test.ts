@@ -249,6 +249,20 @@ describe('time', () => {
   });
 });
 
+describe('a rate of messages', () => {
+  it('is not overdrawn by more than one, however many come at once, and its rest is not lost', async () => {
+    const broker = new Broker();
+    const { connect } = broker.tenant('a', { ...unlimited, publishPerSecond: 1000 }, 0);
+    const client = await connect();
+    for (const at of [0, 1, 2]) {
+      client.send(numbered(1500));
+      expect(broker.count('a')).toBe(1001 + 1500 * at);
+      broker.settle(1600); // Those that wait, and a second's worth again.
+      expect(broker.count('a')).toBe(1500 * (at + 1));
+    }
+  });
+});
+
 describe('rates of packets', () => {
   it('PINGREQ as fast as the socket takes it: half of the rate of the tenant, and none is lost', async () => {
     const broker = new Broker();
