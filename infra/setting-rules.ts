@@ -94,7 +94,7 @@ type Contradiction = readonly [(stage: Stage) => string, (stage: Stage) => boole
 
 const contradictions: readonly Contradiction[] = [
   [
-    (s) => `brokerMemoryMiB=${s.brokerMemoryMiB} is not a size that Fargate has with brokerCpu=${s.brokerCpu}`,
+    (s) => `brokerMemoryMiB=${s.brokerMemoryMiB} is not a size that Fargate offers with brokerCpu=${s.brokerCpu}`,
     (s) => !isTaskSize(s.brokerCpu, s.brokerMemoryMiB),
   ],
   [(s) => `brokersMin=${s.brokersMin} is more than brokersMax=${s.brokersMax}`, (s) => s.brokersMin > s.brokersMax],
@@ -103,16 +103,16 @@ const contradictions: readonly Contradiction[] = [
     (s) => !s.clustered && s.brokersMax > 1,
   ],
   [
-    () => 'tlsSecretArn is needed with mqttTls=broker: the broker ends TLS with the certificate in it',
+    () => 'tlsSecretArn is needed with mqttTls=broker: the broker terminates TLS with its certificate',
     (s) => s.mqttTls === 'broker' && s.tlsSecretArn === undefined,
   ],
   [
-    () => 'tlsSecretArn is of no use with mqttTls=nlb: the load balancer takes certificateArn',
+    () => 'tlsSecretArn has no effect with mqttTls=nlb: the load balancer uses certificateArn',
     (s) => s.mqttTls === 'nlb' && s.tlsSecretArn !== undefined,
   ],
   [
     (s) =>
-      `mqttIdleSeconds=${s.mqttIdleSeconds} needs mqttTls=broker: AWS has ${tlsIdleSeconds} for listeners with TLS`,
+      `mqttIdleSeconds=${s.mqttIdleSeconds} needs mqttTls=broker: AWS fixes it at ${tlsIdleSeconds} for listeners with TLS`,
     (s) => s.mqttTls === 'nlb' && s.mqttIdleSeconds !== tlsIdleSeconds,
   ],
   [
@@ -127,7 +127,7 @@ const contradictions: readonly Contradiction[] = [
   ],
   [
     (s) =>
-      `connectionsMax=${s.connectionsMax} with mqttTls=${s.mqttTls} needs brokerMemoryMiB of ${connectionsMiB(s)} at least`,
+      `connectionsMax=${s.connectionsMax} with mqttTls=${s.mqttTls} needs a brokerMemoryMiB of at least ${connectionsMiB(s)}`,
     (s) => connectionsMiB(s) > s.brokerMemoryMiB,
   ],
   [
@@ -135,7 +135,7 @@ const contradictions: readonly Contradiction[] = [
     (s) => s.egress === 'nat' && s.natGateways > s.availabilityZones,
   ],
   [
-    () => 'executeCommand=true needs keepsData=false: nobody opens a shell beside the data of production',
+    () => 'executeCommand=true needs keepsData=false: no shell is allowed next to production data',
     (s) => s.executeCommand && s.keepsData,
   ],
   [
@@ -143,11 +143,11 @@ const contradictions: readonly Contradiction[] = [
     (s) => s.encryption === 'customer-managed' && s.region === undefined,
   ],
   [
-    () => 'hostedZoneId and hostedZoneName belong together: give both or none',
+    () => 'hostedZoneId and hostedZoneName belong together: set both or neither',
     (s) => (s.hostedZoneId === undefined) !== (s.hostedZoneName === undefined),
   ],
   [
-    () => 'hostedZoneId needs domainName: which name is to be made in the zone',
+    () => 'hostedZoneId needs domainName: the name to create in the zone',
     (s) => s.hostedZoneId !== undefined && s.domainName === undefined,
   ],
   ...(['domainName', 'apiDomainName'] as const).map((name): Contradiction => [
@@ -155,11 +155,11 @@ const contradictions: readonly Contradiction[] = [
     (s) => s.hostedZoneName !== undefined && s[name] !== undefined && !isIn(s[name], s.hostedZoneName),
   ]),
   [
-    (s) => `apiDomainName=${s.apiDomainName} is the same as domainName: the API and the brokers have an address each`,
+    (s) => `apiDomainName=${s.apiDomainName} is the same as domainName: the API and the brokers need separate names`,
     (s) => s.apiDomainName !== undefined && s.apiDomainName === s.domainName,
   ],
   [
-    () => 'apiCertificateArn is of no use without apiDomainName',
+    () => 'apiCertificateArn has no effect without apiDomainName',
     (s) => s.apiCertificateArn !== undefined && s.apiDomainName === undefined,
   ],
   [

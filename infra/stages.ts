@@ -1,10 +1,10 @@
 /**
  * What may differ between installations of Shoal, typed, with the values of each stage. `npx cdk deploy -c stage=prod`
  * takes a column of the table below; `-c <setting>=<value>` or a stage file change some of it (`settings.ts`, which also
- * says which values fit together). What is not here is the same everywhere.
+ * says which values fit together). Everything else is the same everywhere.
  */
 
-/** Who ends TLS on port 8883: the load balancer, or the broker behind a listener that passes bytes through. */
+/** Who terminates TLS on port 8883: the load balancer, or the broker behind a listener that passes bytes through. */
 export type MqttTls = 'nlb' | 'broker';
 /** How tasks without a public address reach AWS: through interface endpoints, or through NAT gateways to the internet. */
 export type Egress = 'endpoints' | 'nat';
@@ -27,7 +27,7 @@ export interface Stage {
   readonly egress: Egress;
   /** NAT gateways, if there are any: one is cheap, one for each zone survives the loss of a zone. */
   readonly natGateways: number;
-  /** From where clients may connect. */
+  /** The networks from which clients may connect. */
   readonly clientCidrs: readonly string[];
 
   /** The name that devices connect to; undefined: the load balancer's own. */
@@ -45,7 +45,7 @@ export interface Stage {
   readonly mqttTls: MqttTls;
   /** With `mqttTls: broker`: a secret whose JSON has `cert` and `key`, both PEM. */
   readonly tlsSecretArn: string | undefined;
-  /** After how long a silent connection to 8883 is cut by the load balancer. 350 cannot be changed while it ends TLS. */
+  /** How long a connection to 8883 may be silent before the load balancer cuts it. Fixed at 350 while it terminates TLS. */
   readonly mqttIdleSeconds: number;
   /** Server Keep Alive: the longest keep alive an MQTT 5 client is granted. Below the idle time-outs, or idle clients are cut. */
   readonly keepAliveSecondsMax: number;
@@ -56,24 +56,24 @@ export interface Stage {
   readonly clustered: boolean;
   readonly brokersMin: number;
   readonly brokersMax: number;
-  /** CPU units (1024 are one processor) and MiB of a task; Fargate takes certain pairs only. */
+  /** CPU units (1024 are one processor) and MiB of a task; Fargate accepts only certain pairs. */
   readonly brokerCpu: number;
   readonly brokerMemoryMiB: number;
   /** Connections that a task accepts. */
   readonly connectionsMax: number;
-  /** A shell in a running task. Needs a root file system that can be written to, so never where data is kept. */
+  /** A shell in a running task. Needs a writable root file system, so it is not allowed where data is kept. */
   readonly executeCommand: boolean;
   readonly containerInsights: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 
-  /** Requests that the tenant API takes: a second on average, and at once. */
+  /** Requests to the tenant API: the average per second, and the burst. */
   readonly apiRatePerSecond: number;
   readonly apiBurst: number;
   readonly signUpsPerMinute: number;
 
   readonly encryption: Encryption;
   readonly logRetentionDays: number;
-  /** Who is told of alarms; undefined: subscribe to the topic yourself. */
+  /** Address that gets alarms; undefined: subscribe to the topic yourself. */
   readonly alarmEmail: string | undefined;
 }
 

@@ -46,7 +46,7 @@ export class Api {
   }
 
   #notOurs(what: string): SmokeFailure {
-    return new SmokeFailure(`${what}: ${this.#options.api} is not a tenant API of Shoal; look at --api`);
+    return new SmokeFailure(`${what}: ${this.#options.api} is not a Shoal tenant API; check --api`);
   }
 
   #send(

@@ -39,7 +39,7 @@ export function newTrial(options: Options, abort: AbortSignal): Trial {
 /** The name of a thing of a trial that an earlier step has made. */
 function made<K extends 'key' | 'endpoint' | 'wss' | 'username' | 'password'>(trial: Trial, name: K): string {
   const value = trial[name];
-  if (value === undefined) throw new SmokeFailure(`the API did not tell the ${name}`);
+  if (value === undefined) throw new SmokeFailure(`the API did not return the ${name}`);
   return value;
 }
 
@@ -93,7 +93,7 @@ function refusedSignUp(answer: string, withKey: boolean): string {
 }
 
 const credential: Step = {
-  name: 'make a credential',
+  name: 'create a credential',
   async run(trial) {
     const json = { name: 'device' };
     const call = { method: 'POST', path: `${tenantPath(trial)}/credentials`, key: made(trial, 'key'), json };
@@ -128,7 +128,7 @@ const publishing = (qos: 0 | 1 | 2): Step => ({
     const payload = `qos ${qos}`;
     await main(trial).publish('smoke/qos', payload, { qos });
     const got = await main(trial).message(payload);
-    if (got.qos !== qos || got.retain) throw new SmokeFailure(`it has arrived as ${JSON.stringify(got)}`);
+    if (got.qos !== qos || got.retain) throw new SmokeFailure(`it arrived as ${JSON.stringify(got)}`);
     return 'came back once';
   },
 });
@@ -140,7 +140,7 @@ const retained: Step = {
     const late = await connect(trial, 'smoke-late');
     await late.subscribe('kept/+', 1);
     const got = await late.message('kept');
-    if (!got.retain) throw new SmokeFailure('it came without the mark that it was retained');
+    if (!got.retain) throw new SmokeFailure('it arrived without the RETAIN flag');
     await main(trial).publish('kept/one', '', { qos: 1, retain: true });
     await late.message('');
     const later = await connect(trial, 'smoke-later');
@@ -223,8 +223,7 @@ export const cleanUp: Step = {
   async run(trial) {
     for (const device of trial.devices) device.destroy();
     const { key = trial.options.operatorKey } = trial;
-    if (key === undefined && trial.isSignUpOpen)
-      throw new SmokeFailure('nobody knows whether the sign-up has come through');
+    if (key === undefined && trial.isSignUpOpen) throw new SmokeFailure('it is unknown whether the sign-up succeeded');
     if (key === undefined) return 'there is nothing to remove';
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const answer = await trial.api.call({ method: 'DELETE', path: tenantPath(trial), key });

@@ -27,7 +27,7 @@ export interface DeviceOptions {
 const refusals: Readonly<Record<number, string>> = {
   0x86: 'bad user name or password',
   0x87: 'not authorized',
-  0x88: 'the broker cannot use its database now',
+  0x88: 'the broker cannot reach its database',
   0x89: 'the broker is busy',
   0x97: 'the quota of connections is used up',
 };
@@ -99,7 +99,7 @@ export class Device {
         else if (typeof code === 'number')
           reject(new SmokeFailure(`the broker refused the connection: ${refusals[code] ?? message}`));
         else
-          reject(new Error(`what answers there does not speak MQTT: is it the port of an MQTT listener? (${message})`));
+          reject(new Error(`the server there does not speak MQTT: is it the port of an MQTT listener? (${message})`));
       });
       // Without an error before it: nothing was wrong with TCP and TLS, and nobody answered to CONNECT.
       this.#client.once('close', () =>

@@ -79,7 +79,7 @@ function toProblem(error: Error, { log, isCutOff }: ApiDeps, c: Context<ApiEnv>)
     return new Problem('unavailable', { retryAfterSeconds: 1 });
   }
   if (error instanceof DynamoMisconfigured) {
-    log.error({ request, reason: error.message }, 'the database is not set up as needed');
+    log.error({ request, reason: error.message }, 'the database is misconfigured');
     return new Problem('unavailable', { retryAfterSeconds: 30 });
   }
   log.error({ request, error: error.name, reason: error.message, stack: error.stack }, 'a request failed');

@@ -10,7 +10,7 @@ interface ProblemRow {
 }
 
 export const problems = {
-  'body-incomplete': { status: 400, title: 'The body ended before its end' },
+  'body-incomplete': { status: 400, title: 'The body is incomplete' },
   'malformed-json': { status: 400, title: 'The body is not valid JSON' },
   unauthenticated: { status: 401, title: 'A valid API key is required' },
   'operator-only': { status: 403, title: 'Only the operator may do this' },

@@ -63,19 +63,24 @@ function serviceRows({ stage, broker: { service, targetGroups, loadBalancer, cer
     ),
     above(
       'ports-exhausted',
-      'Too many connections to a task for its load balancer',
+      'The load balancer cannot open more connections to a task',
       balancer('PortAllocationErrorCount'),
       1,
     ),
     above(
       'tls-failures',
-      'Many clients fail at TLS',
+      'Many TLS handshakes fail',
       tlsFailures(stage, balancer('ClientTLSNegotiationErrorCount')),
       100,
       2,
     ),
     {
-      ...below('certificate-expires', `The certificate ends within ${certificateDays} days`, daysLeft, certificateDays),
+      ...below(
+        'certificate-expires',
+        `The certificate expires within ${certificateDays} days`,
+        daysLeft,
+        certificateDays,
+      ),
       missing: TreatMissingData.IGNORE, // told once a day
     },
   ];
@@ -106,16 +111,10 @@ function brokerRows(stage: Stage): AlarmRow[] {
       80,
       5,
     ),
-    above('sockets-refused', 'Brokers close new connections unseen', sum('SocketsRefused'), 100),
-    above(
-      'event-loop-slow',
-      'A broker is late in everything that it does',
-      minute('EventLoopDelay', 'Maximum'),
-      250,
-      5,
-    ),
-    above('connects-failed', 'Brokers or DynamoDB fail clients that connect', sum('ConnectsFailed'), 10, 2),
-    above('connections-failed', 'A fault of the broker has ended connections', sum('ConnectionsFailed'), 1),
+    above('sockets-refused', 'Brokers close many new connections before CONNECT', sum('SocketsRefused'), 100),
+    above('event-loop-slow', 'The event loop of a broker is slow', minute('EventLoopDelay', 'Maximum'), 250, 5),
+    above('connects-failed', 'Clients cannot connect because of brokers or DynamoDB', sum('ConnectsFailed'), 10, 2),
+    above('connections-failed', 'A fault of the broker closed connections', sum('ConnectionsFailed'), 1),
   ];
 }
 
@@ -124,10 +123,10 @@ function storeRows(stage: Stage): AlarmRow[] {
   const sum = (name: BrokerMetric): Metric => brokerMetric(stage, name, 'Sum').with({ period: fiveMinutes });
   const waiting = brokerMetric(stage, 'CommitsWaiting', 'Maximum');
   return [
-    above('commits-failing', 'Messages are stored only at a further attempt', sum('CommitFailures'), 10, 2),
+    above('commits-failing', 'Messages are stored only after retries', sum('CommitFailures'), 10, 2),
     above('commits-waiting', 'Many sessions wait for their messages to be stored', waiting, 1000, 5),
     above('dynamodb-throttled', 'DynamoDB throttles brokers', sum('DynamoThrottles'), 10, 2),
-    above('dynamodb-errors', 'Calls of DynamoDB fail', sum('DynamoErrors'), 10, 2),
+    above('dynamodb-errors', 'Calls to DynamoDB fail', sum('DynamoErrors'), 10, 2),
     above('records-unreadable', 'Stored sessions cannot be read', sum('RecordsUnreadable'), 1),
   ];
 }
@@ -139,7 +138,7 @@ function apiRows({ tenantsApi: { api, function: handler } }: Watched): AlarmRow[
     above('api-slow', 'The tenant API takes more than 3 s', slowest, 3000, 3),
     above(
       'api-throttled',
-      'The account has no room for the Lambda',
+      'Lambda is throttled: the account has reached its concurrency limit',
       handler.metricThrottles({ period: fiveMinutes }),
       1,
     ),

@@ -17,7 +17,7 @@ const root = join(import.meta.dirname, '../..');
 export function brokerImage(scope: Construct, stage: Stage): ContainerImage {
   if (stage.brokerImage !== undefined) return imageInRegistry(scope, stage.brokerImage);
   if (!existsSync(join(root, 'Dockerfile')))
-    throw new SettingError('brokerImage is needed: there is no Dockerfile here to build an image from');
+    throw new SettingError('brokerImage is needed: there is no Dockerfile to build an image from');
   return ContainerImage.fromAsset(root, { platform: Platform.LINUX_ARM64 }); // .dockerignore says what belongs to it
 }
 

@@ -60,7 +60,7 @@ export class BrokerListeners extends Construct {
     });
     acknowledge(this.loadBalancer, {
       'AwsSolutions-ELB2':
-        'It would log TLS connections alone, hourly and without who it was; the broker logs and counts every connection',
+        'It would log only TLS connections, hourly and without the client; the broker logs and counts every connection',
     });
     this.certificate = this.#certificate(stage, zone);
     const isPassing = stage.mqttTls === 'broker';

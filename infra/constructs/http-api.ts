@@ -68,7 +68,7 @@ export class TenantsHttpApi extends Construct {
     routes.push(...this.api.addRoutes({ path: '/', integration }));
     for (const route of routes)
       acknowledge(route, {
-        'AwsSolutions-APIG4': 'The function checks API keys itself, as on one machine; sign-up and health have none',
+        'AwsSolutions-APIG4': 'The function checks API keys itself, as on one machine; sign-up and health need none',
       });
   }
 

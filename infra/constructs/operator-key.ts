@@ -10,13 +10,13 @@ export function operatorKey(scope: Construct, stage: Stage, tablesKey: IKey | un
   // By its name: rights go to who uses it, for its own policy belongs to another stack.
   const encryptionKey = tablesKey && Key.fromKeyArn(scope, 'key', tablesKey.keyArn);
   const secret = new Secret(scope, 'operator-key', {
-    description: `Shoal (${stage.name}): key of the operators of the tenant API`,
+    description: `Shoal (${stage.name}): operator key of the tenant API`,
     generateSecretString: { passwordLength: 48, excludePunctuation: true },
     ...(encryptionKey && { encryptionKey }),
     removalPolicy: stage.keepsData ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
   });
   acknowledge(secret, {
-    'AwsSolutions-SMG4': 'People and their scripts hold it, so they are who renews it: docs/deploy.md says how',
+    'AwsSolutions-SMG4': 'People and their scripts use it, so they renew it: docs/deploy.md says how',
   });
   return secret as ISecret;
 }

@@ -57,7 +57,7 @@ export class BrokerStack extends Stack {
     };
     this.#tell('MqttEndpoint', this.endpoints.mqtts, 'MQTT over TLS');
     this.#tell('WebSocketEndpoint', this.endpoints.wss, 'MQTT over WebSocket');
-    this.#tell('LoadBalancerName', this.loadBalancer.loadBalancerDnsName, 'Target of a CNAME record of your own');
+    this.#tell('LoadBalancerName', this.loadBalancer.loadBalancerDnsName, 'Target for your own CNAME record');
     this.#tell('Cluster', brokers.cluster.clusterName, 'ECS cluster');
     this.#tell('Service', this.service.serviceName, 'ECS service');
     this.#tell('LogGroup', this.logGroup.logGroupName, 'Log of the brokers');

@@ -32,7 +32,7 @@ export class DataStack extends Stack implements Tables {
 
   #key(stage: Stage): Key {
     return new Key(this, 'key', {
-      description: `Shoal (${stage.name}): what is stored`,
+      description: `Shoal (${stage.name}): all durable data`,
       enableKeyRotation: true,
       removalPolicy: removalPolicy(stage),
     });

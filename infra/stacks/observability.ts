@@ -21,7 +21,7 @@ export class ObservabilityStack extends Stack {
     const alarms = alarmRows(watched).map((row) => this.#alarm(row, stage.name, action));
     this.#tellFailedDeployments(broker.service.serviceArn, topic);
     addDashboard(this, watched, alarms);
-    new CfnOutput(this, 'AlarmTopic', { value: topic.topicArn, description: 'Subscribe to it to hear of alarms' });
+    new CfnOutput(this, 'AlarmTopic', { value: topic.topicArn, description: 'Subscribe to it to get alarms' });
   }
 
   #alarm({ name, meaning, metric, ...row }: AlarmRow, stageName: string, action: IAlarmAction): IAlarm {

@@ -42,9 +42,9 @@ export class TenantsApiStack extends Stack {
     this.function = handler;
     this.#tell('ApiEndpoint', gateway.url, 'Tenant API');
     this.#tell('Function', handler.functionName, 'Lambda of the tenant API');
-    this.#tell('OperatorKeySecret', key.secretArn, 'Secret with the key of the operators');
+    this.#tell('OperatorKeySecret', key.secretArn, 'Secret with the operator key');
     if (gateway.domainTarget !== undefined)
-      this.#tell('ApiDomainTarget', gateway.domainTarget, 'Target of a CNAME record of your own');
+      this.#tell('ApiDomainTarget', gateway.domainTarget, 'Target for your own CNAME record');
   }
 
   #tell(name: string, value: string, description: string): void {

@@ -213,7 +213,7 @@ export async function startBroker(
     ports: { health: health.port, ...listeners },
     async stop(drainMsMax) {
       trouble = 'stopping';
-      log.info({ drainMsMax }, 'stopping, clients are sent away');
+      log.info({ drainMsMax }, 'stopping, sending clients away');
       await stopServing(rooms, clock, drainMsMax);
       emf?.stop();
       close();
@@ -277,6 +277,6 @@ function unheardSince(earliestEndMs: number | undefined, nowMs: number): number 
 }
 
 const refusing = (kind: string, port: number) => (error: NodeJS.ErrnoException) => {
-  const what = error.code === 'EADDRINUSE' ? 'is in use' : `cannot be listened on (${error.code ?? error.message})`;
+  const what = error.code === 'EADDRINUSE' ? 'is in use' : `cannot be opened (${error.code ?? error.message})`;
   throw new ConfigError(`port ${port} for ${kind} ${what}; choose another with SHOAL_${kind.toUpperCase()}_PORT`);
 };

@@ -159,7 +159,7 @@ function readDynamo(env: Environment): Config['dynamo'] {
     throw new ConfigError(`SHOAL_DYNAMODB_ENDPOINT=${endpoint} is not a URL; use http://host:port`);
   const tablePrefix = env['SHOAL_TABLE_PREFIX'] ?? 'shoal-';
   if (!/^[a-zA-Z0-9_.-]{1,200}$/.test(tablePrefix))
-    throw new ConfigError(`SHOAL_TABLE_PREFIX=${tablePrefix} has other characters than letters, digits, _ . and -`);
+    throw new ConfigError(`SHOAL_TABLE_PREFIX=${tablePrefix} may only contain letters, digits, _ . and -`);
   return { ...(endpoint !== undefined && { endpoint }), region: env['AWS_REGION'] ?? 'us-east-1', tablePrefix };
 }
 
@@ -224,7 +224,7 @@ function readTrustedProxies(text: string | undefined): BlockList | undefined {
   if (text === undefined) return undefined;
   const trusted = trustedProxies(text);
   if (!('notANetwork' in trusted)) return trusted;
-  const what = trusted.notANetwork === '' ? 'an empty part' : `${trusted.notANetwork}, which is no network`;
+  const what = trusted.notANetwork === '' ? 'an empty part' : `${trusted.notANetwork}, which is not a network`;
   throw new ConfigError(`SHOAL_TRUST_PROXY=${text} has ${what}; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8`);
 }
 
@@ -234,9 +234,9 @@ function readEmfStage(env: Environment): string | undefined {
   if (wanted !== '0' && wanted !== '1') throw new ConfigError(`SHOAL_METRICS_EMF=${wanted} is neither 0 nor 1`);
   const stage = env['SHOAL_STAGE'];
   if (stage !== undefined && !/^[a-zA-Z0-9_-]{1,64}$/.test(stage))
-    throw new ConfigError(`SHOAL_STAGE=${stage} has other characters than letters, digits, _ and -, or more than 64`);
+    throw new ConfigError(`SHOAL_STAGE=${stage} may only contain letters, digits, _ and -, at most 64`);
   if (wanted === '0') return undefined;
-  if (stage === undefined) throw new ConfigError('SHOAL_METRICS_EMF=1 needs SHOAL_STAGE, which its metrics carry');
+  if (stage === undefined) throw new ConfigError('SHOAL_METRICS_EMF=1 needs SHOAL_STAGE, a dimension of its metrics');
   return stage;
 }
 

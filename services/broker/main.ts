@@ -58,9 +58,7 @@ async function main(): Promise<void> {
   // Whoever read what is printed has gone: no fault of the broker, which goes on without.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
   process.on('uncaughtException', (error, origin) => {
-    process.stderr.write(
-      `broker: ${origin}, which nobody has foreseen; stopping: ${error?.stack ?? messageOf(error)}\n`,
-    );
+    process.stderr.write(`broker: ${origin}, unexpected; stopping: ${error?.stack ?? messageOf(error)}\n`);
     if (isFaulty) return; // On its way out, by one of the two timers at the latest.
     isFaulty = true;
     if (broker) caught('process', error, { origin });

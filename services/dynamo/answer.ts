@@ -79,7 +79,7 @@ export class AnswerReader {
     this.#status = Number(line[2]);
     this.#goesOn = line[1] === '1' && !closes.test(head);
     if (transferEncoding.test(head)) {
-      if (!chunked.test(head)) throw new NotHttp('an encoding that was not asked for');
+      if (!chunked.test(head)) throw new NotHttp('an unexpected encoding');
       this.#chunks = new ChunkReader();
       return;
     }
@@ -94,7 +94,7 @@ export class AnswerReader {
       if (!this.#chunks.read(bytes)) return undefined;
       return this.#whole(Buffer.concat(this.#chunks.pieces).toString('utf8'));
     }
-    if (bytes.length > this.#missing) throw new NotHttp('more than was announced');
+    if (bytes.length > this.#missing) throw new NotHttp('more bytes than announced');
     this.#missing -= bytes.length;
     if (this.#missing === 0 && this.#pieces.length === 0) return this.#whole(bytes.toString('utf8'));
     if (bytes.length > 0) this.#pieces.push(Buffer.from(bytes));
@@ -142,7 +142,7 @@ class ChunkReader {
       const isLast = this.#takeLine(this.#line.slice(0, -2));
       this.#line = '';
       if (!isLast) continue;
-      if (at < bytes.length) throw new NotHttp('more than was announced');
+      if (at < bytes.length) throw new NotHttp('more bytes than announced');
       return true;
     }
     return false;
@@ -152,7 +152,7 @@ class ChunkReader {
   #takeLine(line: string): boolean {
     if (this.#state === 'trailer') return line === '';
     if (this.#state === 'end of data') {
-      if (line !== '') throw new NotHttp('a chunk is longer than it said');
+      if (line !== '') throw new NotHttp('a chunk is longer than announced');
       this.#state = 'size';
       return false;
     }

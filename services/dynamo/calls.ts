@@ -65,7 +65,7 @@ export interface Asker {
 }
 
 const notSentWords: Readonly<Record<NotSent, string>> = {
-  QueueFull: 'too many calls of this process wait for DynamoDB already',
+  QueueFull: 'too many calls of this process are already waiting for DynamoDB',
   QueuedTooLong: 'it waited too long behind other calls of this process',
 };
 

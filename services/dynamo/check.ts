@@ -97,7 +97,7 @@ async function allOrFault(steps: readonly (() => Promise<unknown>)[]): Promise<v
 }
 
 function remedyOf({ isUnreachable, throttled }: DynamoUnavailable): string {
-  if (isUnreachable) return 'check SHOAL_DYNAMODB_ENDPOINT and AWS_REGION, and that this machine may connect to it';
+  if (isUnreachable) return 'check SHOAL_DYNAMODB_ENDPOINT and AWS_REGION, and that this machine can connect to it';
   return throttled ? 'try again later, or raise the limits of the account' : 'try again later';
 }
 
@@ -135,10 +135,10 @@ async function inTime(step: Promise<unknown>): Promise<void> {
 export function tableFault(definition: TableDefinition, found: TableDescription): string | undefined {
   const { TableStatus } = found;
   if (TableStatus !== 'ACTIVE' && TableStatus !== 'UPDATING')
-    return `the state ${TableStatus}; wait until it is ACTIVE, or create it anew`;
+    return `the state ${TableStatus}; wait until it is ACTIVE, or create it again`;
   const expected = [definition.partitionKey, definition.sortKey];
   if (!hasKeys(found, found.KeySchema, expected))
-    return `other keys than ${expected.map(words).join(', ')}; create it anew`;
+    return `keys other than ${expected.map(words).join(', ')}; create it again`;
   return undefined;
 }
 

@@ -14,7 +14,7 @@ export class Meter {
   readonly #metrics: Metrics;
   readonly #tablePrefix: string;
   /** Held by what they count, and by table and label, for this runs with every call. */
-  readonly #calls = new Held('shoal_dynamodb_calls_total', 'Calls of DynamoDB, each attempt counted', 'action');
+  readonly #calls = new Held('shoal_dynamodb_calls_total', 'Calls to DynamoDB, counting each attempt', 'action');
   readonly #units = new Held('shoal_dynamodb_units_total', 'Request units that DynamoDB reported', 'kind');
 
   constructor(tablePrefix: string, metrics = new Metrics()) {
@@ -40,7 +40,7 @@ export class Meter {
     const kind = kindOf(error);
     for (const table of tables)
       this.#metrics
-        .counter('shoal_dynamodb_errors_total', 'Calls of DynamoDB that failed', { table, action, kind })
+        .counter('shoal_dynamodb_errors_total', 'Calls to DynamoDB that failed', { table, action, kind })
         .add();
   }
 }

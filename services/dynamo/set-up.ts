@@ -39,7 +39,7 @@ const certificate = `${endpoint}: the certificate there`;
 
 /** Error name or code, and what the operator should look at. `@` stands for the endpoint or the region in use. */
 const remedies: ReadonlyMap<string, string> = new Map([
-  ['ResourceNotFoundException', 'create the tables, or check SHOAL_TABLE_PREFIX and AWS_REGION; none is there @'],
+  ['ResourceNotFoundException', 'create the tables, or check SHOAL_TABLE_PREFIX and AWS_REGION; no such table @'],
   ['UnrecognizedClientException', `${credentials}: they are not known @`],
   ['InvalidClientTokenId', `${credentials}: they are not known @`],
   ['NotAuthorized', `${credentials}: they are not known @`],
@@ -58,9 +58,9 @@ const remedies: ReadonlyMap<string, string> = new Map([
   ['TokenProviderError', renew],
   ['CredentialsProviderError', 'provide AWS credentials: a role, a profile or environment variables'],
   ['ENOTFOUND', `${endpoint}: the host name does not exist @`],
-  ['ERR_INVALID_URL', `${endpoint}: no URL @`],
-  ['EPROTO', `${endpoint}: https where http is spoken, or the reverse, @`],
-  ['ERR_SSL_WRONG_VERSION_NUMBER', `${endpoint}: https where http is spoken, or the reverse, @`],
+  ['ERR_INVALID_URL', `${endpoint}: not a URL @`],
+  ['EPROTO', `${endpoint}: https where http is expected, or the reverse, @`],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', `${endpoint}: https where http is expected, or the reverse, @`],
   ['ERR_TLS_CERT_ALTNAME_INVALID', `${certificate} is for another name @`],
   ['DEPTH_ZERO_SELF_SIGNED_CERT', `${certificate} is not trusted @`],
   ['SELF_SIGNED_CERT_IN_CHAIN', `${certificate} is not trusted @`],
@@ -83,7 +83,7 @@ export function setUpFault(error: SdkError, place: string): SetUpFault | undefin
   const known = remedies.get(name) ?? remedies.get(code);
   if (known !== undefined) return fault(code || name, known);
   if (name === 'ValidationException' && wrongKeys.test(message))
-    return fault(name, 'the table has other keys than expected; create it anew');
+    return fault(name, 'the table does not have the expected keys; create it again');
   if (/region is missing/i.test(message)) return fault('no region', 'set AWS_REGION');
   if (/region not accepted/i.test(message)) return fault('no region', 'check AWS_REGION: it is not a region');
   return isForeign(error) ? foreign(error.$metadata?.httpStatusCode, place) : undefined;
@@ -91,7 +91,7 @@ export function setUpFault(error: SdkError, place: string): SetUpFault | undefin
 
 /** For what answers, but is no DynamoDB. */
 export function foreign(status: number | undefined, place: string): SetUpFault {
-  const answer = status === undefined ? 'no HTTP answer' : `HTTP ${status}, not an answer of DynamoDB`;
+  const answer = status === undefined ? 'no HTTP answer' : `HTTP ${status}, not a DynamoDB answer`;
   return { code: answer, remedy: `${endpoint}: something else answers ${place}` };
 }
 

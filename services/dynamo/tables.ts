@@ -42,12 +42,12 @@ function table(name: TableName, holds: string): TableDefinition {
 
 export const tableDefinitions: readonly TableDefinition[] = [
   table('tenants', 'by tenant id: the tenant, its API keys and credentials; sign-up counts by source address'),
-  table('sessions', 'by tenant and bucket, then client id: who owns the session, whether it is connected'),
-  table('routes', 'by tenant and bucket, then client and topic filter: subscriptions of persistent sessions'),
+  table('sessions', 'by tenant and bucket, then client id: the session, its owner, whether it is connected'),
+  table('routes', 'by tenant and bucket, then client and topic filter: subscriptions of stored sessions'),
   table('inbox', 'by tenant and client, then sequence: messages that a session has not acknowledged'),
   table('retained', 'by tenant, then topic: the retained message'),
-  table('cluster', 'broker leases, which tenants each broker has sessions of, and the control log'),
-  table('usage', 'by tenant and month, then day: what was used'),
+  table('cluster', 'broker leases, notes of which broker has which tenants, and the control log'),
+  table('usage', 'by tenant and month, then day: database units used'),
 ];
 
 export function tableDefinition(name: TableName): TableDefinition {

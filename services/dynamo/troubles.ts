@@ -84,7 +84,7 @@ export class Troubles {
   #end({ code, told, failures, sinceMs }: Trouble, tables: readonly TableName[], action: string): void {
     if (told.size === 0) return;
     const fields = { tables, action, code, failures, seconds: Math.round((performance.now() - sinceMs) / 1000) };
-    this.#log.info(fields, 'DynamoDB answers again as it should');
+    this.#log.info(fields, 'DynamoDB works again');
   }
 }
 

@@ -128,7 +128,7 @@ export class Child<Ready> {
         if (message.type === 'ready') {
           clearTimeout(tooLate);
           const ready = this.#options.readReady(message);
-          if (ready === undefined) return reject(new StartFailure(`the ${name} sent a message that is not understood`));
+          if (ready === undefined) return reject(new StartFailure(`the ${name} sent an unknown message`));
           this.#isReady = true;
           resolve(ready);
         } else if (message.type === 'failed') {
@@ -169,7 +169,7 @@ export class Child<Ready> {
     const { name, log } = this.#options;
     const when = delayMs === 0 ? '' : ` in ${delayMs} ms`;
     if (why === undefined) log(`the ${name} exited unexpectedly (${how}); restarting it${when}`);
-    else if (why !== this.#told) log(`${why}. It is tried again until it works; what was acknowledged is kept`);
+    else if (why !== this.#told) log(`${why}. Trying again until it works; acknowledged messages are kept`);
     this.#told = why;
   }
 

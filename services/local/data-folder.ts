@@ -84,7 +84,7 @@ function checkFormat(folder: string): void {
   if (found === String(format)) return;
   throw new StartFailure(
     `data folder ${folder} (--data) has format ${found.slice(0, 20)}, and this version of Shoal reads ${format}: ` +
-      'start the version that has made it, or choose another folder',
+      'start the version that made it, or choose another folder',
   );
 }
 

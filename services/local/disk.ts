@@ -7,17 +7,17 @@ import { join } from 'node:path';
 import { systemCode } from './failure.js';
 
 const elsewhere = 'or choose another folder with --data';
-const noAccess = `this user may not read and write it; change its owner or its mode, ${elsewhere}`;
+const noAccess = `this user cannot read and write it; change its owner or mode, ${elsewhere}`;
 
 const remedies: ReadonlyMap<string, string> = new Map([
   ['ENOSPC', 'the disk is full; free some space'],
-  ['EDQUOT', 'the quota of this user on the disk is used up; free some space'],
+  ['EDQUOT', 'the disk quota of this user is used up; free some space'],
   ['EROFS', `the file system is read-only; mount it for writing, ${elsewhere}`],
   ['EACCES', noAccess],
   ['EPERM', noAccess],
-  ['EIO', 'the disk does not work as it should; see the log of the system'],
-  ['EMFILE', 'this process may not open so many files; raise `ulimit -n`'],
-  ['ENFILE', 'the system has no more files to open; see `fs.file-max`'],
+  ['EIO', 'the disk has errors; see the system log'],
+  ['EMFILE', 'this process has too many open files; raise `ulimit -n`'],
+  ['ENFILE', 'the system has too many open files; see `fs.file-max`'],
 ]);
 
 /** Why, what to do, and the system's own word for it. */
@@ -50,10 +50,10 @@ export function databaseWords(folder: string, error: unknown): string | undefine
     const pid = holderOf(join(folder, 'LOCK'));
     return `it is in use by another process${pid === undefined ? '' : `, ${pid}`}; stop that one first`;
   }
-  if (reason === 'EEXIST' || reason === 'ENOTDIR') return 'there is a file in place of the folder; move it away';
+  if (reason === 'EEXIST' || reason === 'ENOTDIR') return 'there is a file with the name of the folder; move it away';
   const known = reason?.startsWith('LEVEL_') === true ? codes.find(([text]) => text.test(cause.message))?.[1] : reason;
   if (known !== undefined) return diskWords(known);
-  return `it is damaged (${cause.message}); put a copy of the data folder in its place, or move it away to begin anew`;
+  return `it is damaged (${cause.message}); restore a copy of the data folder, or move it away to start afresh`;
 }
 
 /** When it cannot be opened, the reason is some causes further down. */

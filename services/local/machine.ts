@@ -132,7 +132,7 @@ async function startParts(
         tables.send('quiet').catch(reject);
       });
     if (await giveUpEndedLease(dynamo, brokerId, quiet, () => systemClock.nowMs())) return;
-    log('the lease of the broker that has ended could not be given up; the next one waits for its end');
+    log('the lease of the broker that exited could not be released; the next one waits until it runs out');
   };
   const brokerEndpoint = `http://127.0.0.1:${tablesPorts.brokerPort}`;
   const supervised = { ...supervision, ended };

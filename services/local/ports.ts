@@ -44,18 +44,18 @@ export function portFailure(
 function explained(code: string, host: string, port: number, flag: string): string {
   switch (code) {
     case 'EADDRINUSE':
-      return `port ${port} (${flag}) is already in use on ${host}; stop what uses it, or choose another (0 picks a free one)`;
+      return `port ${port} (${flag}) is already in use on ${host}; stop the program that uses it, or choose another port (0 picks a free one)`;
     case 'EACCES':
       return `port ${port} (${flag}) needs privileges that this process does not have; choose one above 1023`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `${host} (--host) is not an address, and no name that this machine knows; use one such as 127.0.0.1 or 0.0.0.0`;
+      return `${host} (--host) is neither an address nor a name that this machine can resolve; use one such as 127.0.0.1 or 0.0.0.0`;
     case 'EAFNOSUPPORT':
     case 'EADDRNOTAVAIL':
     case 'EINVAL':
       return isIPv6(host)
-        ? `${host} (--host) is not an address of this machine, or IPv6 is off; use one that it has, or 0.0.0.0 for all of IPv4`
-        : `${host} (--host) is not an address of this machine; use one that it has, or 0.0.0.0 for all`;
+        ? `${host} (--host) is not an address of this machine, or IPv6 is off; use one of its addresses, or 0.0.0.0 for all of IPv4`
+        : `${host} (--host) is not an address of this machine; use one of its addresses, or 0.0.0.0 for all`;
     default:
       return `cannot listen on ${host} port ${port} (${flag}): ${code}`;
   }

@@ -48,7 +48,7 @@ export const brokerVariables = [
   'SHOAL_WS_AT_ROOT',
 ];
 
-const brokerWords = `The broker is tuned with variables, see docs/settings.md:\n  ${brokerVariables.join('\n  ')}`;
+const brokerWords = `To tune the broker, set these variables (see docs/settings.md):\n  ${brokerVariables.join('\n  ')}`;
 
 /** Not for this program, but in the environment of people who use it: the banner's commands, and settings of tests. */
 const othersVariables = /^SHOAL_(API_KEY|PASSWORD|(TEST|CRASH|ISOLATION|DIFFERENTIAL)_\w+)$/;
@@ -68,7 +68,7 @@ interface Row {
 }
 
 const rows: readonly Row[] = [
-  { flag: 'data', value: 'folder', fallback: '.shoal', words: 'where everything durable is kept' },
+  { flag: 'data', value: 'folder', fallback: '.shoal', words: 'folder for all durable data' },
   { flag: 'host', value: 'address', fallback: '127.0.0.1', words: 'address that every listener binds to' },
   { flag: 'public-host', value: 'name', words: 'host name or address given to clients and put into the certificate' },
   { flag: 'mqtt-port', value: 'port', fallback: '1883', words: 'MQTT over plain TCP' },
@@ -76,11 +76,11 @@ const rows: readonly Row[] = [
   { flag: 'ws-port', value: 'port', fallback: '8083', words: 'MQTT over WebSocket, path /mqtt' },
   { flag: 'wss-port', value: 'port', fallback: '8084', words: 'MQTT over secure WebSocket, path /mqtt' },
   { flag: 'api-port', value: 'port', fallback: '8080', words: 'tenant API' },
-  { flag: 'operator-key', value: 'key', words: 'key of the operator; generated and kept in the data folder if absent' },
+  { flag: 'operator-key', value: 'key', words: 'operator key; by default generated and kept in the data folder' },
   {
     flag: 'trust-proxy',
     value: 'cidrs',
-    words: 'load balancers that begin each MQTT connection with a PROXY protocol header',
+    words: 'addresses of load balancers, which begin each MQTT connection with a PROXY protocol header',
   },
   { flag: 'log-level', value: 'level', fallback: 'warn', words: logLevels.join(', ') },
 ];

@@ -44,7 +44,7 @@ const daySeconds = 86_400;
 export const quotaKinds: readonly QuotaKindRow[] = [
   {
     kind: 'connections',
-    unit: 'connections at the same time',
+    unit: 'simultaneous connections',
     free: 1000,
     min: 0,
     reason: 'A pilot of a device fleet fits, and a thousand idle connections take a broker 40 to 80 MB.',
@@ -54,7 +54,7 @@ export const quotaKinds: readonly QuotaKindRow[] = [
     unit: 'messages per second from all clients',
     free: 1000,
     min: 0,
-    reason: 'Every one of the thousand connections may report once a second.',
+    reason: 'Each of the thousand connections may report once a second.',
   },
   {
     kind: 'deliverPerSecond',
@@ -65,7 +65,7 @@ export const quotaKinds: readonly QuotaKindRow[] = [
   },
   {
     kind: 'bytesPerSecond',
-    unit: 'bytes per second of messages, in and out each',
+    unit: 'bytes per second of messages, each way',
     free: mib,
     min: 0,
     reason: 'A thousand messages per second of 1 KiB, and below a hundredth of what one broker carries.',
@@ -83,7 +83,7 @@ export const quotaKinds: readonly QuotaKindRow[] = [
     unit: 'subscriptions',
     free: 100,
     min: 0,
-    reason: 'Devices have a handful; wildcards serve those that want more.',
+    reason: 'Devices have a handful; those that need more can use wildcards.',
   },
   {
     kind: 'sessionExpirySecondsMax',
@@ -111,14 +111,14 @@ export const quotaKinds: readonly QuotaKindRow[] = [
     unit: 'bytes of retained messages, topics included',
     free: 10 * mib,
     min: 0,
-    reason: 'Ten thousand retained messages of 1 KiB, and little enough for a broker to keep in memory.',
+    reason: 'Ten thousand retained messages of 1 KiB, and a few seconds to read at the rate of the plan.',
   },
   {
     kind: 'credentials',
     unit: 'credentials',
     free: 2000,
     min: 0,
-    reason: 'One for each of a thousand devices, and as many again for a change of all of them.',
+    reason: 'One for each of a thousand devices, and as many again to replace them all.',
   },
   {
     kind: 'connectsPerSecond',
@@ -150,18 +150,18 @@ export const quotaKinds: readonly QuotaKindRow[] = [
   },
   {
     kind: 'cpuShare',
-    unit: 'percent of the time of a broker, while others wait',
+    unit: 'percent of the time of a broker while others wait',
     free: 25,
     min: 1,
     hardMax: 100,
-    reason: 'Four tenants that ask for all they can get share a broker, and a quiet one waits for 2 ms each.',
+    reason: 'Four tenants that take all they can share a broker, and a quiet one waits 2 ms for each of them.',
   },
   {
     kind: 'memoryBytes',
     unit: 'bytes of memory on a broker',
     free: 256 * mib,
     min: mib,
-    reason: 'Room for ten thousand sessions that are away, or a thousand clients with full queues.',
+    reason: 'Room for ten thousand offline sessions, or a thousand clients with full queues.',
   },
   {
     kind: 'databaseUnitsPerSecond',

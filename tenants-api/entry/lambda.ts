@@ -111,7 +111,7 @@ async function layoutFits(): Promise<void> {
 }
 
 export async function handler(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
-  if (event.version !== '2.0') throw new Error('this is no event of an HTTP API with payload format 2.0');
+  if (event.version !== '2.0') throw new Error('this is not an event of an HTTP API with payload format 2.0');
   await layoutFits();
   const invocation: Invocation = { sourceIp: event.requestContext.http.sourceIp };
   return await resultOf(await app.fetch(requestOf(event), invocation));

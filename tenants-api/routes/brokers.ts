@@ -16,29 +16,28 @@ type State = keyof typeof states;
 
 const brokerView = z
   .object({
-    id: z.string().openapi({ description: 'A new one at each start', example: 'broker-mV3kq0sYt2Zx' }),
+    id: z.string().openapi({ description: 'A new id at each start', example: 'broker-mV3kq0sYt2Zx' }),
     state: z.enum(Object.keys(states) as [State, ...State[]]).openapi({
       description: Object.entries(states)
         .map(([state, means]) => `\`${state}\`: ${means}`)
         .join('; '),
     }),
-    version: z.string().optional().openapi({ description: 'Of Shoal', example: '0.1.0' }),
+    version: z.string().optional().openapi({ description: 'Version of Shoal', example: '0.1.0' }),
     startedAt: timestamp,
     leaseUntil: timestamp,
     connections: z
       .int()
       .optional()
-      .openapi({ description: 'Clients connected; as it was up to ten seconds before its last renewal' }),
-    sessions: z.int().optional().openapi({ description: 'Sessions, connected or not; as of the same time' }),
+      .openapi({ description: 'Connected clients; up to ten seconds older than the last renewal of the lease' }),
+    sessions: z.int().optional().openapi({ description: 'Sessions, connected or not; as old as `connections`' }),
     address: z
       .string()
       .optional()
       .openapi({ description: 'Where other brokers dial it; missing if it has no links', example: '10.0.1.7:7883' }),
-    links: z
-      .object({ up: z.int(), expected: z.int() })
-      .optional()
-      .openapi({ description: 'Links to other brokers: those that can be relied on, of one to each that lives' }),
-    takenOverBy: z.string().optional().openapi({ description: 'Of one that is dead: who follows' }),
+    links: z.object({ up: z.int(), expected: z.int() }).optional().openapi({
+      description: 'Links to other brokers: the reliable ones, and the expected number, one for each living broker',
+    }),
+    takenOverBy: z.string().optional().openapi({ description: 'Of a dead broker: the broker that takes over' }),
   })
   .openapi('Broker');
 
@@ -48,7 +47,7 @@ export function brokerRoutes(app: Api, deps: ApiDeps): void {
     path: '/v1/brokers',
     operationId: 'listBrokers',
     summary: 'List the brokers (operator key only)',
-    description: 'Those that live, and those that have gone and have left sessions which nobody has taken over yet.',
+    description: 'Living brokers, and dead or stopped ones whose sessions are not yet taken over.',
     tags: ['Brokers'],
     security: bearer,
     middleware: [onlyOperator(deps)],

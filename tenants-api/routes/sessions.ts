@@ -26,7 +26,7 @@ const sessionView = z
     username: z.string().openapi({ example: 'sensor-1@acme' }),
     sdk: z.string().nullable().openapi({
       description:
-        'What the client says of itself behind a `?` in its user name, as the SDKs for AWS IoT do (`?SDK=…&Version=…`); null if nothing. Nobody has checked it.',
+        'The `?SDK=…&Version=…` suffix of the user name, which the AWS IoT SDKs append; null without one. Not verified.',
       example: 'NodeJSv2/1.21.0',
     }),
     protocolVersion: z.enum(['3.1', '3.1.1', '5']),
@@ -37,7 +37,7 @@ const sessionView = z
     sessionExpirySeconds: z.int().nullable().openapi({ description: 'null: the session never expires' }),
     queuedMessages: z.int().openapi({
       description:
-        'QoS 1 and 2 messages waiting for the client. The figure is a few seconds old, or up to a minute while it is connected',
+        'QoS 1 and 2 messages waiting for the client. The figure is a few seconds old, or up to a minute while the client is connected',
     }),
     droppedMessages: z.int().openapi({
       description: 'Messages dropped since the session began because its queue (`queuedMessagesPerSession`) was full',

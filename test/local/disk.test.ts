@@ -92,13 +92,13 @@ test.each<[string, (path: string) => void]>([
 ])('a database %s is damaged, and says how', async (_, damage) => {
   const path = await used(join(workshop.folder(), 'db'));
   damage(path);
-  expect(await refusal(path)).toMatch(/cannot be used: it is damaged \(.+\); put a copy .* or move it away/);
+  expect(await refusal(path)).toMatch(/cannot be used: it is damaged \(.+\); restore a copy .* or move it away/);
 });
 
 test('a file in place of the database', async () => {
   const path = join(workshop.folder(), 'db');
   writeFileSync(path, '');
-  expect(await refusal(path)).toContain('there is a file in place of the folder; move it away');
+  expect(await refusal(path)).toContain('there is a file with the name of the folder; move it away');
 });
 
 const nobody = 65_534;
@@ -113,9 +113,7 @@ test.runIf(reaches)('a database that this user may not write', async () => {
   for (const file of filesOf(path, '')) chmodSync(file, 0o400);
   if (isRoot) for (const file of [folder, path, ...filesOf(path, '')]) chownSync(file, nobody, nobody);
   chmodSync(path, 0o500);
-  expect(await refusal(path, other)).toMatch(
-    /this user may not read and write it; change its owner or its mode.*EACCES/,
-  );
+  expect(await refusal(path, other)).toMatch(/this user cannot read and write it; change its owner or mode.*EACCES/);
   chmodSync(path, 0o700);
 });
 

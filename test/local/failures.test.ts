@@ -80,7 +80,7 @@ test('tables of something else in the data folder', async () => {
   expect(await shoal.exited).toBe(1);
   expect(shoal.stdout).toBe('');
   expect(shoal.stderr).toBe(
-    'broker: DynamoDB DescribeTable on table shoal-routes shows other keys than pk (S), sk (S); create it anew\n',
+    'broker: DynamoDB DescribeTable on table shoal-routes shows keys other than pk (S), sk (S); create it again\n',
   );
 });
 

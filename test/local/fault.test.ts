@@ -75,7 +75,7 @@ test.each(Object.entries(planted))(
     process.kill(endpoints.pids.broker, 'SIGUSR2');
     await until(() => endpointsIn(folder).pids.broker !== endpoints.pids.broker, 'another broker', 20_000);
     expect(reasons).toEqual([0x8b]); // server shutting down
-    expect(shoal.stderr).toContain(`broker: ${kind}, which nobody has foreseen; stopping: Error: planted`);
+    expect(shoal.stderr).toContain(`broker: ${kind}, unexpected; stopping: Error: planted`);
     expect(shoal.stderr).toMatch(/shoal: the broker exited unexpectedly \(exit code 1\)/);
     const again = await connect(endpoints, login, 'away');
     const seen: string[] = [];

@@ -131,7 +131,7 @@ describe('tables', () => {
     const prefix = `${what.replaceAll(' ', '-')}-`;
     await tables(prefix, 'retained', instead);
     expect(await refusal({ endpoint: dynalite.endpoint, prefix })).toBe(
-      `DynamoDB DescribeTable on table ${prefix}retained shows other keys than pk (S), sk (S); create it anew`,
+      `DynamoDB DescribeTable on table ${prefix}retained shows keys other than pk (S), sk (S); create it again`,
     );
   });
 });

@@ -86,7 +86,7 @@ const isTrouble =
 const isEnd =
   (action: string) =>
   (line: LogLine): boolean =>
-    line.msg === 'DynamoDB answers again as it should' && line.action === action;
+    line.msg === 'DynamoDB works again' && line.action === action;
 
 /** Publishes what cannot be stored, lets it fail for a while, mends it, and sees everything come right by itself. */
 async function storeInTrouble(
@@ -170,7 +170,7 @@ test.each<[what: string, action: string, sentences: string[]]>([
   [
     'neither the control log nor the leases of others can be read',
     'Query',
-    ['dead brokers could not be looked for, trying again', 'the control log cannot be read, trying again'],
+    ['the control log cannot be read, trying again', 'the leases of other brokers could not be read, trying again'],
   ],
   ['the lease cannot be renewed', 'UpdateItem', ['the lease could not be renewed, trying again']],
 ])('%s: told once, and tried again', { timeout: 30_000 }, async (_, action, sentences) => {

@@ -87,7 +87,7 @@ test.each<[env: Record<string, string>, line: string]>([
   [{ SHOAL_UNSAFE_MB_MAX: 'lots' }, 'broker: SHOAL_UNSAFE_MB_MAX=lots is not a number from 1 to 65536\n'],
   [
     { SHOAL_TRUST_PROXY: '10.0.0.0/33' },
-    'broker: SHOAL_TRUST_PROXY=10.0.0.0/33 has 10.0.0.0/33, which is no network; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8\n',
+    'broker: SHOAL_TRUST_PROXY=10.0.0.0/33 has 10.0.0.0/33, which is not a network; use addresses or CIDRs such as 10.0.0.0/16,fd00::/8\n',
   ],
   [
     { SHOAL_PERSIST_DELAY: '20' },

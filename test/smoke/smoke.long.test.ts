@@ -92,10 +92,7 @@ describe('what users get wrong is told, and nothing is left', () => {
     await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
     onTestFinished(() => void site.close());
     const run = await smoke(['--api', `http://127.0.0.1:${(site.address() as AddressInfo).port}`]);
-    expect([run.code, failureOf(run)]).toEqual([
-      1,
-      expect.stringMatching(/is not a tenant API of Shoal; look at --api/),
-    ]);
+    expect([run.code, failureOf(run)]).toEqual([1, expect.stringMatching(/is not a Shoal tenant API; check --api/)]);
   });
 
   test.each([

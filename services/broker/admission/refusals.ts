@@ -11,17 +11,17 @@ const refusals: Readonly<Record<TurnedAwayBy, readonly [reason: Reason, words: s
   rate: [reasons.connectionRateExceeded, 'the tenant has reached its quota of CONNECTs per second; try again later'],
   will: [
     reasons.connectionRateExceeded,
-    'CONNECTs bring more bytes of wills than the tenant may send in a second; try again later',
+    'the wills in CONNECT packets exceed the bytes per second of the tenant; try again later',
   ],
   displaced: [
     reasons.sessionTakenOver,
-    'another CONNECT of this client identifier has come before this one was let in',
+    'a newer CONNECT with this client identifier arrived before this one was admitted',
   ],
   turn: [
     reasons.serverUnavailable,
-    'what the client has left behind, its will perhaps, could not be stored yet; try again later',
+    'the end of the previous connection of the client, perhaps its will, could not be stored yet; try again later',
   ],
-  gone: [reasons.connectionLost, 'the client left before it was let in'],
+  gone: [reasons.connectionLost, 'the client left before it was admitted'],
 };
 
 export function faultOf({ by }: TurnedAway): PeerFault {
@@ -31,7 +31,7 @@ export function faultOf({ by }: TurnedAway): PeerFault {
 export const strangersBusy = (): PeerFault =>
   new PeerFault(
     reasons.serverBusy,
-    'too many clients of this address, or of the tenant that was named, are connecting at once; try again later',
+    'too many clients from this address, or of the tenant in the user name, are connecting at once; try again later',
   );
 
 export const tenantBusy = (): PeerFault =>

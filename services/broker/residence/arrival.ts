@@ -231,7 +231,7 @@ export interface Visit {
 }
 
 const endedMeanwhile = (): PeerFault =>
-  new PeerFault(reasons.serverUnavailable, 'the connection or its credential has ended in the meantime');
+  new PeerFault(reasons.serverUnavailable, 'the connection ended or its credential was deleted in the meantime');
 
 function claimOf(
   packet: ConnectPacket,

@@ -150,7 +150,7 @@ export class Inbound {
 
   #refuseUnreleased(packetId: number, channel: Channel): void {
     if (channel.version !== 5)
-      throw new PeerFault(reasons.quotaExceeded, `${unreleasedMax} QoS 2 messages are not released yet`);
+      throw new PeerFault(reasons.quotaExceeded, `${unreleasedMax} QoS 2 messages are not yet released`);
     this.#host.meters.refusedPublishes++;
     this.#acknowledge(packetType.pubrec, packetId, tooManyUnreleased);
   }

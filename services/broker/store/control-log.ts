@@ -66,7 +66,7 @@ export class ControlLog {
     const late = new Promise<void>((resolve) => {
       cancel = this.#clock.after(catchUpMsMax, () => {
         isLate = true;
-        this.#log.warn({}, 'the control log is not caught up with yet, serving nevertheless');
+        this.#log.warn({}, 'the control log is not fully read yet, serving nevertheless');
         resolve();
       });
     });
@@ -167,7 +167,7 @@ export class ControlLog {
         return await this.#listener.apply(entry, atMs);
       } catch (error) {
         if (!mayPass(error)) return caught('control', error, { entry });
-        if (tries === 1) this.#log.error({ entry, error }, 'a control entry could not be obeyed');
+        if (tries === 1) this.#log.error({ entry, error }, 'a control entry could not be applied, trying again');
         await this.#wait(pollMs);
       }
   }

@@ -236,7 +236,7 @@ export class GroupCommit implements CommitLog {
       for (const part of parts) part.isAlone = true;
       return this.#work.ready(parts);
     }
-    this.#options.log.error({ error }, 'something that DynamoDB does not take was not stored');
+    this.#options.log.error({ error }, 'DynamoDB rejected an item, which was not stored');
     const [part] = parts;
     part!.share.refused.push(part!.write);
     this.#work.over(part!);

@@ -204,7 +204,7 @@ export class Membership {
         return await step();
       } catch (error) {
         if (!(error instanceof DynamoUnavailable)) throw error;
-        if (!isTold) this.#options.log.warn({ error }, 'DynamoDB is out of reach while starting, trying again');
+        if (!isTold) this.#options.log.warn({ error }, 'DynamoDB cannot be reached while starting, trying again');
         isTold = true;
         this.#troubleAtMs = this.#options.clock.monotonicMs();
         await this.#wait(jitteredMs());
@@ -350,7 +350,7 @@ export class Membership {
       this.#looking = this.#look()
         .catch((error: unknown) => {
           if (error instanceof DynamoUnavailable) this.#troubleAtMs = clock.monotonicMs();
-          else log.warn({ error }, 'dead brokers could not be looked for, trying again');
+          else log.warn({ error }, 'the leases of other brokers could not be read, trying again');
         })
         .finally(() => {
           this.#looking = undefined;

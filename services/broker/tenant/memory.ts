@@ -147,6 +147,6 @@ export class TenantMemory implements SessionMemory {
     this.#toldAtMs = nowMs;
     const { memoryBytes } = this.#limits;
     const fields = { tenant: this.#tenant, bytes, memoryBytes, isShed: this.isShed };
-    this.#log.warn(fields, 'a tenant gets no new sessions and subscriptions: it holds too much memory');
+    this.#log.warn(fields, 'a tenant uses too much memory: it gets no new sessions and subscriptions');
   }
 }

@@ -68,7 +68,10 @@ export class SharedQueues implements GroupQueues {
     try {
       await store.purgeShared(this.#scope, name, epochBelow);
     } catch (error) {
-      log.warn({ tenant: this.#scope, name, error }, 'what a shared subscription had stored could not be removed');
+      log.warn(
+        { tenant: this.#scope, name, error },
+        'the stored messages of a shared subscription could not be removed',
+      );
     }
   }
 

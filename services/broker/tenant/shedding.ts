@@ -105,6 +105,6 @@ export class Shedding {
     this.#toldAtMs = nowMs;
     const { limitBytes } = this.#memory;
     const fields = { tenant: id, bytes, limitBytes, usedPercent: Math.round(part * 100) };
-    this.#log.error(fields, 'the broker is short of memory: the tenant that holds most gets no more of it');
+    this.#log.error(fields, 'the broker is short of memory: the tenant that uses most gets no more');
   }
 }

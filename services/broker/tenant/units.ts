@@ -184,10 +184,7 @@ export class UnitLedger {
     try {
       await store.add(account.scope, dayOf(clock.nowMs()), units);
     } catch (error) {
-      log.warn(
-        { tenant: account.scope, units, error },
-        'what a tenant has used of the database could not be written down',
-      );
+      log.warn({ tenant: account.scope, units, error }, 'the database usage of a tenant could not be stored');
     }
   }
 }

@@ -352,7 +352,7 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
   /** Before CONNECT bytes do not buy time: a trickle is as late as silence. After it the delay is the broker's. */
   late(): void {
     if (this.#version !== undefined)
-      this.#refuse(new PeerFault(reasons.serverUnavailable, 'admission takes too long; try again later'));
+      this.#refuse(new PeerFault(reasons.serverUnavailable, 'admission took too long; try again later'));
     else {
       this.#end(reasons.connectTimeout, { publishWill: false });
       this.#stream.destroy();

@@ -167,7 +167,7 @@ export class Doorstep {
     if (clock.monotonicMs() - this.#toldAtMs >= tellEveryMs) {
       this.#toldAtMs = clock.monotonicMs();
       const fields = { newcomers: this.newcomers.size, sockets: this.#visitors.size, address: visitor.group };
-      log.warn(fields, 'places are short: sockets without a complete CONNECT give theirs to others');
+      log.warn(fields, 'places are short: sockets without a complete CONNECT lose theirs to others');
     }
     visitor.destroy();
     return true;

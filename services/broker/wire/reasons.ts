@@ -81,7 +81,7 @@ export const reasons = {
   ),
   sessionTakenOver: row('session-taken-over', 0x8e, 'client', 'another connection took over this client identifier'),
   topicFilterInvalid: row('topic-filter-invalid', 0x8f, 'client', 'this topic filter is not valid'),
-  // MQTT 3.x closes without CONNACK on what is no topic name; this one is, and code 5 stops a client that would try for ever.
+  // MQTT 3.x closes without CONNACK on an invalid topic name; this one is valid, and code 5 stops a client that would try for ever.
   willTopicTooLong: row('will-topic-too-long', 0x90, 'client', 'the will topic is too long', 0x05),
   topicNameInvalid: row('topic-name-invalid', 0x90, 'client', 'this topic name is not valid'),
   receiveMaximumExceeded: row(
@@ -131,7 +131,7 @@ export const reasons = {
   connectTimeout: row('connect-timeout', undefined, 'client', 'no CONNECT received in time'),
   connectionLost: row('connection-lost', undefined, 'nobody', 'the network connection closed without DISCONNECT'),
   notMqtt: row('not-mqtt', undefined, 'client', 'the first packet was not CONNECT'),
-  webSocketFault: row('websocket-fault', undefined, 'client', 'the WebSocket frames are not as they have to be'),
+  webSocketFault: row('websocket-fault', undefined, 'client', 'the WebSocket frames are invalid'),
   // What has come instead, in `first-bytes.ts`.
   tlsOnPlainPort: row(
     'tls-on-plain-port',

@@ -212,7 +212,7 @@ describe('the start', () => {
   it('fails when the secret cannot be read', async () => {
     const { env } = await secrets({ __type: 'AccessDeniedException', Message: 'not allowed' }, 400);
     const failing = (await start(env)).invoke(plain);
-    await expect(failing).rejects.toThrow('the secret arn:of:the:key of the operators');
+    await expect(failing).rejects.toThrow('the secret arn:of:the:key of the operator key');
     await expect(failing).rejects.toThrow('AccessDeniedException');
   });
 });

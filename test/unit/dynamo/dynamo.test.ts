@@ -162,7 +162,7 @@ describe('tables', () => {
       ),
     );
     await createTables(other);
-    await expect(other.check()).rejects.toThrow('broken-routes shows other keys than pk (S), sk (S); create it anew');
+    await expect(other.check()).rejects.toThrow('broken-routes shows keys other than pk (S), sk (S); create it again');
     await expect(other.get('routes', { pk: 'a', sk: 'b' })).rejects.toThrow(DynamoMisconfigured);
   });
 

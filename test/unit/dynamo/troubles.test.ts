@@ -21,7 +21,7 @@ beforeEach(() => {
   log = oncePerCause(plain);
 });
 
-const isOver = 'info DynamoDB answers again as it should';
+const isOver = 'info DynamoDB works again';
 
 /** As `Calls` does it, and as a room then tells it. */
 function refused(action: string, tables: readonly TableName[], sentence = 'no', code = 'AccessDenied'): void {
