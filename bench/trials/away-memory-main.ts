@@ -98,6 +98,8 @@ function noRecords(job: AwayJob): SessionStore {
   return {
     claim: () => Promise.resolve({ epoch: ++epoch, born: epoch }),
     release: () => Promise.resolve(),
+    will: () => Promise.resolve(undefined),
+    dropWill: () => Promise.resolve(),
     note: () => Promise.resolve(),
     sessions,
     inherit: ({ epoch: before }) => ({

@@ -8,7 +8,7 @@ export const brokerAccess: Access = {
   tenants: ['GetItem'],
   sessions: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
   routes: ['Query', 'DeleteItem', 'BatchWriteItem'],
-  inbox: ['Query', 'DeleteItem', 'BatchWriteItem'],
+  inbox: ['GetItem', 'Query', 'PutItem', 'DeleteItem', 'BatchWriteItem'],
   retained: ['GetItem', 'BatchGetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'],
   cluster: ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem'],
   usage: ['Query', 'UpdateItem'],

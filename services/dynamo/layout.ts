@@ -6,8 +6,8 @@ import type { Dynamo } from './client.js';
 import { ConditionFailed, DynamoMisconfigured } from './errors.js';
 import type { TableKey } from './tables.js';
 
-/** 2: subscriptions are in the partitions of their sessions' records. Tables without the item are of 1, or new. */
-export const layoutVersion = 2;
+/** 2: subscriptions are in the partitions of their sessions' records. 3: long wills have items of their own. Tables without the item are of 1, or new. */
+export const layoutVersion = 3;
 const layoutKey: TableKey = { pk: 'layout', sk: 'version' };
 
 /** The `code` of DynamoMisconfigured when the tables hold what this release does not read. */

@@ -35,20 +35,29 @@ export interface SessionRecord {
   readonly willAtMs?: number;
   /** Of the claim that set the will, if it is not `epoch`: a broker that has inherited the record has written it since. */
   readonly willEpoch?: number;
+  /**
+   * Sort key of the item, in the client's partition of the inbox, with payload and properties of the will that the last CONNECT has set.
+   * It stays when the will has been let go, for a client mostly comes back with the same one.
+   */
+  readonly willItem?: string;
   /** Messages waiting for the client, as last written: when it left, and every few seconds since. */
   readonly queuedMessages: number;
   /** Messages its full queue has refused since the session began, as last written. */
   readonly droppedMessages: number;
 }
 
-/** A will as it is stored with its session, so that it survives the broker. */
-export interface StoredWill {
-  readonly topic: string;
+/** What can be long in a will. */
+export interface WillContent {
   readonly payload: Uint8Array;
-  readonly qos: 0 | 1 | 2;
-  readonly retain: boolean;
   /** MQTT 5.0 properties of the message, encoded. */
   readonly properties: Uint8Array;
+}
+
+/** A will as it is stored with its session, so that it survives the broker. Its content is elsewhere when the record has a `willItem`. */
+export interface StoredWill extends Partial<WillContent> {
+  readonly topic: string;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
   readonly delaySeconds: number;
   readonly expirySeconds?: number;
 }
@@ -86,9 +95,10 @@ export function sessionToItem(session: SessionRecord): Item & TableKey {
     owner: session.owner,
     epoch: session.epoch,
     born: session.born,
-    will: session.will,
+    will: session.willItem === undefined ? session.will : session.will && withoutContent(session.will),
     willAtMs: session.willAtMs,
     willEpoch: session.willEpoch,
+    willItem: session.willItem,
     queuedMessages: session.queuedMessages,
     droppedMessages: session.droppedMessages,
     ttl:
@@ -124,6 +134,7 @@ export function sessionFromItem(item: Item): SessionRecord {
     will: read.optional('will', asWill),
     willAtMs: read.optional('willAtMs', asNumber),
     willEpoch: read.optional('willEpoch', asNumber),
+    willItem: read.optional('willItem', asText),
     queuedMessages: read.optional('queuedMessages', asNumber) ?? 0,
     droppedMessages: read.optional('droppedMessages', asNumber) ?? 0,
   };
@@ -143,14 +154,16 @@ function isWill(value: unknown): value is StoredWill {
   >;
   return (
     typeof topic === 'string' &&
-    payload instanceof Uint8Array &&
+    (payload === undefined || payload instanceof Uint8Array) &&
     (qos === 0 || qos === 1 || qos === 2) &&
     typeof retain === 'boolean' &&
-    properties instanceof Uint8Array &&
+    (properties === undefined || properties instanceof Uint8Array) &&
     typeof delaySeconds === 'number' &&
     (expirySeconds === undefined || typeof expirySeconds === 'number')
   );
 }
+
+const withoutContent = ({ payload: _, properties: __, ...will }: StoredWill): StoredWill => will;
 
 function ttlAt(endsAtMs: number, graceSeconds = ttlGraceSeconds): number {
   return Math.ceil(endsAtMs / 1000) + graceSeconds;

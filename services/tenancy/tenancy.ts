@@ -91,4 +91,5 @@ export {
   sessionFromItem,
   sessionToItem,
   type StoredWill,
+  type WillContent,
 } from './sessions.js';

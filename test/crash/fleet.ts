@@ -33,6 +33,9 @@ export class Fleet {
       new WillDevice(site, { clientId: 'will-exact', delaySeconds: 0, qos: 2 }),
       new WillDevice(site, { clientId: 'will-exact-clean', delaySeconds: 0, expirySeconds: 0, qos: 2 }),
       new WillDevice(site, { clientId: 'will-delayed', delaySeconds: 3600 }),
+      new WillDevice(site, { clientId: 'will-long', delaySeconds: 0, isLong: true }),
+      new WillDevice(site, { clientId: 'will-long-exact', delaySeconds: 0, isLong: true, qos: 2 }),
+      new WillDevice(site, { clientId: 'will-long-delayed', delaySeconds: 3600, isLong: true }),
     ];
   }
 

@@ -12,11 +12,14 @@ export interface WillOptions extends DeviceOptions {
   readonly delaySeconds: number;
   /** Default 1. */
   readonly qos?: 1 | 2;
+  /** So long that it is stored in an item of its own. */
+  readonly isLong?: boolean;
 }
 
 export class WillDevice extends Device {
   readonly #delaySeconds: number;
   readonly #qos: 1 | 2;
+  readonly #isLong: boolean;
   #connections = 0;
   #key: Key = '';
   #leaving = false;
@@ -25,6 +28,7 @@ export class WillDevice extends Device {
     super(world, options);
     this.#delaySeconds = options.delaySeconds;
     this.#qos = options.qos ?? 1;
+    this.#isLong = options.isLong ?? false;
   }
 
   protected override will(): Will {
@@ -33,7 +37,10 @@ export class WillDevice extends Device {
     this.#key = keyOf(this.clientId, topic, n);
     const client = this.clientId;
     this.world.history.add({ type: 'sent', client, key: this.#key, topic, n, qos: this.#qos, will: true });
-    const properties = this.#delaySeconds > 0 ? { willDelayInterval: this.#delaySeconds } : {};
+    const properties = {
+      ...(this.#delaySeconds > 0 && { willDelayInterval: this.#delaySeconds }),
+      ...(this.#isLong && { contentType: 'x'.repeat(20_000) }),
+    };
     return { topic, payload: this.#key, qos: this.#qos, properties };
   }
 

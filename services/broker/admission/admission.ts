@@ -125,8 +125,8 @@ export class Admission {
     this.#log = options.log;
     this.#clock = clock;
     this.#turnstile = new Turnstile(clock);
-    this.#departure = new Departure(options);
     const unreadable = new Unreadable(options.log, metrics);
+    this.#departure = new Departure({ ...options, unreadable });
     const unread = new Unread({ ...options, departure: this.#departure, unreadable });
     const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable, unread });
     this.#tenants = new Tenants({

@@ -22,7 +22,8 @@
  * its record) is written however long it takes, in a turn of its own; a CONNECT waits for that as for any turn.
  *  - Access rules are compiled in the first column. A session that goes on is compared with them in the last, when the record
  *    says whose they are; rules that are newer still make the credential another one, so that the claim is given back.
- *  - What the session has stored may not be known yet: it is read before the claim (`unread.ts`), as slow as any read.
+ *  - What the session has stored may not be known yet: it is read before the claim (`unread.ts`), as slow as any read. Then a long
+ *    will is stored (4 s at most), in an item that is removed when the claim is given back (decision 41).
  *  - A record is released after somebody else has claimed it: the release names its epoch and then does nothing.
  */
 import type { ClientId, Clock } from '../../kernel/kernel.js';
@@ -47,8 +48,9 @@ import {
   TurnedAway,
 } from '../tenant/tenant.js';
 import { keepAliveSeconds, protocolNames, sessionExpirySeconds, willBytes } from './connect-request.js';
-import { type Departure, storedWill, willEpochOf } from './departure.js';
+import { type Departure, willEpochOf } from './departure.js';
 import type { Claim, SessionStore } from './ports.js';
+import { storedWill } from './stored-will.js';
 import type { Unread } from './unread.js';
 
 /** A client that waits for CONNACK gives up soon after. */
@@ -148,16 +150,30 @@ export class Arrival {
   async #giveBack(tenant: Tenant, claimed: OwnRecord): Promise<void> {
     const { records, clock } = this.#options;
     const residence = tenant.residences.get(claimed.clientId);
-    const { will: _, ...record } = claimed;
+    const { will: _, willItem, ...record } = claimed;
     if (residence) {
-      const { disconnectedAtMs = clock.nowMs(), willAtMs, born } = residence.record;
+      const { disconnectedAtMs = clock.nowMs(), willAtMs, willItem: before, born } = residence.record;
       const willEpoch = willEpochOf(residence.record);
-      residence.record = { ...record, born, disconnectedAtMs, ...(willAtMs !== undefined && { willAtMs, willEpoch }) };
+      residence.record = {
+        ...record,
+        born,
+        disconnectedAtMs,
+        ...(willAtMs !== undefined && { willAtMs, willEpoch }),
+        ...(before !== undefined && { willItem: before }),
+      };
       residence.session.renew(claimed.epoch);
       // A will that has come due meanwhile, and is not safe yet, is waited for in a turn of the record's own.
-      if (residence.willSafe.reasonCode === undefined) this.#options.departure.write(tenant, residence);
-      else await this.#options.departure.release(tenant, residence);
+      if (residence.willSafe.reasonCode === undefined) return void this.#options.departure.write(tenant, residence);
+      await this.#options.departure.release(tenant, residence);
+      if (willItem === before) return;
     } else await records.release({ ...record, connected: false, disconnectedAtMs: clock.nowMs(), expirySeconds: 0 });
+    // Whoever follows has read a record with it, unless the lease is held still.
+    if (this.#options.lease.state === 'held') this.#dropWill(claimed, willItem);
+  }
+
+  /** Nobody waits for that: if it fails, the item goes with the session, or in time. */
+  #dropWill({ tenant, clientId }: OwnRecord, item: string | undefined): void {
+    if (item) void this.#options.records.dropWill(tenant, clientId, item).catch(() => undefined);
   }
 
   #enter(visit: Visit, record: OwnRecord): void {
@@ -169,6 +185,7 @@ export class Arrival {
       old = undefined;
     }
     if (old) this.#options.departure.nothingDue(old); // [MQTT-3.1.3-9] Back before the delay was over.
+    if (old?.record.willItem !== record.willItem) this.#dropWill(record, old?.record.willItem);
     tenant.wills.letGo(clientId, record.epoch); // The claim has written over it.
     if (will?.qos === 2) tenant.wills.keep(clientId, record.epoch, false);
     const expirySeconds = sessionExpirySeconds(packet, tenant.limits);

@@ -72,6 +72,7 @@ export function checkedWill(packet: WillPacket, access: Access, limits: TenantLi
     properties: Object.keys(forwarded).length > 0 ? ownBytes(encodeProperties(forwarded)) : emptyBytes,
     delaySeconds: willDelayInterval ?? 0,
     expirySeconds: messageExpiryInterval,
+    isUnread: false,
   };
 }
 

@@ -5,28 +5,32 @@
  * A will leaves its record only after it is safe with whoever is to get it: a crash in between publishes it again, and
  * never loses it (G8).
  */
-import { type Clock, Deadlines, type Log, ownBytes, unattended } from '../../kernel/kernel.js';
-import { neverExpiresSeconds, type StoredWill } from '../../tenancy/tenancy.js';
+import { type ClientId, type Clock, Deadlines, type Log, unattended } from '../../kernel/kernel.js';
+import { neverExpiresSeconds } from '../../tenancy/tenancy.js';
 import {
   bothReceipts,
-  emptyBytes,
   handedOn,
   Message,
+  type Origin,
   PendingReceipt,
   type Receipt,
   settled,
   topicName,
 } from '../message/message.js';
-import type { Session, Will } from '../session/session.js';
+import type { Will } from '../session/session.js';
 import { type Admitted, depthOf, type OwnRecord, type Residence, type Tenant } from '../tenant/tenant.js';
 import { cappedExpirySeconds, willBytes } from './connect-request.js';
 import type { Ending, SessionStore } from './ports.js';
+import { ownContent, storedWill } from './stored-will.js';
+import type { Unreadable } from './unreadable.js';
+import { UnreadWills } from './unread-wills.js';
 
 /** After the broker has stopped clients have this long to come back somewhere before their wills are published. */
 const drainGraceMs = 30_000;
 
 export interface DepartureOptions {
   readonly records: SessionStore;
+  readonly unreadable: Unreadable;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -36,12 +40,14 @@ export class Departure {
   /** Ends of sessions whose clients are away, and wills whose delay is not over. */
   readonly #ends: Deadlines<'expiryPlace', Residence>;
   readonly #wills: Deadlines<'willPlace', Residence>;
+  readonly #unreadWills: UnreadWills;
   /** When the broker, which stops, expects to have sent its last client away. */
   drainedAtMs = 0;
 
   constructor(options: DepartureOptions) {
     this.#options = options;
     const { clock } = options;
+    this.#unreadWills = new UnreadWills(options);
     this.#ends = new Deadlines(clock, 'expiryPlace', 'due', (residence) => {
       const { tenant } = residence;
       tenant.meters.expiredSessions++;
@@ -145,7 +151,24 @@ export class Departure {
   }
 
   #publishWill(residence: Residence): void {
-    residence.willSafe = publishWill(residence.tenant, residence.session, this.#options.clock.nowMs());
+    residence.willSafe = this.#published(residence);
+  }
+
+  /** Settles when its will, if it has one that is due, is safe with whoever is to get it. */
+  #published({ tenant, session, record: { willItem } }: Residence): Receipt {
+    const { clock } = this.#options;
+    const { clientId, will } = session;
+    if (will === undefined) return handedOn;
+    session.will = undefined; // [MQTT-3.1.2-10] Once.
+    const origin = tenant.wills.originOf(clientId);
+    if (!will.isUnread) return publishWill(tenant, clientId, will, origin, clock.nowMs());
+    const receipt = new PendingReceipt();
+    this.#unreadWills.read(tenant, clientId, willItem!, (content) => {
+      const read = content && { ...will, ...ownContent(content), isUnread: false };
+      const published = read ? publishWill(tenant, clientId, read, origin, clock.nowMs()) : handedOn;
+      published.whenSettled(() => receipt.settle(published.reasonCode!));
+    });
+    return receipt;
   }
 
   /** Of a session that was taken over from a broker that has gone. Returns whether it has been published. */
@@ -203,8 +226,7 @@ export class Departure {
     // With its will, which is not safe yet.
     const over = session.isDurable && isShared && !replaced ? overRecord(residence) : undefined;
     const ended = over ? undefined : session.end(nowMs, isShared);
-    const will = publishWill(tenant, session, nowMs);
-    residence.willSafe = bothReceipts(residence.willSafe, will);
+    residence.willSafe = bothReceipts(residence.willSafe, this.#published(residence));
     const { records } = this.#options;
     return async () => {
       try {
@@ -240,7 +262,7 @@ export function recordOf({ session, record }: Residence): OwnRecord {
     connected: false,
     expirySeconds: Math.min(session.expirySeconds, neverExpiresSeconds),
     ...(session.will && {
-      will: storedWill(session.will),
+      will: storedWill(session.will, record.willItem !== undefined),
       ...(willAtMs !== undefined && { willAtMs }),
       ...(willEpoch !== undefined && { willEpoch }),
     }),
@@ -249,27 +271,15 @@ export function recordOf({ session, record }: Residence): OwnRecord {
   };
 }
 
-export function storedWill({ expirySeconds, payload, properties, ...will }: Will): StoredWill {
-  return {
-    ...will,
-    payload: Uint8Array.from(payload),
-    properties: Uint8Array.from(properties),
-    ...(expirySeconds !== undefined && { expirySeconds }),
-  };
-}
-
-export function willFromStored({ payload, properties, expirySeconds, ...will }: StoredWill): Will {
-  const { topic, qos, retain, delaySeconds } = will;
-  const kept = properties.length > 0 ? ownBytes(properties) : emptyBytes;
-  return { topic, payload: ownBytes(payload), qos, retain, properties: kept, delaySeconds, expirySeconds };
-}
-
 export const willEpochOf = ({ willEpoch, epoch }: OwnRecord): number => willEpoch ?? epoch;
 
-function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
-  const { will } = session;
-  if (will === undefined) return handedOn;
-  session.will = undefined; // [MQTT-3.1.2-10] Once.
+function publishWill(
+  tenant: Tenant,
+  clientId: ClientId,
+  will: Will,
+  origin: Origin | undefined,
+  nowMs: number,
+): Receipt {
   const message = Message.of({
     topic: topicName(will.topic),
     payload: will.payload,
@@ -277,9 +287,9 @@ function publishWill(tenant: Tenant, session: Session, nowMs: number): Receipt {
     retain: will.retain,
     properties: will.properties,
     ...(will.expirySeconds !== undefined && { expiresAtMs: nowMs + will.expirySeconds * 1000 }),
-    publisher: session.clientId,
+    publisher: clientId,
   });
-  message.origin = tenant.wills.originOf(session.clientId);
+  message.origin = origin;
   tenant.rates.spendPublish(1, willBytes(will), nowMs); // It waits for nobody; whoever publishes next does.
   return tenant.publish(message, nowMs);
 }

@@ -1,6 +1,6 @@
 /** What the life of a session needs of the world; `store`, `admission` and `transport` implement it. */
 import type { BrokerId, ClientId, TenantScope } from '../../kernel/kernel.js';
-import type { Credential, RecordUnreadable, SessionRecord } from '../../tenancy/tenancy.js';
+import type { Credential, RecordUnreadable, SessionRecord, WillContent } from '../../tenancy/tenancy.js';
 import type { StoredRoute } from '../inbox/inbox.js';
 import type { Contents } from '../session/session.js';
 import type { OwnRecord } from '../tenant/tenant.js';
@@ -10,7 +10,9 @@ export interface Credentials {
   credential(scope: TenantScope, name: string): Promise<Credential | undefined>;
 }
 
-export type Claim = Omit<SessionRecord, 'epoch' | 'owner' | 'born'>;
+export type Claim = Omit<SessionRecord, 'epoch' | 'owner' | 'born' | 'willItem'>;
+/** What the record says now that no claim can know before. */
+export type Claimed = Pick<SessionRecord, 'epoch' | 'born' | 'willItem'>;
 /** A new epoch, and what the table says still. */
 export type Inherited = Required<Pick<OwnRecord, 'epoch' | 'inheritedFrom'>>;
 export interface StoredSession {
@@ -23,13 +25,14 @@ export interface SessionStore {
   /**
    * Makes this broker the owner, in one conditional write, and returns the new epoch. `born`: of a session that goes
    * on; undefined begins a new one. `known`: the record as this broker has it, if it does. Throws while another broker that is
-   * alive owns it.
+   * alive owns it. A will that is long is stored before, in an item of its own, unless the one of `known` has the same; that one stays
+   * until `dropWill`.
    */
-  claim(
-    claim: Claim,
-    born: number | undefined,
-    known?: OwnRecord,
-  ): Promise<{ readonly epoch: number; readonly born: number }>;
+  claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed>;
+  /** What the item of a will has; undefined: it is not there. Throws `RecordUnreadable`, and anything else when the store is out of reach. */
+  will(scope: TenantScope, clientId: ClientId, willItem: string): Promise<WillContent | undefined>;
+  /** No record names that item any more. */
+  dropWill(scope: TenantScope, clientId: ClientId, willItem: string): Promise<void>;
   /**
    * Writes the record; it ends when `expirySeconds` is 0. Does nothing when others own it now. Afterwards it is inherited no
    * more.
@@ -50,7 +53,7 @@ export interface SessionStore {
    * the store is out of reach.
    */
   load(record: OwnRecord, isClientThere?: boolean): Promise<Contents>;
-  /** Removes subscriptions and messages with epochs below `bornBelow`; those of a later session stay. */
+  /** Removes subscriptions, messages and items of wills with epochs below `bornBelow`; those of a later session stay. */
   purge(scope: TenantScope, clientId: ClientId, bornBelow: number): Promise<void>;
   /** Removes a session, with all of it, that is in no broker's memory: it could not be read. Not one that began after `born`. */
   discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void>;

@@ -5,7 +5,7 @@
 export { Arrival, type ArrivalOptions, type Visit } from './arrival.js';
 export { checkedWill, chooseClientId } from './connect-request.js';
 export { Departure } from './departure.js';
-export type { Claim, Credentials, Ending, Inherited, SessionStore, StoredSession } from './ports.js';
+export type { Claim, Claimed, Credentials, Ending, Inherited, SessionStore, StoredSession } from './ports.js';
 export { QueueNotes, sweepQueuesEveryMs } from './queue-notes.js';
 export { Restoration } from './restoration.js';
 export { clockMarginMs, wasDeleted } from './revoked-wills.js';

@@ -22,9 +22,10 @@ import {
 import type { StoredOrigin } from '../inbox/inbox.js';
 import { type Contents, Session } from '../session/session.js';
 import { depthOf, isWill, type Job, Residence, type Tenant } from '../tenant/tenant.js';
-import { type Departure, willEpochOf, willFromStored } from './departure.js';
+import { type Departure, willEpochOf } from './departure.js';
 import type { Credentials, SessionStore, StoredSession } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
+import { willFromStored } from './stored-will.js';
 import { isAskedFor, type Unread } from './unread.js';
 import type { Unreadable } from './unreadable.js';
 

@@ -7,9 +7,11 @@ import type { ClientId, Counter, Log, Metrics, TenantScope } from '../../kernel/
 /** A tenant is opened many times in the life of a broker; what is told once need not be told again. */
 const toldMax = 10_000;
 
+type Kind = 'session' | 'credential' | 'shared' | 'will';
+
 export class Unreadable {
   readonly #log: Log;
-  readonly #counters: Readonly<Record<'session' | 'credential' | 'shared', Counter>>;
+  readonly #counters: Readonly<Record<Kind, Counter>>;
   readonly #told = new Set<string>();
 
   constructor(log: Log, metrics: Metrics) {
@@ -18,7 +20,12 @@ export class Unreadable {
         record,
       });
     this.#log = log;
-    this.#counters = { session: counter('session'), credential: counter('credential'), shared: counter('shared') };
+    this.#counters = {
+      session: counter('session'),
+      credential: counter('credential'),
+      shared: counter('shared'),
+      will: counter('will'),
+    };
   }
 
   /** Its client begins a new session when it comes. */
@@ -39,7 +46,13 @@ export class Unreadable {
       this.#log.error({ tenant, name, error }, 'the queue of a shared subscription cannot be read and is left out');
   }
 
-  #isNew(record: 'session' | 'credential' | 'shared', key: string): boolean {
+  /** It is not published. */
+  will(tenant: TenantScope, clientId: ClientId, willItem: string, error: Error): void {
+    if (this.#isNew('will', `${tenant}#${clientId}#${willItem}`))
+      this.#log.error({ tenant, clientId, error }, 'the will of a session cannot be read and is not published');
+  }
+
+  #isNew(record: Kind, key: string): boolean {
     const mark = `${record} ${key}`;
     if (this.#told.has(mark)) return false;
     if (this.#told.size >= toldMax) this.#told.clear();

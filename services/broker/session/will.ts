@@ -11,6 +11,8 @@ export interface Will {
   readonly delaySeconds: number;
   /** Counts from when it is published; undefined without. */
   readonly expirySeconds: number | undefined;
+  /** Payload and properties are stored, have not been read, and are empty here. */
+  readonly isUnread: boolean;
 }
 
 /** Of memory, as it is counted. */

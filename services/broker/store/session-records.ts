@@ -18,17 +18,23 @@
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item, mayPass, Statement } from '../../dynamo/dynamo.js';
 import { brokerLeaseFromItem, brokerLeaseKey, epochAt, sessionKey, sessionToItem } from '../../tenancy/tenancy.js';
-import type { Claim } from '../residence/residence.js';
+import type { Claim, Claimed } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
+import { willPlace, willToItem } from './will-item.js';
 
 /** What only some records have, and a claim that does not set it takes away. */
-const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch'];
+const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch', 'willItem'];
 /** Of the attributes of a record. */
 const notSetAsTheyAre = ['pk', 'sk', 'epoch', 'born'];
 /** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
 const releaseTriesMax = 6;
 /** A client that waits for CONNACK gives up soon after. */
 const claimDeadlineMs = 4000;
+/** Of what is written before the claim. */
+const willDeadlineMs = 2000;
+
+/** As it is to be in the table. */
+type Placed = Claim & Pick<Claimed, 'willItem'>;
 
 /** Of a record as it was read: undefined where it has no such attribute, or is not there. */
 interface Found {
@@ -65,12 +71,29 @@ export class SessionRecords {
     this.#epochOf = epochOf;
   }
 
-  async claim(
-    claim: Claim,
+  async claim(claim: Claim, born: number | undefined, known: OwnRecord | undefined): Promise<Claimed> {
+    const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
+    const willItem = claim.will && (await this.#placeWill(claim, born === undefined ? undefined : known, floor));
+    if (willItem === undefined) return await this.#claimRecord(claim, born, known, floor);
+    return { ...(await this.#claimRecord({ ...claim, willItem }, born, known, floor)), willItem };
+  }
+
+  /** Before the record names it: whoever reads that finds it. What is put for a claim that fails goes with the session, or in time. */
+  async #placeWill(claim: Claim, goesOn: OwnRecord | undefined, floor: number): Promise<string | undefined> {
+    const nowMs = this.#clock.nowMs();
+    const epochs = { epoch: this.#newEpoch(floor) + 1, since: this.#epochOf(claim.tenant) };
+    const place = willPlace(claim, goesOn, epochs, nowMs);
+    if (place && !place.isThere)
+      await this.#dynamo.put('inbox', willToItem(claim, place.key, nowMs), { deadlineMs: willDeadlineMs });
+    return place?.key;
+  }
+
+  async #claimRecord(
+    claim: Placed,
     born: number | undefined,
     known: OwnRecord | undefined,
-  ): Promise<{ epoch: number; born: number }> {
-    const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
+    floor: number,
+  ): Promise<Claimed> {
     try {
       if (known?.inheritedFrom) return await this.#claimFound(claim, born, floor, known.inheritedFrom);
       const isMine = '#owner = :me AND #epoch >= :floor';
@@ -94,22 +117,22 @@ export class SessionRecords {
   }
 
   #claimFound(
-    claim: Claim,
+    claim: Placed,
     born: number | undefined,
     floor: number,
     found: Pick<Found, 'owner' | 'epoch'>,
-  ): Promise<{ epoch: number; born: number }> {
+  ): Promise<Claimed> {
     const { condition, names, values } = says(found);
     const next = (typeof found.epoch === 'number' ? Math.max(found.epoch, floor) : this.#newEpoch(floor)) + 1;
     return this.#claim(claim, born, ':next', { condition, names, values: { ...values, ':next': next } });
   }
 
   async #claim(
-    claim: Claim,
+    claim: Placed,
     born: number | undefined,
     next: string,
     { condition, names: named, values: given }: Condition,
-  ): Promise<{ epoch: number; born: number }> {
+  ): Promise<Claimed> {
     const item = sessionToItem({ ...claim, owner: this.#owner, epoch: 0, born: born ?? 0 });
     const bornIs = born === undefined ? next : ':born';
     const { statement, attributes } = this.#wordsOf(item, next, bornIs, condition, named, Object.keys(given));

@@ -16,8 +16,9 @@ import {
   sessionBuckets,
   sessionFromItem,
   type SessionRecord,
+  type WillContent,
 } from '../../tenancy/tenancy.js';
-import type { Claim, Inherited, SessionStore, StoredSession } from '../residence/residence.js';
+import type { Claim, Claimed, Inherited, SessionStore, StoredSession } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 import type { StoredRoute } from '../inbox/inbox.js';
 import type { Contents } from '../session/session.js';
@@ -25,6 +26,7 @@ import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 import { purgeMessages, readSummary } from './stored-messages.js';
 import { SessionRecords } from './session-records.js';
 import { TenantNotes } from './tenant-notes.js';
+import { willFromItem } from './will-item.js';
 
 /** Of a tenant's 16 buckets, so many are read at the same time; each is a page of records, the next one, and all subscriptions. */
 const bucketsAhead = 4;
@@ -56,8 +58,18 @@ export class DynamoSessionStore implements SessionStore {
     this.#one = new SessionRecords(records, owner, clock, (scope) => this.#notes.epochOf(scope));
   }
 
-  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<{ epoch: number; born: number }> {
+  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed> {
     return await this.#one.claim(claim, born, known);
+  }
+
+  async will(scope: TenantScope, clientId: ClientId, willItem: string): Promise<WillContent | undefined> {
+    const key = { pk: clientPartition(scope, clientId), sk: willItem };
+    const item = await this.#contents.get('inbox', key, { consistent: true });
+    return item && willFromItem(item);
+  }
+
+  async dropWill(scope: TenantScope, clientId: ClientId, willItem: string): Promise<void> {
+    await this.#contents.delete('inbox', { pk: clientPartition(scope, clientId), sk: willItem });
   }
 
   async release(record: OwnRecord): Promise<void> {

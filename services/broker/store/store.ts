@@ -8,4 +8,5 @@ export { DynamoRetained } from './retained.js';
 export { DynamoSessionStore } from './session-store.js';
 export { DynamoSharedStore } from './shared-store.js';
 export { DynamoUsage } from './usage.js';
+export { willKeysFrom, willPlace } from './will-item.js';
 export { commitCallsMax, GroupCommit } from './group-commit.js';

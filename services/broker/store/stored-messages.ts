@@ -3,6 +3,7 @@ import type { Dynamo, Item } from '../../dynamo/dynamo.js';
 import { RecordUnreadable } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import { receivedKey } from './inbox-item.js';
+import { willKeys, willKeysFrom } from './will-item.js';
 
 /** Above all keys of messages, which begin with `m`. */
 const messagesEnd = 'n';
@@ -46,14 +47,18 @@ export async function readSummary(dynamo: Dynamo, pk: string, from: number, belo
   return { count, origins: origins.slice(-originsMax), lastEpoch, received };
 }
 
+/** With wills that have items of their own, in the same query: they are at the other end of the partition, and few. */
 export async function purgeMessages(dynamo: Dynamo, pk: string, epochBelow: number): Promise<void> {
-  const sk = { between: ['m', epochKey(epochBelow)] } as const;
-  for await (const page of dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['pk', 'sk'] }))
+  const sk = { between: [willKeys, epochKey(epochBelow)] } as const;
+  const willsEnd = willKeysFrom(epochBelow);
+  for await (const page of dynamo.queryAll('inbox', { pk, sk, consistent: true, attributes: ['pk', 'sk'] })) {
+    const keys = page.map((item) => item['sk'] as string);
     await removeMessages(
       dynamo,
       pk,
-      page.map((item) => item['sk'] as string),
+      keys.filter((key) => key >= 'm' || key < willsEnd),
     );
+  }
 }
 
 export async function removeMessages(dynamo: Dynamo, pk: string, keys: readonly string[]): Promise<void> {

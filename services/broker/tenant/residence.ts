@@ -55,7 +55,7 @@ export class Residence {
 
 /** An object of one shape, in as little memory as it may have; strings that many sessions have are the same ones. */
 function compact(record: OwnRecord, tenant: Tenant): OwnRecord {
-  const { userName, sdk, protocolVersion, disconnectedAtMs, willAtMs, willEpoch, inheritedFrom } = record;
+  const { userName, sdk, protocolVersion, disconnectedAtMs, willAtMs, willEpoch, willItem, inheritedFrom } = record;
   const kept: { [field in keyof Required<Omit<OwnRecord, 'will'>>]: OwnRecord[field] | undefined } = {
     tenant: tenant.scope,
     clientId: record.clientId,
@@ -72,6 +72,7 @@ function compact(record: OwnRecord, tenant: Tenant): OwnRecord {
     born: record.born,
     willAtMs,
     willEpoch,
+    willItem,
     inheritedFrom: inheritedFrom && { owner: tenant.same.text(inheritedFrom.owner), epoch: inheritedFrom.epoch },
     queuedMessages: record.queuedMessages,
     droppedMessages: record.droppedMessages,

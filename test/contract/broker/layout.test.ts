@@ -31,13 +31,13 @@ for (const { name, start } of dynamoServers) {
     await dynamo.put('cluster', lease);
     const refused = await check(dynamo);
     expect(refused).toBeInstanceOf(DynamoMisconfigured);
-    expect((refused as Error).message).toMatch(/^the tables hold data of layout 1, .* layout 2: start with new tables/);
+    expect((refused as Error).message).toMatch(/^the tables hold data of layout 1, .* layout 3: start with new tables/);
     expect(await check(dynamo)).toBeInstanceOf(DynamoMisconfigured); // Nothing has been marked.
   });
 
   it(`so is what a later release has written (${name})`, async () => {
     const dynamo = await server.open();
-    await dynamo.put('cluster', { pk: 'layout', sk: 'version', version: 3 });
-    expect(String(await check(dynamo))).toContain('layout 3');
+    await dynamo.put('cluster', { pk: 'layout', sk: 'version', version: 4 });
+    expect(String(await check(dynamo))).toContain('layout 4');
   });
 }

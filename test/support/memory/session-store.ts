@@ -1,10 +1,17 @@
 /** `SessionStore` in memory, with the conditions of the real one. */
-import type { Claim, Inherited, SessionStore, StoredSession } from '../../../services/broker/residence/residence.js';
+import type {
+  Claim,
+  Claimed,
+  Inherited,
+  SessionStore,
+  StoredSession,
+} from '../../../services/broker/residence/residence.js';
 import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
 import type { Contents } from '../../../services/broker/session/session.js';
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../../services/kernel/kernel.js';
-import { clientPartition, epochAt, type SessionRecord } from '../../../services/tenancy/tenancy.js';
+import { willKeysFrom, willPlace } from '../../../services/broker/store/store.js';
+import { clientPartition, epochAt, type SessionRecord, type WillContent } from '../../../services/tenancy/tenancy.js';
 import type { SessionTables } from './session-tables.js';
 
 const recordsPerPage = 2;
@@ -35,17 +42,38 @@ export class MemorySessionStore implements SessionStore {
     this.#isAlive = isAlive;
   }
 
-  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<{ epoch: number; born: number }> {
+  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed> {
     await Promise.resolve();
     const partition = clientPartition(claim.tenant, claim.clientId);
+    const willItem = this.#placeWill(claim, born === undefined ? undefined : known, partition);
     const before = this.#tables.records.get(partition);
     if (before && before.owner !== this.#owner && this.#isAlive(before.owner))
       throw new Error('another broker that is alive owns the session');
     const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
     const epoch = Math.max(before?.epoch ?? epochAt(this.#clock.nowMs()), floor) + 1;
-    const claimed = { epoch, born: born ?? epoch };
-    this.#tables.records.set(partition, { ...claim, ...claimed, owner: this.#owner });
+    const claimed = { epoch, born: born ?? epoch, ...(willItem !== undefined && { willItem }) };
+    this.#tables.records.set(partition, withoutContent({ ...claim, ...claimed, owner: this.#owner }));
     return claimed;
+  }
+
+  #placeWill(claim: Claim, goesOn: OwnRecord | undefined, partition: string): string | undefined {
+    const since = this.#epochOf(claim.tenant);
+    const epoch = Math.max(epochAt(this.#clock.nowMs()), since, goesOn?.epoch ?? 0) + 1;
+    const place = willPlace(claim, goesOn, { epoch, since }, this.#clock.nowMs());
+    const { payload, properties } = claim.will ?? {};
+    if (place && !place.isThere)
+      open(this.#tables.wills, partition).set(place.key, { payload: payload!, properties: properties! });
+    return place?.key;
+  }
+
+  async will(scope: TenantScope, clientId: ClientId, willItem: string): Promise<WillContent | undefined> {
+    await Promise.resolve();
+    return this.#tables.wills.get(clientPartition(scope, clientId))?.get(willItem);
+  }
+
+  async dropWill(scope: TenantScope, clientId: ClientId, willItem: string): Promise<void> {
+    await Promise.resolve();
+    this.#tables.wills.get(clientPartition(scope, clientId))?.delete(willItem);
   }
 
   async release(record: OwnRecord): Promise<void> {
@@ -55,7 +83,7 @@ export class MemorySessionStore implements SessionStore {
     if (!stored || (!this.#isOwn(stored, record) && !this.#isInherited(stored, record))) return;
     if (record.expirySeconds === 0) return void this.#tables.records.delete(partition);
     const { inheritedFrom: _, ...written } = record;
-    this.#tables.records.set(partition, { ...written, owner: this.#owner });
+    this.#tables.records.set(partition, withoutContent({ ...written, owner: this.#owner }));
   }
 
   #isOwn({ owner, epoch }: SessionRecord, record: OwnRecord): boolean {
@@ -130,6 +158,8 @@ export class MemorySessionStore implements SessionStore {
     if ((this.#tables.received(partition)?.epoch ?? Infinity) < bornBelow) this.#tables.forgetReceived(partition);
     for (const { key } of this.#tables.items(partition))
       if (key < keyFrom(bornBelow)) this.#tables.write(partition, { kind: 'delete', key });
+    const wills = open(this.#tables.wills, partition);
+    for (const key of wills.keys()) if (key < willKeysFrom(bornBelow)) wills.delete(key);
   }
 
   async discard(tenant: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {
@@ -174,6 +204,13 @@ export class MemorySessionStore implements SessionStore {
     const owned = [...this.#tables.records.values()].filter((record) => record.owner === owner);
     return [...new Set([...owned.map(({ tenant }) => tenant), ...(this.#tables.notes.get(owner)?.keys() ?? [])])];
   }
+}
+
+/** As an item of it is. */
+function withoutContent(record: SessionRecord): SessionRecord {
+  if (record.willItem === undefined || !record.will) return record;
+  const { payload: _, properties: __, ...will } = record.will;
+  return { ...record, will };
 }
 
 function open<K, T, V>(maps: Map<K, Map<T, V>>, key: K): Map<T, V> {

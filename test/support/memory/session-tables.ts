@@ -8,13 +8,15 @@ import type {
 } from '../../../services/broker/inbox/inbox.js';
 import { Message, type Origin } from '../../../services/broker/message/message.js';
 import type { BrokerId, TenantScope } from '../../../services/kernel/kernel.js';
-import type { SessionRecord } from '../../../services/tenancy/tenancy.js';
+import type { SessionRecord, WillContent } from '../../../services/tenancy/tenancy.js';
 
 export class SessionTables {
   /** By `tenant#client`, as everything here. */
   readonly records = new Map<string, SessionRecord>();
   /** Tenants of which a broker may have sessions, and the epochs of its notes. */
   readonly notes = new Map<BrokerId, Map<TenantScope, number>>();
+  /** Of those that are long, by partition and key. */
+  readonly wills = new Map<string, Map<string, WillContent>>();
   readonly #routes = new Map<string, Map<string, { route: StoredRoute; epoch: number }>>();
   readonly #messages = new Map<string, Map<string, readonly StoredMessage[]>>();
   readonly #received = new Map<string, ReceivedState & { epoch: number }>();

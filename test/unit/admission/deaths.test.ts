@@ -27,7 +27,8 @@ interface Outcome {
 }
 
 const messages = ['t2-1', 't2-2'];
-const wills = ['will of the stored', 'will of the clean'];
+/** The first is long enough for an item of its own. */
+const wills = ['will of the stored'.padEnd(600, '.'), 'will of the clean'];
 
 /** So many commits of others come before one of a publisher's state that is late. */
 const lateBy = 12;

@@ -223,7 +223,7 @@ export class Site {
     this.admission = new Admission({
       memory: { limitBytes: 1, usedBytes: 0, liveBytes: 0, collections: 0 },
       accounts: this.accounts,
-      records: life.mortal(this.records, ['claim', 'release', 'purge']),
+      records: life.mortal(this.records, ['claim', 'release', 'purge', 'dropWill']),
       shared: life.mortal(this.shared, ['removeShared', 'purgeShared']),
       commitLog: life.mortal(this.log),
       unsafeBytesMax: 1 << 20,
