@@ -113,7 +113,7 @@ describe('tables', () => {
     await tables('one-', 'inbox');
     expect(await refusal({ endpoint: dynalite.endpoint, prefix: 'one-' })).toBe(
       'DynamoDB DescribeTable on table one-inbox failed (ResourceNotFoundException): create the tables, or check ' +
-        `SHOAL_TABLE_PREFIX and AWS_REGION; none is there at ${dynalite.endpoint}`,
+        `SHOAL_TABLE_PREFIX and AWS_REGION; no such table at ${dynalite.endpoint}`,
     );
   });
 
@@ -245,7 +245,7 @@ describe('region and endpoint', () => {
     await new Promise((resolve) => server.close(resolve));
     const line = await refusal({ endpoint });
     expect(line).toMatch(/^DynamoDB DescribeTable on tables shoal-tenants, .* failed: ECONNREFUSED at http:/);
-    expect(line).toContain(`at ${endpoint}; check SHOAL_DYNAMODB_ENDPOINT and AWS_REGION, and that this machine may`);
+    expect(line).toContain(`at ${endpoint}; check SHOAL_DYNAMODB_ENDPOINT and AWS_REGION, and that this machine can`);
   });
 
   test.each([
@@ -258,7 +258,7 @@ describe('region and endpoint', () => {
     const endpoint = await answering(status, contentType, body);
     const line = await refusal({ endpoint });
     expect(line).toMatch(/^DynamoDB DescribeTable on tables shoal-tenants, .*, shoal-usage failed/);
-    expect(line).toContain(`(HTTP ${status}, not an answer of DynamoDB): check SHOAL_DYNAMODB_ENDPOINT and AWS_REGION`);
+    expect(line).toContain(`(HTTP ${status}, not a DynamoDB answer): check SHOAL_DYNAMODB_ENDPOINT and AWS_REGION`);
     expect(line).toContain(`something else answers at ${endpoint}`);
   });
 
@@ -269,9 +269,9 @@ describe('region and endpoint', () => {
     expect(await refusal({ endpoint })).toContain(`something else answers at ${endpoint}`);
   });
 
-  test('https where http is spoken', async () => {
+  test('https where http is expected', async () => {
     const endpoint = (await answering(404, 'text/plain', '')).replace('http:', 'https:');
-    expect(await refusal({ endpoint })).toContain('https where http is spoken');
+    expect(await refusal({ endpoint })).toContain('https where http is expected');
   });
 
   test('something that takes connections and never answers', async () => {
