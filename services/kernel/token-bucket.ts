@@ -73,11 +73,18 @@ export class TokenBucket {
     return this.#tokens;
   }
 
-  /** Time that went backwards (a corrected wall clock) adds nothing. */
+  /**
+   * Time that went backwards adds nothing. By a little: who asks has looked at the clock before another who has asked already, and
+   * what lies between must not be counted twice. By more: the wall clock has been corrected, and counts from there.
+   */
   #refill(nowMs: number): void {
-    const elapsedMs = Math.max(0, nowMs - this.#filledAtMs);
+    const elapsedMs = nowMs - this.#filledAtMs;
+    if (elapsedMs < 0 && elapsedMs > -correctedMs) return;
     this.#filledAtMs = nowMs;
     if (this.#perSecond === Infinity) this.#tokens = Infinity;
-    else this.#tokens = Math.min(this.#perSecond, this.#tokens + (elapsedMs / 1000) * this.#perSecond);
+    else this.#tokens = Math.min(this.#perSecond, this.#tokens + (Math.max(0, elapsedMs) / 1000) * this.#perSecond);
   }
 }
+
+/** Longer than any step of the event loop is to take. */
+const correctedMs = 1000;

@@ -50,6 +50,19 @@ describe(`TokenBucket (seed ${seed})`, () => {
     );
   });
 
+  it('counts no time twice when two have looked at the clock, and goes on from a corrected one', () => {
+    const bucket = new TokenBucket(10, 0);
+    bucket.spend(10, 0);
+    for (let nowMs = 500; nowMs < 900; nowMs += 10) {
+      bucket.available(nowMs);
+      bucket.available(nowMs - 5);
+    }
+    expect(bucket.available(900)).toBeCloseTo(9);
+    bucket.spend(9, 900);
+    expect(bucket.available(-3_600_000)).toBeCloseTo(0);
+    expect(bucket.available(-3_600_000 + 500)).toBeCloseTo(5);
+  });
+
   it('knows no limit at Infinity, and gives nothing at zero', () => {
     const bucket = new TokenBucket(Infinity, 0);
     bucket.spend(1e12, 0);
