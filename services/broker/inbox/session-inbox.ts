@@ -1,6 +1,7 @@
 /**
- * The memory side of one session's stored messages: what is stored, what has to be, what may be deleted, and where
- * reading goes on. It decides; the commit log writes. Who calls it: the session's outbound half, and the commit log.
+ * The memory side of one session's stored messages: what is stored, what has to be (`pending-writes.ts`), what may be deleted,
+ * and where reading goes on (`unread.ts`). What is left of it while nothing is to be done, and what an earlier broker has left,
+ * is in `bookmark.ts`. It decides; the commit log writes. Who calls it: the session's outbound half, and the commit log.
  *
  *      accept -> fresh -> writing -> stored -> done -> item deleted when all of it are
  *                  \_________\_________\____ acknowledged by the client
@@ -22,11 +23,12 @@
  *  - a write whose answer is lost is repeated with the same key and content;
  *  - an item of an earlier life of the client id has an epoch below `born` and is not read.
  */
-import { BoundedFifo } from '../../kernel/kernel.js';
-import type { Message, PendingReceipt } from '../message/message.js';
-import { before, Bookmark, keyOf } from './bookmark.js';
+import type { Message } from '../message/message.js';
+import { Bookmark } from './bookmark.js';
 import type { CommitLog, CommitSource, StoredMessage, StoredOrigin, Write } from './commit.js';
-import { type Delivery, newDelivery, newStoredItem } from './delivery.js';
+import type { Delivery } from './delivery.js';
+import { PendingWrites } from './pending-writes.js';
+import { Unread } from './unread.js';
 
 /** What waits in all inboxes of a tenant. */
 export interface Backlog {
@@ -48,20 +50,6 @@ export interface InboxOwner {
   restore(stored: StoredMessage): StoredMessage;
 }
 
-/** Small enough that a page of some items is a bounded bite of memory, large enough to share the price of an item. */
-const itemBytesMax = 32 << 10;
-const itemMessagesMax = 500;
-
-/** A write under way, with what it stores or with who waits for the delete. */
-interface Writing {
-  readonly write: Write;
-  readonly deliveries: readonly Delivery[];
-  readonly gone?: PendingReceipt | undefined;
-}
-
-const unbounded = { itemsMax: Infinity, bytesMax: Infinity };
-const sizeOf = (delivery: Delivery): number => delivery.message.heldBytes;
-
 const isDone = ({ stage }: Delivery): boolean => stage === 'done';
 
 export class Inbox implements CommitSource {
@@ -71,22 +59,10 @@ export class Inbox implements CommitSource {
   readonly #mark: Bookmark;
   #backlog: { messages: number };
   readonly #memory: Pick<Backlog, 'hold' | 'letGo'>;
-  readonly #log: CommitLog;
   readonly #owner: InboxOwner;
-  /** Not given to the log yet, in order; those done meanwhile are skipped when their turn comes. */
-  readonly #fresh = new BoundedFifo<Delivery>(unbounded, sizeOf);
-  #freshOpen = 0;
-  #urgent = false;
-  #writing: readonly Writing[] = [];
-  #rewrites: Set<Delivery> | undefined;
-  /** Items to be deleted, with who waits for that. */
-  #deletes: Map<string, PendingReceipt | undefined> | undefined;
+  readonly #pending: PendingWrites;
+  readonly #unread: Unread;
   #quiet: (() => void)[] | undefined;
-  #reading = false;
-  /** Items that nobody needs, and that may still be in the table. */
-  #gone: Set<string> | undefined;
-  /** Deletes under way: a page read meanwhile may still hold them. */
-  #deletedWhileReading: Set<string> | undefined;
 
   /** `backlog`: what the inboxes of a tenant come to. */
   constructor(partition: string, log: CommitLog, owner: InboxOwner, backlog: Backlog, mark = new Bookmark()) {
@@ -95,8 +71,14 @@ export class Inbox implements CommitSource {
     this.#memory = backlog;
     this.partition = partition;
     this.lane = `messages ${partition}`;
-    this.#log = log;
     this.#owner = owner;
+    this.#pending = new PendingWrites(mark, log, this);
+    this.#unread = new Unread(partition, mark, log, {
+      hold: (message) => backlog.hold(message),
+      restore: (stored) => owner.restore(stored),
+      unreadable: (count) => (this.unfinished -= count),
+      allRead: () => this.#recount(),
+    });
   }
 
   /** Messages accepted and not done, in memory or not. */
@@ -130,9 +112,7 @@ export class Inbox implements CommitSource {
 
   /** Nothing of it is in memory but what the bookmark says, and nothing is to be written or read. */
   get isIdle(): boolean {
-    if (!this.#isQuiet || this.#reading) return false;
-    const waiting = (this.#rewrites?.size ?? 0) + (this.#deletes?.size ?? 0) + (this.#gone?.size ?? 0);
-    if (waiting > 0) return false;
+    if (!this.#pending.isEmpty || !this.#unread.isIdle) return false;
     for (const { held } of this.#mark.items?.values() ?? []) if (held.size > 0) return false;
     return true;
   }
@@ -143,29 +123,25 @@ export class Inbox implements CommitSource {
   }
 
   get allStored(): boolean {
-    return this.#freshOpen === 0 && this.#writing.every(({ write }) => write.kind !== 'messages');
+    return !this.#pending.hasUnstored;
   }
 
   /** `urgent`: to be stored now, not after the delay. */
   accept(delivery: Delivery, urgent: boolean): void {
     this.unfinished++;
-    this.#freshOpen++;
     if (!delivery.spilled) this.#memory.hold(delivery.message);
-    this.#fresh.push(delivery);
-    if (urgent) this.storeNow();
-    else this.#log.requestLater(this);
+    this.#pending.add(delivery, urgent);
   }
 
   storeNow(): void {
-    this.#urgent = true;
-    this.#log.request(this);
+    this.#pending.storeNow();
   }
 
   /** The item of a QoS 2 message has to say what has changed; `onStored` follows. */
   rewrite(delivery: Delivery): void {
     if (delivery.stage === 'fresh') return this.storeNow();
-    (this.#rewrites ??= new Set()).add(delivery);
-    this.#log.request(this);
+    this.#pending.rewrite(delivery);
+    this.#pending.request();
   }
 
   /** The client has it, or it need not have it any more. */
@@ -175,11 +151,8 @@ export class Inbox implements CommitSource {
     delivery.stage = 'done';
     this.unfinished--;
     if (!delivery.spilled) this.#memory.letGo(delivery.message);
-    this.#rewrites?.delete(delivery);
-    if (stage === 'fresh') {
-      this.#freshOpen--;
-      while (this.#fresh.peek()?.stage === 'done') this.#fresh.shift();
-    }
+    this.#pending.noRewrite(delivery);
+    if (stage === 'fresh') this.#pending.freshDone();
     if (stage === 'stored') return this.#doneInItem(delivery);
     if (stage === 'fresh') delivery.movedOn?.settle(0);
     this.#owner.onSafe(delivery, 0);
@@ -187,9 +160,8 @@ export class Inbox implements CommitSource {
 
   /** The session ends: nobody is owed anything any more. */
   end(): void {
-    for (const delivery of [...this.#fresh, ...this.#writing.flatMap(({ deliveries }) => deliveries)])
-      if (!delivery.movedOn) this.done(delivery); // Those are done when they are safe where they are now.
-    this.#rewrites = undefined;
+    for (const delivery of [...this.#pending.deliveries()]) if (!delivery.movedOn) this.done(delivery); // Those are done when they are safe where they are now.
+    this.#pending.end();
     // What is left in the table is removed, and is nobody's any more.
     this.#backlog.messages -= this.#mark.unfinished;
     this.#backlog = { messages: this.#mark.unfinished };
@@ -197,11 +169,7 @@ export class Inbox implements CommitSource {
 
   /** After `end`: resolves when nothing is under way that would be left in the table. */
   quiet(): Promise<void> {
-    return this.#isQuiet ? Promise.resolve() : new Promise((resolve) => (this.#quiet ??= []).push(resolve));
-  }
-
-  get #isQuiet(): boolean {
-    return this.#freshOpen === 0 && this.#writing.length === 0;
+    return this.#pending.isQuiet ? Promise.resolve() : new Promise((resolve) => (this.#quiet ??= []).push(resolve));
   }
 
   #doneInItem({ item, index, qos, terms, message: { origin }, movedOn }: Delivery): void {
@@ -210,11 +178,8 @@ export class Inbox implements CommitSource {
     held.delete(index);
     if (done.size < size) return;
     this.#mark.items?.delete(key);
-    (this.#gone ??= new Set()).add(key);
-    const remove = (): void => {
-      (this.#deletes ??= new Map()).set(key, movedOn);
-      this.#log.request(this);
-    };
+    this.#unread.leaves(key);
+    const remove = (): void => this.#pending.delete(key, movedOn);
     // Whoever publishes it again after a crash must find it here until its own state knows it. One that was promised at least once
     // waits for nobody: its publisher may not have been told of it (`residence/unread.ts`), and would never know it.
     const isExactlyOnce = qos === 2 || terms.group !== undefined;
@@ -223,93 +188,19 @@ export class Inbox implements CommitSource {
   }
 
   take(max: number, nowMs: number, bytesMax: number): readonly Write[] {
-    const taken: Writing[] = [];
-    let bytes = 0;
-    for (const [key, gone] of this.#deletes ?? []) {
-      if (taken.length >= max) break;
-      this.#deletes!.delete(key);
-      taken.push({ write: { kind: 'delete', key }, deliveries: [], gone });
-    }
-    for (const delivery of this.#rewrites ?? []) {
-      if (taken.length >= max || bytes >= bytesMax) break;
-      if (delivery.stage !== 'stored') continue; // Its first write is under way.
-      this.#rewrites!.delete(delivery);
-      taken.push(this.#pack(delivery.item!.key, [delivery]));
-      if (!delivery.released) bytes += delivery.message.storedBytes;
-    }
-    const dueMs = this.#urgent ? Infinity : nowMs - this.#log.persistDelayMs;
-    while (taken.length < max && bytes < bytesMax) {
-      const deliveries = this.#takeFresh(dueMs);
-      if (deliveries.length === 0) break;
-      const key = keyOf(this.#mark.epoch, ++this.#mark.counter);
-      const item = newStoredItem(key, deliveries.length);
-      deliveries.forEach((delivery, index) => {
-        delivery.stage = 'writing';
-        delivery.item = item;
-        delivery.index = index;
-        bytes += delivery.message.storedBytes;
-      });
-      taken.push(this.#pack(key, deliveries));
-    }
-    if (this.#freshOpen === 0) this.#urgent = false;
-    this.#writing = taken;
-    return taken.map(({ write }) => write);
-  }
-
-  /** The next that share an item. */
-  #takeFresh(dueMs: number): Delivery[] {
-    const taken: Delivery[] = [];
-    let bytes = 0;
-    for (let next = this.#fresh.peek(); next; next = this.#fresh.peek()) {
-      if (next.stage === 'done') {
-        this.#fresh.shift();
-        continue;
-      }
-      const first = taken[0];
-      if (next.arrivedAtMs > dueMs) break;
-      if (first && (next.qos === 2 || first.qos === 2 || next.spilled !== first.spilled)) break;
-      if (first && (bytes + next.message.storedBytes > itemBytesMax || taken.length >= itemMessagesMax)) break;
-      bytes += next.message.storedBytes;
-      taken.push(next);
-      this.#fresh.shift();
-      this.#freshOpen--;
-    }
-    return taken;
-  }
-
-  #pack(key: string, deliveries: readonly Delivery[]): Writing {
-    const messages = deliveries.map(({ message, terms, qos, packetId, released }) => ({
-      message,
-      terms,
-      qos,
-      packetId: qos === 2 ? packetId : 0, // That of QoS 1 is given anew after a crash.
-      sent: qos === 1 && packetId !== 0,
-      released,
-      shared: terms.group?.name,
-    }));
-    return { write: { kind: 'messages', key, messages }, deliveries };
+    return this.#pending.take(max, nowMs, bytesMax);
   }
 
   committed(refused: readonly Write[]): void {
-    const written = this.#writing;
-    this.#writing = [];
-    for (const { write, deliveries, gone } of written) {
+    for (const { write, deliveries, gone } of this.#pending.written()) {
       if (refused.includes(write)) this.#refused(deliveries);
       else if (write.kind === 'messages') this.#stored(write, deliveries);
-      if (write.kind === 'delete') {
-        this.#gone?.delete(write.key);
-        if (this.#reading) (this.#deletedWhileReading ??= new Set()).add(write.key);
-      }
+      if (write.kind === 'delete') this.#unread.deleted(write.key);
       gone?.settle(0);
     }
-    if (this.#hasMore) this.#log.request(this);
-    else if (this.#freshOpen > 0) this.#log.requestLater(this);
-    if (this.#freshOpen === 0) this.#owner.onAllStored();
-    if (this.#quiet && this.#isQuiet) for (const resolve of this.#quiet.splice(0)) resolve();
-  }
-
-  get #hasMore(): boolean {
-    return !!this.#deletes?.size || !!this.#rewrites?.size || (this.#urgent && this.#freshOpen > 0);
+    this.#pending.requestMore();
+    if (this.#pending.isAllTaken) this.#owner.onAllStored();
+    if (this.#quiet && this.#pending.isQuiet) for (const resolve of this.#quiet.splice(0)) resolve();
   }
 
   #stored(write: Extract<Write, { kind: 'messages' }>, deliveries: readonly Delivery[]): void {
@@ -326,24 +217,12 @@ export class Inbox implements CommitSource {
         delivery.stage = 'stored';
         this.#owner.onSafe(delivery, 0);
       } else if (stage === 'done') return this.#doneInItem(delivery);
-      if (delivery.spilled) return this.#letGo(delivery);
+      if (delivery.spilled) return this.#unread.letGo(delivery);
       item.held.add(delivery.index);
       if (delivery.qos === 1) return; // It shares its item with others, which is never written again.
-      if (delivery.packetId !== packetId || delivery.released !== released)
-        (this.#rewrites ??= new Set()).add(delivery);
+      if (delivery.packetId !== packetId || delivery.released !== released) this.#pending.rewrite(delivery);
       else this.#owner.onStored(delivery);
     });
-  }
-
-  /** Something of this item is in the table and not in memory. */
-  #letGo({ item, message: { origin } }: Delivery): void {
-    const { key } = item!;
-    const mark = this.#mark;
-    if (origin && origin.settled.reasonCode === undefined && !mark.unsettled?.has(key)) {
-      (mark.unsettled ??= new Map()).set(key, origin.settled);
-      origin.settled.whenSettled(() => mark.unsettled!.delete(key));
-    }
-    if (mark.unreadAfter === undefined || key <= mark.unreadAfter) mark.unreadAfter = before(key);
   }
 
   #refused(deliveries: readonly Delivery[]): void {
@@ -352,7 +231,7 @@ export class Inbox implements CommitSource {
         delivery.stage = 'done';
         this.unfinished--;
         if (!delivery.spilled) this.#memory.letGo(delivery.message);
-        this.#rewrites?.delete(delivery);
+        this.#pending.noRewrite(delivery);
         delivery.movedOn?.settle(0); // There is no item that anybody would have to wait for.
         this.#owner.onSafe(delivery, 0x83); // Implementation specific error
       }
@@ -362,19 +241,18 @@ export class Inbox implements CommitSource {
   forget(delivery: Delivery): void {
     if (!delivery.spilled && delivery.stage !== 'done') this.#memory.letGo(delivery.message);
     delivery.spilled = true;
-    this.#rewrites?.delete(delivery);
+    this.#pending.noRewrite(delivery);
     if (delivery.stage !== 'stored') return;
     const { key, held, done } = delivery.item!;
     held.delete(delivery.index);
     // Of one that is done in part the table does not say which part.
     if (held.size === 0 && done.size === 0) this.#mark.items?.delete(key);
-    this.#letGo(delivery);
+    this.#unread.letGo(delivery);
   }
 
   /** Those accepted that are not stored yet and that nobody but the inbox holds come back, in order, as far as `fits`. */
   unspill(fits: (delivery: Delivery) => boolean): 'all' | 'some' {
-    const writing = this.#writing.flatMap(({ deliveries }) => deliveries);
-    for (const delivery of [...writing, ...this.#fresh]) {
+    for (const delivery of [...this.#pending.deliveries()]) {
       if (!delivery.spilled || (delivery.stage !== 'writing' && delivery.stage !== 'fresh')) continue;
       if (!fits(delivery)) return 'some';
       if (!isDone(delivery)) this.#memory.hold(delivery.message);
@@ -384,69 +262,13 @@ export class Inbox implements CommitSource {
   }
 
   /** The next stored messages that are not in memory, as deliveries that are stored. One call at a time. */
-  async read(nowMs: () => number): Promise<Delivery[]> {
-    const mark = this.#mark;
-    if (this.#reading || mark.unreadAfter === undefined) return [];
-    this.#reading = true;
-    const after = mark.unreadAfter;
-    const upTo = mark.confirmedKey;
-    try {
-      if (upTo <= after) {
-        mark.unreadAfter = undefined;
-        this.#recount();
-        return [];
-      }
-      const page = await this.#log.read(this.partition, after, upTo);
-      const found: Delivery[] = [];
-      for (const { key, messages } of page.items) found.push(...this.#readItem(key, messages, nowMs()));
-      this.unfinished -= page.unreadable;
-      const last = page.items.at(-1)?.key;
-      if (page.more) mark.unreadAfter = last ?? after;
-      else if (mark.confirmedKey > upTo) mark.unreadAfter = upTo;
-      else {
-        mark.unreadAfter = undefined;
-        this.#recount();
-      }
-      return found;
-    } finally {
-      this.#reading = false;
-      this.#deletedWhileReading = undefined;
-    }
+  read(nowMs: () => number): Promise<Delivery[]> {
+    return this.#unread.read(nowMs);
   }
 
-  /** All of the table has been read: what is not known now has been removed there, when it had expired. */
   #recount(): void {
-    let known = this.#freshOpen;
-    for (const { deliveries } of this.#writing) known += deliveries.filter(({ stage }) => stage === 'writing').length;
+    let known = this.#pending.unstored;
     for (const { held } of this.#mark.items?.values() ?? []) known += held.size;
     this.unfinished = known;
-  }
-
-  #readItem(key: string, messages: readonly StoredMessage[], nowMs: number): Delivery[] {
-    if (messages.length === 0 || this.#gone?.has(key) || this.#deletedWhileReading?.has(key)) return [];
-    const items = (this.#mark.items ??= new Map());
-    let item = items.get(key);
-    if (!item) items.set(key, (item = newStoredItem(key, messages.length)));
-    const found: Delivery[] = [];
-    messages.forEach((stored, index) => {
-      if (item.done.has(index) || item.held.has(index)) return;
-      item.held.add(index);
-      this.#memory.hold(stored.message);
-      const { message, terms, qos, packetId, released, sent } = this.#owner.restore(stored);
-      const settled = this.#mark.unsettled?.get(key);
-      if (message.origin && settled) message.origin = { ...message.origin, settled };
-      found.push({
-        ...newDelivery(message, terms, qos, nowMs),
-        released,
-        dup: sent === true || packetId !== 0,
-        packetId,
-        stage: 'stored',
-        item,
-        index,
-        storedPacketId: packetId,
-        storedReleased: released,
-      });
-    });
-    return found;
   }
 }
