@@ -119,7 +119,7 @@ describe('what users get wrong is told, and nothing is left', () => {
 describe('a run that ends early', () => {
   test('cleans up after Ctrl-C', async () => {
     const onLine = (line: string, pid: number): void => {
-      if (line.includes('make a credential')) process.kill(-pid, 'SIGINT');
+      if (line.includes('create a credential')) process.kill(-pid, 'SIGINT');
     };
     const run = await smoke(['--local', folder], { onLine, npm: true });
     expect([run.code, run.lines.join('\n')]).toEqual([1, expect.stringContaining('smoke: stopping')]);
