@@ -18,6 +18,7 @@
 import { Socket } from 'node:net';
 import { systemClock } from '../../kernel/kernel.js';
 import { Turnstile } from '../tenant/tenant.js';
+import { hasReadInto } from './young-collection.js';
 
 /** Whose bytes these are. */
 export interface Above {
@@ -183,6 +184,7 @@ function onWritten(this: WriteRequest, status: number): void {
 /** The next socket reads into the same buffer, and what has come may be sent on from where it lies until the end of the tick. */
 function copyOfRead(length: number): Buffer {
   if (length > sharedBytes) {
+    hasReadInto(length);
     const own = Buffer.allocUnsafeSlow(length);
     readBuffer.copy(own, 0, 0, length);
     return own;
