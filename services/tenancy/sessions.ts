@@ -131,7 +131,7 @@ export function sessionFromItem(item: Item): SessionRecord {
     epoch: read.number('epoch'),
     // Missing in records of before sessions were kept.
     born: read.optional('born', asNumber) ?? read.number('epoch'),
-    will: read.optional('will', asWill),
+    will: read.optional('will', item['willItem'] === undefined ? asWholeWill : asWill),
     willAtMs: read.optional('willAtMs', asNumber),
     willEpoch: read.optional('willEpoch', asNumber),
     willItem: read.optional('willItem', asText),
@@ -145,6 +145,10 @@ const protocolVersions = ['3.1', '3.1.1', '5'] as const;
 const asText = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 const asNumber = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
 const asWill = (value: unknown): StoredWill | undefined => (isWill(value) ? value : undefined);
+
+/** Its content is nowhere else. */
+const asWholeWill = (value: unknown): StoredWill | undefined =>
+  isWill(value) && value.payload && value.properties ? value : undefined;
 
 function isWill(value: unknown): value is StoredWill {
   if (!isObject(value)) return false;

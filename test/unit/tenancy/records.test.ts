@@ -120,6 +120,11 @@ const sessionAt = { pk: 'acme#15', sk: 'pump-7', v: 1 };
 const leaseAt = { pk: 'brokers', sk: owner, v: 1 };
 
 /** What releases have stored, attribute for attribute. Rows are added, never changed: each is decoded for ever. */
+const willElsewhere = {
+  will: { topic: 'gone', qos: 1, retain: false, delaySeconds: 30, expirySeconds: 60 },
+  willItem: 'Will#006b49d2040692a0f1aabbccddeeff0011223344',
+} as const;
+
 const fixtures: Fixture[] = [
   {
     name: 'tenant',
@@ -192,6 +197,12 @@ const fixtures: Fixture[] = [
     ...sessionCodec,
   },
   {
+    name: 'session with a will whose content has an item of its own',
+    item: { ...sessionAt, ...shared.asleep, ...shared.mortal, ...willElsewhere },
+    record: { clientId, ...shared.asleep, ...shared.mortal, ...willElsewhere },
+    ...sessionCodec,
+  },
+  {
     name: 'broker lease',
     item: { ...leaseAt, ...shared.lease },
     record: { brokerId: owner, ...shared.lease },
@@ -257,6 +268,11 @@ describe('stored records', () => {
   it('a grant that cannot be read makes the credential unreadable, for it might be a deny', () => {
     const item = { ...fixtures[2]!.item, grants: [{ effect: 'maybe', action: 'all', topic: 'a' }] };
     expect(() => credentialFromItem(item)).toThrow(RecordUnreadable);
+  });
+
+  it('a will without its content, and without a name of an item that has it, cannot be read', () => {
+    const item = { ...sessionAt, ...shared.asleep, ...shared.mortal, will: willElsewhere.will };
+    expect(() => sessionFromItem(item)).toThrow(RecordUnreadable);
   });
 
   it('sessions that never expire, or are connected, are never forgotten by the database', () => {
