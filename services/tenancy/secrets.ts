@@ -39,7 +39,7 @@ export async function hashSecret(secret: string, kind: 'generated' | 'chosen'): 
 export const isStretched = (hash: SecretHash): boolean => hash.startsWith('scrypt$');
 
 /** `verifySecret` of one that was generated, at once: a hash that is there and not stretched. */
-export function isGeneratedSecret(secret: string, hash: SecretHash): boolean {
+export function isGeneratedSecret(secret: string, hash: SecretHash | ''): boolean {
   return isSameText(sha256Prefix + sha256(secret), hash);
 }
 
@@ -48,7 +48,7 @@ export function isGeneratedSecret(secret: string, hash: SecretHash): boolean {
  * (nobody has that name) the answer is no, after the work of a generated secret.
  */
 export async function verifySecret(secret: string, hash: SecretHash | undefined): Promise<boolean> {
-  if (hash === undefined || hash.startsWith(sha256Prefix)) return isSameText(sha256Prefix + sha256(secret), hash ?? '');
+  if (hash === undefined || hash.startsWith(sha256Prefix)) return isGeneratedSecret(secret, hash ?? '');
   const [algorithm, ...fields] = hash.split('$');
   if (algorithm !== 'scrypt' || fields.length !== 5) return false;
   const [log2n, r, p] = fields.slice(0, 3).map(Number) as [number, number, number];
