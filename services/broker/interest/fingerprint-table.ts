@@ -12,7 +12,7 @@
  * tenant has made to be alike are entries like any others.
  */
 const words = 3;
-/** 8 KiB: to add one moves 4 KiB at worst on the average, which takes as long as a cache miss or two. */
+/** 8 KiB: to add one moves 3 to 4 KiB on average, which takes as long as a cache miss or two. */
 const pageEntries = 682;
 const smallEntries = 8;
 const smallGrowth = 1.5;

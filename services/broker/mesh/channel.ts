@@ -16,7 +16,7 @@
  *     cut                         | down                                           | -
  *
  * Two lanes, since a receiver that is slow with messages must not keep its subscribers waiting: `control` for what is said
- * of subscriptions and receipts, `data` for messages. A lane's bytes are bounded by those who send on it (`bytes`).
+ * of subscriptions and receipts, `data` for messages. What is kept has no bound here: who sends looks at `unheard`.
  */
 import { eachGuarded } from '../../kernel/kernel.js';
 

@@ -153,6 +153,8 @@ describe('the side of the publishers', () => {
     receipts: PendingReceipt[];
     told: (topic: string, kind?: Kind, watch?: number) => void;
     whole: () => void;
+    /** `a` has answered, is proven at 0, and has this filter. */
+    ready: (topic: string, kind?: Kind) => void;
     publish: (topic: string, nowMs: number, qos?: 0 | 1 | 2) => Receipt | undefined;
   } {
     const forwarded: string[] = [];
@@ -181,15 +183,20 @@ describe('the side of the publishers', () => {
     };
     telling.watch(b, tenant, 1);
     tells.sent.length = 0;
-    return {
-      ...{ watches, lane, forwarded, dropped, receipts },
-      told: (topic, kind = connected, watch = 1) => {
-        telling.changed(tenant, topic, kind);
-        say(watch);
-      },
-      whole: () => watches.heard(a, { type: 'interest', tenant, watch: 1, filters: [], isWhole: true }, 0),
-      publish: (topic, nowMs, qos = 1) => watches.publish(tenant, { qos, topic }, nowMs),
+    const told = (topic: string, kind: Kind = connected, watch = 1): void => {
+      telling.changed(tenant, topic, kind);
+      say(watch);
     };
+    const whole = (): void => watches.heard(a, { type: 'interest', tenant, watch: 1, filters: [], isWhole: true }, 0);
+    const publish = (topic: string, nowMs: number, qos: 0 | 1 | 2 = 1): Receipt | undefined =>
+      watches.publish(tenant, { qos, topic }, nowMs);
+    const ready = (topic: string, kind?: Kind): void => {
+      publish('-', 0);
+      told(topic, kind);
+      whole();
+      watches.proven(a, 0, 0);
+    };
+    return { watches, lane, forwarded, dropped, receipts, told, whole, ready, publish };
   }
 
   it('alone there is nobody to ask', () => {
@@ -211,11 +218,8 @@ describe('the side of the publishers', () => {
   });
 
   it('not proven any more, a message is held, and goes before those that come later', () => {
-    const { watches, forwarded, told, whole, publish } = world();
-    publish('-', 0);
-    told('x');
-    whole();
-    watches.proven(a, 0, 0);
+    const { watches, forwarded, told, ready, publish } = world();
+    ready('x');
     const held = publish('x', validMs);
     expect([held?.reasonCode, forwarded]).toEqual([undefined, []]);
     // What is told meanwhile counts for what is held.
@@ -226,11 +230,8 @@ describe('the side of the publishers', () => {
   });
 
   it('behind stored sessions it waits for the receipt; of QoS 0 for nothing', () => {
-    const { watches, receipts, told, whole, publish } = world();
-    publish('-', 0);
-    told('x', durable);
-    whole();
-    watches.proven(a, 0, 0);
+    const { receipts, ready, publish } = world();
+    ready('x', durable);
     const receipt = publish('x', 1);
     expect(receipt?.reasonCode).toBeUndefined();
     receipts[0]!.settle(0x97);
@@ -249,11 +250,8 @@ describe('the side of the publishers', () => {
   });
 
   it('a broker that dies settles what is held for it, and one that comes is asked', () => {
-    const { watches, forwarded, told, whole, publish } = world();
-    publish('-', 0);
-    told('x');
-    whole();
-    watches.proven(a, 0, 0);
+    const { watches, forwarded, ready, publish } = world();
+    ready('x');
     const held = publish('x', validMs);
     const newcomer = new Lane();
     watches.join(b, newcomer);
