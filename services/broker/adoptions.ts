@@ -11,7 +11,7 @@ const againMsMax = 60_000;
 export interface AdoptionsOptions {
   /** What no client has asked for yet of the sessions that a broker has left: their wills, above all. */
   readonly adopt: (owner: BrokerId) => Promise<void>;
-  /** Nobody needs to know of that broker any more. */
+  /** All of that is here. */
   readonly adopted: (owner: BrokerId) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
@@ -21,7 +21,8 @@ export class Adoptions {
   readonly #options: AdoptionsOptions;
   /** Of the leases of brokers that died, when the first ended, in milliseconds since the epoch. */
   earliestEndMs: number | undefined;
-  readonly #left = new Set<BrokerId>();
+  /** With how often each was added. */
+  readonly #left = new Map<BrokerId, number>();
   #isServing = false;
   #isRunning = false;
   #wake = (): void => {};
@@ -30,9 +31,10 @@ export class Adoptions {
     this.#options = options;
   }
 
+  /** Once more when more of that broker has come to this one. */
   add(owner: BrokerId, leaseEndedAtMs: number): void {
     this.earliestEndMs = Math.min(this.earliestEndMs ?? Infinity, leaseEndedAtMs);
-    this.#left.add(owner);
+    this.#left.set(owner, (this.#left.get(owner) ?? 0) + 1);
     this.#wake();
     void this.#run();
   }
@@ -50,11 +52,11 @@ export class Adoptions {
     const failedBefore = new Set<BrokerId>();
     for (let waitMs = againMs; this.#left.size > 0; waitMs = Math.min(2 * waitMs, againMsMax)) {
       let hasFailed = false;
-      for (const owner of [...this.#left])
+      for (const [owner, added] of [...this.#left])
         try {
           await adopt(owner);
           await adopted(owner);
-          this.#left.delete(owner);
+          if (this.#left.get(owner) === added) this.#left.delete(owner);
         } catch (error) {
           hasFailed = true;
           if (!failedBefore.has(owner)) log.warn({ owner, error }, 'sessions could not be taken over, trying again');

@@ -22,6 +22,7 @@ import {
   leaseDynamoOptions,
   LeaseEnds,
   Membership,
+  Succession,
 } from './store/store.js';
 import { stripOptionalHeader, Transport } from './transport/transport.js';
 import { Thread, UnitLedger } from './tenant/tenant.js';
@@ -83,8 +84,10 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const mesh =
     config.mesh &&
     new Mesh({ ...config.mesh, cluster: config.dynamo.tablePrefix, ...{ brokerId, gate, clock, log, metrics } });
+  const succession = config.servesTogether ? new Succession(atTheDoor, brokerId, clock) : undefined;
   const membership = new Membership({
     dynamo: leaseDynamo,
+    ...(succession && { succession }),
     version: npmPackage.version,
     load: () => admission.load,
     ...(mesh && { linked: mesh }),
@@ -108,11 +111,17 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   });
   const adoptions: Adoptions = new Adoptions({
     adopt: (owner) => admission.adopt(owner),
-    adopted: (owner) => membership.adopted(owner),
+    adopted: async (owner) => {
+      if (!succession) await membership.adopted(owner);
+    },
     clock,
     log,
   });
-  membership.onDead(({ brokerId: owner, leaseUntilMs }) => adoptions.add(owner, leaseUntilMs));
+  if (!succession) membership.onDead(({ brokerId: owner, leaseUntilMs }) => adoptions.add(owner, leaseUntilMs));
+  succession?.onDue(({ owner, leaseUntilMs }) => {
+    adoptions.add(owner, leaseUntilMs);
+    controlLog.again(leaseUntilMs - obeyedLateMs);
+  });
   membership.onLeases((leases, sinceMs) => {
     const members = leases.map((lease) => ({
       ...{ brokerId: lease.brokerId, address: lease.address },
@@ -126,8 +135,9 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
   const admission = new Admission({
     memory: new Heap(),
     accounts: new DynamoAccounts(atTheDoor),
-    records: new DynamoSessionStore({ records: atTheDoor, contents: dynamo }, brokerId, clock),
+    records: new DynamoSessionStore({ records: atTheDoor, contents: dynamo }, brokerId, clock, succession),
     shared: new DynamoSharedStore(dynamo),
+    sharedOf: succession && brokerId,
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.scope, tenant.limits, tenant.units, clock, log),
     commitLog,
     unsafeBytesMax,

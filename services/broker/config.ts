@@ -19,6 +19,8 @@ export interface Config {
   readonly trustedProxies: BlockList | undefined;
   /** Links to the other brokers; undefined: there are none. */
   readonly mesh: MeshConfig | undefined;
+  /** Together with other brokers that do; otherwise others stand by. */
+  readonly servesTogether: boolean;
   readonly logLevel: string;
   /** The stage that the lines with metrics name; undefined: there are none. */
   readonly emfStage: string | undefined;
@@ -100,7 +102,7 @@ const names = [
   ...['SHOAL_TLS_CERT_FILE', 'SHOAL_TLS_KEY_FILE', 'SHOAL_TLS_CERT', 'SHOAL_TLS_KEY', 'SHOAL_TRUST_PROXY'],
   ...['SHOAL_TLS_CERT_2_FILE', 'SHOAL_TLS_KEY_2_FILE', 'SHOAL_TLS_CERT_2', 'SHOAL_TLS_KEY_2'],
   ...['SHOAL_CLUSTER_KEY', 'SHOAL_CLUSTER_KEY_FILE', 'SHOAL_CLUSTER_KEY_2', 'SHOAL_CLUSTER_KEY_2_FILE'],
-  ...['SHOAL_MESH_HOST', 'SHOAL_MESH_PORT', 'SHOAL_MESH_ADDRESS'],
+  ...['SHOAL_MESH_HOST', 'SHOAL_MESH_PORT', 'SHOAL_MESH_ADDRESS', 'SHOAL_CLUSTER_PREVIEW'],
   ...['SHOAL_LOG_LEVEL', 'SHOAL_METRICS_EMF', 'SHOAL_STAGE', 'SHOAL_DRAIN_SECONDS'],
   ...Object.keys(tuning),
 ];
@@ -131,6 +133,7 @@ export function readConfig(given: Environment): Config {
     tls,
     trustedProxies: readTrustedProxies(env['SHOAL_TRUST_PROXY']),
     mesh: readMesh(env, host),
+    servesTogether: readTogether(env),
     logLevel: readLogLevel(env),
     emfStage: readEmfStage(env),
     drainMsMax: ranged(env, 'SHOAL_DRAIN_SECONDS', drainSeconds) * 1000,
@@ -201,6 +204,16 @@ function readMesh(env: Environment, fallbackHost: string): MeshConfig | undefine
     );
   const keys: ClusterKeys = second ? [first, second] : [first];
   return { keys, host, port: port(env, 'SHOAL_MESH_PORT') ?? 0, address };
+}
+
+/** Not for production: docs/settings.md says what is missing. */
+function readTogether(env: Environment): boolean {
+  const wanted = env['SHOAL_CLUSTER_PREVIEW'] ?? 'false';
+  if (wanted !== 'true' && wanted !== 'false')
+    throw new ConfigError(`SHOAL_CLUSTER_PREVIEW=${wanted} is neither true nor false`);
+  if (wanted === 'true' && !readKey(env, 'SHOAL_CLUSTER_KEY'))
+    throw new ConfigError('SHOAL_CLUSTER_PREVIEW needs SHOAL_CLUSTER_KEY, which all brokers have in common');
+  return wanted === 'true';
 }
 
 function readKey(env: Environment, name: string): ReturnType<typeof clusterKey> | undefined {

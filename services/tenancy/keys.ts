@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { BrokerId, ClientId, TenantId, TenantScope } from '../kernel/kernel.js';
 import { topicBytesMax } from '../topic/topic.js';
+import { stableHash } from './stable-hash.js';
 
 export interface TableKey {
   readonly pk: string;
@@ -55,13 +56,6 @@ function bucketPartition(scope: TenantScope, bucket: number): string {
 
 function twoDigits(n: number): string {
   return n.toString().padStart(2, '0');
-}
-
-/** FNV-1a over UTF-16 code units. Frozen: stored records are found by it. */
-function stableHash(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
 }
 
 /**

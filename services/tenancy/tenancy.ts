@@ -51,15 +51,31 @@ export {
 } from './keys.js';
 export { RecordUnreadable } from './item.js';
 export {
+  type Fate,
+  NotHereYet,
+  type Shares,
+  sharesAmong,
+  sharesToText,
+  slotCount,
+  slotOf,
+  slotsToText,
+  type Way,
+  wayOf,
+} from './shares.js';
+export {
+  adoptedByAttribute,
   type BrokerLease,
   brokerLeaseFromItem,
   brokerLeaseToItem,
   type BrokerLinks,
   type BrokerLoad,
   isAlive,
+  type LeaseEnd,
   leaseEndFromItem,
   leaseEndToItem,
   givenUpAt,
+  markOf,
+  type ServingLock,
   servingLockFromItem,
   servingLockToItem,
 } from './leases.js';

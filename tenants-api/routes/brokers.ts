@@ -60,7 +60,7 @@ export function brokerRoutes(app: Api, deps: ApiDeps): void {
     const { leases, serving } = await listBrokers(deps.dynamo);
     const nowMs = deps.clock.nowMs();
     const stateOf = (lease: BrokerLease): State => {
-      if (isAlive(lease, nowMs)) return lease.brokerId === serving ? 'serving' : 'standing-by';
+      if (isAlive(lease, nowMs)) return lease.isTogether || lease.brokerId === serving ? 'serving' : 'standing-by';
       return lease.takenBy === undefined ? (lease.givenUp ? 'stopped' : 'late') : 'dead';
     };
     const items = leases

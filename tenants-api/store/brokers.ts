@@ -16,5 +16,5 @@ export async function listBrokers(
   for await (const items of dynamo.queryAll('cluster', { pk: brokersPartition, consistent: true }))
     leases.push(...items.map(brokerLeaseFromItem));
   const lock = await dynamo.get('cluster', servingLockKey, { consistent: true });
-  return { leases, serving: lock && servingLockFromItem(lock) };
+  return { leases, serving: lock && servingLockFromItem(lock).brokerId };
 }

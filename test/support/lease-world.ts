@@ -6,6 +6,7 @@
 import { Gate } from '../../services/broker/store/gate.js';
 import type { DeadBroker } from '../../services/broker/store/lease-serving.js';
 import { Membership } from '../../services/broker/store/membership.js';
+import { type Due, Succession } from '../../services/broker/store/succession.js';
 import { type Dynamo, DynamoUnavailable } from '../../services/dynamo/dynamo.js';
 import { type BrokerId, type Cancel, type Clock, Metrics, silentLog } from '../../services/kernel/kernel.js';
 import { ManualClock } from './manual-clock.js';
@@ -100,6 +101,9 @@ export interface LeaseBroker {
   readonly gate: Gate;
   /** The deaths that it has been told of, in order. */
   readonly deaths: DeadBroker[];
+  /** Of a broker that serves together with others; and what it has told to be due, in order. */
+  readonly succession: Succession;
+  readonly dues: Due[];
   readonly clock: BrokerClock;
   readonly line: Line;
   readonly metrics: Metrics;
@@ -126,8 +130,8 @@ export class LeaseWorld {
     this.#dynamo = dynamo;
   }
 
-  /** `isLinked`: it has links to other brokers, and so wants to know of them. */
-  broker(name: string, isLinked = false): LeaseBroker {
+  /** `isLinked`: it has links to other brokers, and so wants to know of them. `isTogether`: it serves with others. */
+  broker(name: string, isLinked = false, isTogether = false): LeaseBroker {
     const manual = new ManualClock();
     manual.advance(this.#passedMs);
     const clock = new BrokerClock(manual);
@@ -141,7 +145,10 @@ export class LeaseWorld {
     const told = { version: '1.2.3', load: () => ({ ...load }) };
     const links = { up: 0, expected: 0 };
     const linked = isLinked ? { linked: { address: `${name}:1`, links } } : {};
-    const own = { dynamo: line.dynamo, brokerId: id, gate };
+    const succession = isTogether ? new Succession(line.dynamo, id, clock) : undefined;
+    const dues: Due[] = [];
+    succession?.onDue((due) => void dues.push(due));
+    const own = { dynamo: line.dynamo, brokerId: id, gate, ...(succession && { succession }) };
     const membership = new Membership({ ...own, clock, log, metrics, ...told, ...linked });
     const leases: LeaseBroker['leases'] = { read: {}, reads: 0 };
     membership.onLeases((all) => {
@@ -155,7 +162,8 @@ export class LeaseWorld {
     gate.onRenewed(() => events!.push('renewed'));
     gate.onLost(() => events!.push('lost'));
     const heard = { deaths, events: events!, lines: lines!, links, leases };
-    const broker = { id, membership, gate, clock, line, metrics, load, ...heard, isDead: false };
+    const inherits = { succession: succession!, dues };
+    const broker = { id, membership, gate, clock, line, metrics, load, ...heard, ...inherits, isDead: false };
     this.#brokers.push(broker);
     return broker;
   }

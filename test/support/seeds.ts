@@ -33,6 +33,8 @@ export const suites = {
   stories: { files: ['test/unit/admission/durability'], seeds: [20_261_126, 821_036_573], runs: 400 },
   /** Brokers that die one after the other between two writes. */
   deaths: { files: ['test/unit/admission/deaths'], seeds: [20_261_126], runs: undefined },
+  /** Brokers that serve together, die at random, and inherit from each other. */
+  survivors: { files: ['test/contract/broker/survivors'], seeds: [20_261_128, 5], runs: undefined },
   /** Hostile connections. */
   fuzz: { files: ['test/fuzz/socket'], seeds: [20_261_126], runs: undefined },
   /** Simulated brokers: links that are cut, processes that stand still, die and come. The first has found that a link slower than its pings proves nothing, the second that a SUBACK can wait for ever. */

@@ -62,6 +62,8 @@ export interface AdmissionOptions {
   readonly accounts: Accounts;
   readonly records: SessionStore;
   readonly shared: SharedStore;
+  /** Where brokers serve together: this one. */
+  readonly sharedOf?: BrokerId | undefined;
   readonly commitLog: CommitLog;
   /** Bytes of messages that a tenant may have on their way to safety before its publishers have to wait. */
   readonly unsafeBytesMax: number;
@@ -110,6 +112,7 @@ export class Admission {
   readonly #topicLevelsMax: number;
   readonly #arrival: Arrival;
   readonly #departure: Departure;
+  readonly #restoration: Restoration;
   readonly #control: Control;
   readonly #queueNotes: QueueNotes;
   readonly #refusals: (reason: Reason) => Counter;
@@ -138,6 +141,7 @@ export class Admission {
       current: (id) => accounts.tenant(id),
       retire: (tenant) => this.#control.retire(tenant),
     });
+    this.#restoration = restoration;
     this.#queueNotes = new QueueNotes(options.records, this.#tenants, clock);
     this.#accounts = accounts;
     this.#authentication = new Authentication(accounts, clock, metrics);
@@ -147,6 +151,7 @@ export class Admission {
       ...options,
       isStillValid: (account, credential) => this.#authentication.isStillValid(account, credential),
       departure: this.#departure,
+      restoration,
       unread,
       isStopping: () => this.#isDraining,
     });
@@ -246,8 +251,8 @@ export class Admission {
   }
 
   /**
-   * Takes over the sessions of a broker that has gone, all tenants of it one after the other. One that cannot be opened
-   * holds no other up; then it rejects when the last has been tried, and is to be called again.
+   * Takes over the sessions of a broker that has gone, those that have come to this one: all tenants one after the other. One that
+   * cannot be opened holds no other up; then it rejects when the last has been tried, and is to be called again.
    */
   async adopt(owner: BrokerId): Promise<void> {
     const failures: Error[] = [];
@@ -255,7 +260,8 @@ export class Admission {
       try {
         const record = await this.#accounts.tenant(tenantOf(scope));
         // What is left of a tenant that has gone is nobody's, and the tenant API removes it.
-        if (record && scopeOf(record) === scope && record.status !== 'deleting') await this.#tenants.open(record);
+        if (record && scopeOf(record) === scope && record.status !== 'deleting')
+          await this.#restoration.inherit(await this.#tenants.open(record), record);
       } catch (error) {
         failures.push(new Error(`tenant ${scope} could not be taken over`, { cause: error }));
       }

@@ -24,6 +24,8 @@
  *    says whose they are; rules that are newer still make the credential another one, so that the claim is given back.
  *  - What the session has stored may not be known yet: it is read before the claim (`unread.ts`), as slow as any read. Then a long
  *    will is stored (4 s at most), in an item that is removed when the claim is given back (decision 41).
+ *  - Where brokers serve together, the session may have come from one that has died and not be here yet. It is read, with the others of
+ *    its bucket, and the same turn begins anew.
  *  - A record is released after somebody else has claimed it: the release names its epoch and then does nothing.
  */
 import type { ClientId, Clock } from '../../kernel/kernel.js';
@@ -31,6 +33,7 @@ import {
   type Access,
   type Credential,
   neverExpiresSeconds,
+  NotHereYet,
   plainUserName,
   sdkOf,
   type Tenant as TenantRecord,
@@ -50,6 +53,7 @@ import {
 import { keepAliveSeconds, protocolNames, sessionExpirySeconds, willBytes } from './connect-request.js';
 import { type Departure, willEpochOf } from './departure.js';
 import type { Claim, SessionStore } from './ports.js';
+import type { Restoration } from './restoration.js';
 import { storedWill } from './stored-will.js';
 import type { Unread } from './unread.js';
 
@@ -61,6 +65,7 @@ export interface ArrivalOptions {
   readonly isStillValid: (account: TenantRecord, credential: Credential) => boolean | Promise<boolean>;
   readonly departure: Departure;
   readonly records: SessionStore;
+  readonly restoration: Pick<Restoration, 'inherit' | 'isUnfinished'>;
   readonly unread: Unread;
   readonly lease: LeaseGate;
   readonly clock: Clock;
@@ -91,13 +96,17 @@ export class Arrival {
     return visit.tenant.turns.enter(visit.clientId, () => this.#inTurn(visit, cleared));
   }
 
-  async #inTurn(visit: Visit, cleared?: Receipt): Promise<Again | undefined> {
+  async #inTurn(visit: Visit, cleared?: Receipt, hasLooked = false): Promise<Again | undefined> {
     const { packet, connection, tenant, account, credential, clientId, access, will } = visit;
-    const { isStillValid, records, departure, unread, lease, clock, isStopping } = this.#options;
+    const { isStillValid, records, restoration, departure, unread, lease, clock, isStopping } = this.#options;
     // First of all: for a client that has left nobody else has to go, and nothing is written.
     if (connection.closed) throw new TurnedAway('gone');
     if (tenant.isGone || isStopping() || (cleared && cleared.reasonCode !== 0)) throw endedMeanwhile();
     const residence = tenant.residences.get(clientId);
+    if (residence && restoration.isUnfinished(tenant, residence)) {
+      await restoration.inherit(tenant, account, clientId);
+      return await this.#inTurn(visit, cleared, hasLooked);
+    }
     residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
     const discarded = packet.cleanStart ? tenant.residences.get(clientId) : undefined;
     // Its messages go to other members, and nobody would find them any more under a record that begins anew.
@@ -112,7 +121,14 @@ export class Arrival {
     const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
     const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
     const known = tenant.residences.get(clientId)?.record;
-    const claimed = { ...claim, ...(await records.claim(claim, goesOn?.record.born, known)) };
+    const granted = await records.claim(claim, goesOn?.record.born, known, hasLooked).catch((error: unknown) => {
+      if (!(error instanceof NotHereYet)) throw error;
+    });
+    if (!granted) {
+      await restoration.inherit(tenant, account, clientId);
+      return await this.#inTurn(visit, cleared, true);
+    }
+    const claimed = { ...claim, ...granted };
     // Another broker may have inherited the record before it was written, and nothing may come of that. As long as the lease is
     // held nobody has, and whoever does from now on reads what was written.
     const isLate = lease.state !== 'held';

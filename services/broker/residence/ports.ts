@@ -28,7 +28,7 @@ export interface SessionStore {
    * alive owns it. A will that is long is stored before, in an item of its own, unless the one of `known` has the same; that one stays
    * until `dropWill`.
    */
-  claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed>;
+  claim(claim: Claim, born: number | undefined, known?: OwnRecord, hasLooked?: boolean): Promise<Claimed>;
   /** What the item of a will has; undefined: it is not there. Throws `RecordUnreadable`, and anything else when the store is out of reach. */
   will(scope: TenantScope, clientId: ClientId, willItem: string): Promise<WillContent | undefined>;
   /** No record names that item any more. */
@@ -40,7 +40,7 @@ export interface SessionStore {
   release(record: OwnRecord): Promise<void>;
   /** Writes queue depth and drops alone. Does nothing when others own it now or it has ended. */
   note(record: OwnRecord): Promise<void>;
-  /** All sessions of a tenant, after `enter`, with their subscriptions, page by page, without those that cannot be read. */
+  /** All sessions of a tenant that have come to this broker, after `enter`, with their subscriptions, page by page, without those that cannot be read. */
   sessions(
     scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
@@ -59,12 +59,12 @@ export interface SessionStore {
   discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void>;
   /**
    * To be called before anything is claimed or inherited: from now on this broker may have sessions of the tenant. Returns whether
-   * earlier ones may have left some that are not here yet.
+   * others may have left some to it that are not here yet. `clientId`: whoever has left that client's.
    */
-  enter(scope: TenantScope): Promise<boolean>;
-  /** Everything that earlier brokers have left of the tenant is here, and stays as long as it lives. */
+  enter(scope: TenantScope, clientId?: ClientId): Promise<boolean>;
+  /** All of these are here, and stay as long as it lives. */
   entered(scope: TenantScope): void;
-  /** Of tenants of which a broker may own sessions. */
+  /** Of tenants of which a broker that has died may have left sessions to this one. */
   scopesOf(owner: BrokerId): Promise<readonly TenantScope[]>;
   /** All of these have been adopted. */
   forget(owner: BrokerId): Promise<void>;

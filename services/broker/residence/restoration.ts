@@ -1,6 +1,14 @@
 /**
- * What brokers before this one have left: their sessions of one tenant, with subscriptions, stored messages and wills.
- * Done before the first client of the tenant is let in, so that none of its messages misses a subscription.
+ * What other brokers have left: their sessions of one tenant, with subscriptions, stored messages and wills. `restore` does it
+ * before the first client of the tenant is let in, so that none of its messages misses a subscription; `inherit` when another
+ * broker dies, that has served the tenant at the same time: what was published meanwhile waits for that elsewhere (decision 47).
+ *
+ * `inherit` and what clients do to the tenant meanwhile:
+ *  - A client of one of these sessions connects: its claim meets the record and waits for it to be here (`arrival.ts`).
+ *  - ... when it is here, but not all that comes with it: the client waits for the rest. Its will may be due (G8).
+ *  - The store is out of reach before all is here: the next attempt goes on.
+ *  - Two adoptions of the tenant: one after the other. What is here is left alone.
+ *  - The tenant is deleted: nothing more is restored, and what is stored of it is removed by the tenant API.
  *
  * A record is inherited, and not written: what the table says is true for the next broker, too, should this one die. It is
  * written when there is something to tell: the session ends, its will is published or withdrawn, or it is not known since when its
@@ -46,24 +54,64 @@ export interface RestorationOptions {
 
 export class Restoration {
   readonly #options: RestorationOptions;
+  /** Of tenants that are open: the last adoption, and what is not finished of one, under way or failed. */
+  readonly #inheriting = new WeakMap<Tenant, Promise<void>>();
+  readonly #unfinished = new WeakMap<Tenant, Restoring>();
 
   constructor(options: RestorationOptions) {
     this.#options = options;
   }
 
+  /** Before the tenant is open; the store is told later that all is here. */
   async restore(tenant: Tenant, { status }: TenantRecord): Promise<void> {
     const { records, unreadable } = this.#options;
-    const restoring: Restoring = { tenant, status, origins: [], toBeWritten: new Set() };
-    const leftOut = (clientId: ClientId, error: RecordUnreadable): void =>
-      unreadable.session(tenant.scope, clientId, error);
-    const pages = (await records.enter(tenant.scope)) ? records.sessions(tenant.scope, leftOut) : [];
-    for await (const page of pages) await this.#restorePage(restoring, page, leftOut);
+    const restoring = restoringOf(tenant, status);
+    if (await records.enter(tenant.scope)) await this.#restorePages(restoring);
     const queued = await tenant.queues.restore((name, error) => unreadable.shared(tenant.scope, name, error));
+    await this.#finish(restoring, queued);
+  }
+
+  /** Into a tenant that is open: what has come to this broker since. `clientId`: the session of that client in any case. */
+  inherit(tenant: Tenant, { status }: TenantRecord, clientId?: ClientId): Promise<void> {
+    const before = this.#inheriting.get(tenant)?.catch(() => undefined); // Told to whoever has asked for that.
+    const inherited = Promise.resolve(before).then(() => this.#inherit(tenant, status, clientId));
+    this.#inheriting.set(tenant, inherited);
+    return inherited;
+  }
+
+  /** What an attempt before this one, which has failed, has left to do is done with it. */
+  async #inherit(tenant: Tenant, status: TenantRecord['status'], clientId?: ClientId): Promise<void> {
+    const { records } = this.#options;
+    const isMore = await records.enter(tenant.scope, clientId);
+    const failed = this.#unfinished.get(tenant);
+    if (!isMore && !failed) return;
+    const restoring = failed ?? restoringOf(tenant, status);
+    this.#unfinished.set(tenant, restoring);
+    if (isMore) await this.#restorePages(restoring);
+    await this.#finish(restoring, []);
+    this.#unfinished.delete(tenant);
+    if (isMore) records.entered(tenant.scope);
+  }
+
+  /** Whether its will and its end are looked at later, when all sessions of the tenant that have come with it are here. */
+  isUnfinished(tenant: Tenant, residence: Residence): boolean {
+    return this.#unfinished.get(tenant)?.restored.has(residence) ?? false;
+  }
+
+  async #restorePages(restoring: Restoring): Promise<void> {
+    const { records, unreadable } = this.#options;
+    const { scope } = restoring.tenant;
+    const leftOut = (clientId: ClientId, error: RecordUnreadable): void => unreadable.session(scope, clientId, error);
+    for await (const page of records.sessions(scope, leftOut)) await this.#restorePage(restoring, page, leftOut);
+  }
+
+  async #finish(restoring: Restoring, queued: readonly StoredOrigin[]): Promise<void> {
+    const { tenant, origins, restored } = restoring;
     await this.#leaveOpen(
       tenant,
-      [...restoring.origins, ...queued].filter((origin) => !isWill(origin)),
+      [...origins, ...queued].filter((origin) => !isWill(origin)),
     );
-    const left = tenant.residences.values();
+    const left = restored.values();
     const step = (): boolean => {
       const next = left.next();
       if (next.done !== true) this.#setDue(next.value, restoring);
@@ -76,6 +124,8 @@ export class Restoration {
   #setDue(residence: Residence, { tenant, toBeWritten }: Restoring): void {
     const { departure, clock } = this.#options;
     const { session, record } = residence;
+    // Its client has come meanwhile, or it has ended: in a tenant that is open.
+    if (tenant.residences.get(session.clientId) !== residence || residence.connection) return;
     const nowMs = clock.nowMs();
     const endsAtMs = session.expirySeconds === 0 ? 0 : record.disconnectedAtMs! + session.expirySeconds * 1000;
     if (endsAtMs <= nowMs) {
@@ -140,13 +190,13 @@ export class Restoration {
 
   /** Returns what is left to do for it, if it is. */
   #restoreOne(
-    { tenant, status, origins, toBeWritten }: Restoring,
+    { tenant, status, restored, origins, toBeWritten }: Restoring,
     { cameWith, leaseEnds }: Common,
     { record: found, routes }: StoredSession,
     contents?: Contents,
   ): Job | undefined {
     const { clientId } = found;
-    if (tenant.residences.has(clientId)) return undefined;
+    if (tenant.residences.has(clientId) || tenant.isGone) return undefined;
     const { name, stored } = cameWith.get(found.userName)!;
     const nowMs = this.#options.clock.nowMs();
     // Whoever was connected when its broker died has been away since that broker's lease ended.
@@ -175,6 +225,7 @@ export class Restoration {
     }
     const residence = new Residence(tenant, session, credential, own, depthOf(own, 0));
     tenant.residences.set(clientId, residence);
+    restored.add(residence);
     // What its rules have come to while nobody looked. Without a credential nobody can say.
     const checking = isThere ? session.changeAccess(access) : undefined;
     const hasLostWill = found.will !== undefined && session.will === undefined;
@@ -243,11 +294,17 @@ interface Common {
 interface Restoring {
   readonly tenant: Tenant;
   readonly status: TenantRecord['status'];
+  readonly restored: Set<Residence>;
   /** What subscribers have stored of QoS 2 messages: their publishers may send them again. */
   readonly origins: StoredOrigin[];
   /** What their records say does not hold for the next broker. */
   readonly toBeWritten: Set<Residence>;
 }
+
+const restoringOf = (tenant: Tenant, status: TenantRecord['status']): Restoring => ({
+  ...{ tenant, status },
+  ...{ restored: new Set(), origins: [], toBeWritten: new Set() },
+});
 
 /** Between two looks at the clock. */
 const stepsAtOnce = 8;

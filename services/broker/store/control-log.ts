@@ -1,7 +1,7 @@
 /**
  * Reads the control log: what the tenant API wants brokers to hear. The sort key is a ULID of the writer's clock, and
  * clocks differ; so each read goes back some seconds behind the latest entry seen, and an entry is obeyed once. A broker
- * that starts obeys first what was written while none ran (`catchUp`).
+ * that starts obeys first what was written while none ran (`catchUp`), and one that inherits what the dead broker may have missed (`again`).
  *
  * What cannot be obeyed because DynamoDB does not answer is tried again, and holds up no entry about anything else. Each entry is
  * told to `hear` when it is met, before anything is waited for: what is remembered of accounts counts as long as the log is heard.
@@ -45,6 +45,8 @@ export class ControlLog {
   readonly #obeying = new Map<string, Promise<void>>();
   readonly #waits = new Set<() => void>();
   #readUpToMs: number;
+  /** Entries since then are to be obeyed once more, with the next read. */
+  #againFromMs = Infinity;
   /** When the last read began that has told everything; monotonic. */
   #heardAtMs = -Infinity;
   #stopped = false;
@@ -76,6 +78,14 @@ export class ControlLog {
     };
     await Promise.race([caughtUp(), late]);
     cancel?.();
+  }
+
+  /**
+   * What was written since `fromMs` is obeyed once more, by the next read: sessions have come to this broker, whose owner may not have
+   * obeyed it any more.
+   */
+  again(fromMs: number): void {
+    this.#againFromMs = Math.min(this.#againFromMs, fromMs);
   }
 
   /** Whether everything that was written up to two seconds ago has been told to `hear`. */
@@ -113,8 +123,10 @@ export class ControlLog {
   async #poll(): Promise<boolean> {
     const nowMs = this.#clock.nowMs();
     const startedMs = this.#clock.monotonicMs();
+    const againFromMs = this.#againFromMs;
+    for (const id of this.#met.keys()) if (controlTimeMs(id) >= againFromMs) this.#met.delete(id);
     try {
-      const after = controlCursorAt(this.#readUpToMs - overlapMs);
+      const after = controlCursorAt(Math.min(this.#readUpToMs, againFromMs) - overlapMs);
       for await (const items of this.#dynamo.queryAll('cluster', {
         pk: controlPartition,
         sk: { after },
@@ -123,6 +135,7 @@ export class ControlLog {
         eachGuarded('control-log', items, (item) => this.#meet(item));
       this.#readUpToMs = nowMs;
       this.#heardAtMs = startedMs;
+      if (this.#againFromMs === againFromMs) this.#againFromMs = Infinity;
       // Only now that the cursor has moved on: what it may read again is remembered.
       for (const [id, atMs] of this.#met) if (atMs < nowMs - 4 * overlapMs) this.#met.delete(id);
       this.#failing = false;

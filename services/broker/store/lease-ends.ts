@@ -33,7 +33,7 @@ export class LeaseEnds {
   async #read(owner: BrokerId): Promise<number | undefined> {
     try {
       const lease = await this.#records.find(owner);
-      if (!lease) return await this.#records.endOf(owner);
+      if (!lease) return (await this.#records.endOf(owner))?.endedAtMs;
       if (!lease.takenBy && !lease.givenUp) this.#known.delete(owner); // It may be renewed: this broker's own, above all.
       return lease.leaseUntilMs;
     } catch (error) {

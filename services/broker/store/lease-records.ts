@@ -9,6 +9,7 @@
 import type { BrokerId } from '../../kernel/kernel.js';
 import { ConditionFailed, type Dynamo } from '../../dynamo/dynamo.js';
 import {
+  adoptedByAttribute,
   type BrokerLease,
   type BrokerLinks,
   type BrokerLoad,
@@ -17,12 +18,18 @@ import {
   brokerLeaseToItem,
   brokersPartition,
   givenUpAt,
+  markOf,
+  type LeaseEnd,
   leaseEndFromItem,
   leaseEndKey,
   leaseEndToItem,
+  type ServingLock,
   servingLockFromItem,
   servingLockKey,
   servingLockToItem,
+  type Shares,
+  sharesToText,
+  slotsToText,
 } from '../../tenancy/tenancy.js';
 
 /** Of a lease that is its broker's own still. A late duplicate of an older write never makes it shorter again. */
@@ -71,15 +78,31 @@ export class LeaseRecords {
     await held(write); // When it is taken there is nothing left to give.
   }
 
-  /** False when it was renewed, taken by another or removed since `lease` was read. */
-  async take(lease: BrokerLease, by: BrokerId): Promise<boolean> {
+  /**
+   * The mark, with the shares of those who inherit. Returns the lease as it is now if it is marked, by whomever; undefined when it
+   * was renewed or removed since `lease` was read.
+   */
+  async take(lease: BrokerLease, by: BrokerId, shares: Shares): Promise<BrokerLease | undefined> {
     const write = this.#dynamo.update('cluster', brokerLeaseKey(lease.brokerId), {
-      update: 'SET takenBy = :by REMOVE #ttl',
+      update: 'SET takenBy = :by, shares = :shares REMOVE #ttl',
       condition: 'leaseUntilMs = :seen AND attribute_not_exists(takenBy)',
       names: { '#ttl': 'ttl' }, // Of leases that releases before have written.
-      values: { ':by': by, ':seen': lease.leaseUntilMs },
+      values: { ':by': by, ':shares': sharesToText(shares), ':seen': lease.leaseUntilMs },
     });
-    return (await held(write)) || (await this.find(lease.brokerId))?.takenBy === by;
+    if (await held(write)) return { ...lease, takenBy: by, shares };
+    const found = await this.find(lease.brokerId);
+    return found?.takenBy === undefined ? undefined : found;
+  }
+
+  /** Other shares in place of some that lead to nobody. Returns the lease as it is now. */
+  async shareAnew(lease: BrokerLease, by: BrokerId, shares: Shares): Promise<BrokerLease | undefined> {
+    const was = saysShares(markOf(lease)!);
+    const write = this.#dynamo.update('cluster', brokerLeaseKey(lease.brokerId), {
+      update: 'SET takenBy = :by, shares = :next',
+      condition: was.condition,
+      values: { ...was.values, ':by': by, ':next': sharesToText(shares) },
+    });
+    return (await held(write)) ? { ...lease, takenBy: by, shares } : await this.find(lease.brokerId);
   }
 
   async find(brokerId: BrokerId): Promise<BrokerLease | undefined> {
@@ -98,25 +121,52 @@ export class LeaseRecords {
     await this.#dynamo.delete('cluster', brokerLeaseKey(brokerId));
   }
 
-  /** Keeps the end of a lease that is about to be removed. It says the same however often it is written. */
-  async keepEnd(brokerId: BrokerId): Promise<void> {
-    const lease = await this.find(brokerId);
-    if (lease) await this.#dynamo.put('cluster', leaseEndToItem({ brokerId, endedAtMs: lease.leaseUntilMs }));
+  /** An heir says which slots it has adopted, all of them. */
+  async adopted(brokerId: BrokerId, by: BrokerId, slots: Iterable<number>): Promise<void> {
+    const write = this.#dynamo.update('cluster', brokerLeaseKey(brokerId), {
+      update: 'SET #by = :slots',
+      condition: 'attribute_exists(takenBy)',
+      names: { '#by': adoptedByAttribute(by) },
+      values: { ':slots': slotsToText(slots) },
+    });
+    await held(write); // It is gone: all are.
   }
 
-  async endOf(brokerId: BrokerId): Promise<number | undefined> {
+  /** Removes a lease, and keeps its end and its shares. It does no harm however often it is done. */
+  async end(brokerId: BrokerId): Promise<void> {
+    for (;;) {
+      const lease = await this.find(brokerId);
+      if (!lease) return;
+      const shares = markOf(lease);
+      const { leaseUntilMs: endedAtMs } = lease;
+      const end = leaseEndToItem({ brokerId, endedAtMs, ...(shares && { shares }) });
+      // One that is there may have been composed since.
+      await held(this.#dynamo.put('cluster', end, { condition: 'attribute_not_exists(pk)' }));
+      const isAsRead = shares ? saysShares(shares) : { condition: 'attribute_not_exists(takenBy)' };
+      if (await held(this.#dynamo.delete('cluster', brokerLeaseKey(brokerId), isAsRead))) return;
+    }
+  }
+
+  async endOf(brokerId: BrokerId): Promise<LeaseEnd | undefined> {
     const item = await this.#dynamo.get('cluster', leaseEndKey(brokerId), { consistent: true });
-    return item && leaseEndFromItem(item).endedAtMs;
+    return item && leaseEndFromItem(item);
+  }
+
+  /** What these shares, kept with its end, lead to, in their place. Does nothing when they are others by now. */
+  async compose(brokerId: BrokerId, shares: Shares, next: Shares): Promise<void> {
+    const values = { ':was': sharesToText(shares), ':next': sharesToText(next) };
+    const write = { update: 'SET shares = :next', condition: 'shares = :was', values };
+    await held(this.#dynamo.update('cluster', leaseEndKey(brokerId), write));
   }
 
   /** The broker that serves, dead or alive. */
-  async lockHolder(): Promise<BrokerId | undefined> {
+  async lock(): Promise<ServingLock | undefined> {
     const item = await this.#dynamo.get('cluster', servingLockKey, { consistent: true });
     return item && servingLockFromItem(item);
   }
 
   /** Unless somebody else was faster. Whether it was moved, the next look at it tells. */
-  async moveLock(from: BrokerId | undefined, to: BrokerId): Promise<void> {
+  async moveLock(from: BrokerId | undefined, to: ServingLock): Promise<void> {
     const isUnmoved =
       from === undefined
         ? { condition: 'attribute_not_exists(pk)' }
@@ -129,6 +179,12 @@ export class LeaseRecords {
     await held(this.#dynamo.delete('cluster', servingLockKey, isMine));
   }
 }
+
+/** A mark of a release before has none. */
+const saysShares = (shares: Shares) => ({
+  condition: 'shares = :was OR (attribute_not_exists(shares) AND takenBy = :only)',
+  values: { ':was': sharesToText(shares), ':only': shares[0] },
+});
 
 /** Whether the condition of a write did hold. */
 async function held(write: Promise<unknown>): Promise<boolean> {

@@ -1,5 +1,5 @@
 /**
- * How one broker becomes the one that serves. Until brokers form a cluster only the holder of the lock serves, and all
+ * How one broker becomes the one that serves, or one of those that serve together. Alone, only the holder of the lock serves, and all
  * others stand by. Called by `Membership`; it keeps no state: whoever starts anew reads everything anew.
  *
  *      write own lease -> read the lock -> nobody's: take it
@@ -29,11 +29,21 @@
  *    given up: taken without waiting. (The other order would leave a living lease that no one waits for.)
  *  - DynamoDB was away, and is back: the leases of all have ended, A finds that of X over, and X lives. A marks nobody before
  *    every living broker has had the time to renew; a lease that was marked or given up before is not waited for.
+ *  - Brokers that serve together (decision 47): the lock says so, and only the first of them takes it. It may be dead while others
+ *    serve, so who serves alone looks at all leases before it takes such a lock. A broker that joins the others meanwhile has written
+ *    its lease before it read the lock: it is seen, or has read that the lock's holder was dead and moves the lock, too.
  *  - The lease of the lock's holder is missing: removed by hand, or a broker that stopped while it stood by, whose move
  *    of the lock arrived late. Nobody can be waited for, so the lock moves on.
  */
 import type { BrokerId, Clock } from '../../kernel/kernel.js';
-import { type BrokerLease, isAlive } from '../../tenancy/tenancy.js';
+import {
+  type BrokerLease,
+  isAlive,
+  markOf,
+  type ServingLock,
+  type Shares,
+  sharesAmong,
+} from '../../tenancy/tenancy.js';
 import type { LeaseRecords } from './lease-records.js';
 
 /** A broker whose sessions nobody looks after. */
@@ -46,6 +56,8 @@ export interface DeadBroker {
 export interface Contender {
   readonly records: LeaseRecords;
   readonly brokerId: BrokerId;
+  /** It serves together with others. */
+  readonly isTogether: boolean;
   readonly clock: Clock;
   isHeld(): boolean;
   /** DynamoDB was out of reach so short a time ago that a broker that lives may not have renewed its lease yet. */
@@ -60,22 +72,28 @@ const pollMs = 500;
 /** Between looks that failed for no lasting reason. */
 const retryMs = 50;
 
-/** Resolves when this broker holds the lock and its own lease. */
+/** Resolves when this broker may serve: it holds the lock, or a broker that it serves with does; and its own lease. */
 export async function takeLock(contender: Contender): Promise<void> {
-  const { records, brokerId, clock } = contender;
+  const { records, brokerId, isTogether, clock } = contender;
+  const mine: ServingLock = { brokerId, ...(isTogether && { isTogether }) };
   for (;;) {
-    const holder = await records.lockHolder();
+    const lock = await records.lock();
     if (!contender.isHeld()) await contender.wait(retryMs);
-    else if (holder === brokerId) return;
-    else if (holder === undefined) await records.moveLock(undefined, brokerId);
+    else if (lock?.brokerId === brokerId) return;
+    else if (lock === undefined) await records.moveLock(undefined, mine);
     else {
+      const { brokerId: holder } = lock;
       const lease = await records.find(holder);
       if (lease && isAlive(lease, clock.nowMs())) {
+        if (isTogether && lock.isTogether) return;
         contender.onStandingBy(holder);
         await contender.wait(Math.min(pollMs, Math.max(lease.leaseUntilMs - clock.nowMs(), 1)));
       } else if (lease && mayBeLate(contender, lease)) await contender.wait(pollMs);
-      else if (await isTaken(contender, lease)) {
-        if (contender.isHeld()) await records.moveLock(holder, brokerId);
+      else if (lock.isTogether && !isTogether && survivors(contender, await records.all()).length > 0) {
+        contender.onStandingBy(holder);
+        await contender.wait(pollMs);
+      } else if (await isTaken(contender, lease)) {
+        if (contender.isHeld()) await records.moveLock(holder, mine);
       }
     }
     await contender.wait(0);
@@ -83,8 +101,23 @@ export async function takeLock(contender: Contender): Promise<void> {
 }
 
 /** Marks what is over. A mark that another broker has made counts as well: it died before it could go on. */
-async function isTaken({ records, brokerId }: Contender, lease: BrokerLease | undefined): Promise<boolean> {
-  return lease === undefined || lease.takenBy !== undefined || (await records.take(lease, brokerId));
+async function isTaken(contender: Contender, lease: BrokerLease | undefined): Promise<boolean> {
+  if (lease === undefined || lease.takenBy !== undefined) return true;
+  const { records, brokerId, isTogether } = contender;
+  const others = isTogether ? await records.all() : [];
+  return (await records.take(lease, brokerId, sharesOfDead(contender, lease, others))) !== undefined;
+}
+
+/** Other brokers that serve together and live. */
+function survivors({ brokerId, clock }: Contender, leases: readonly BrokerLease[]): BrokerId[] {
+  return leases
+    .filter((lease) => lease.isTogether && lease.brokerId !== brokerId && isAlive(lease, clock.nowMs()))
+    .map((lease) => lease.brokerId);
+}
+
+function sharesOfDead(contender: Contender, dead: BrokerLease, leases: readonly BrokerLease[]): Shares {
+  const others = contender.isTogether ? survivors(contender, leases) : [];
+  return sharesAmong(dead.brokerId, contender.brokerId, others);
 }
 
 /** Its end says nothing when nobody could have renewed it. */
@@ -92,10 +125,7 @@ function mayBeLate({ maySomeoneBeLate }: Contender, { takenBy, givenUp }: Broker
   return takenBy === undefined && !givenUp && maySomeoneBeLate();
 }
 
-/**
- * All other brokers that are dead, each marked, and all leases with these marks. For the holder of the lock alone: whoever
- * lives merely stands by.
- */
+/** All other brokers that are dead, each marked, and all leases with these marks. For a broker that serves: whoever lives merely stands by. */
 export async function takeDead(
   contender: Contender,
 ): Promise<{ readonly dead: readonly DeadBroker[]; readonly leases: readonly BrokerLease[] }> {
@@ -106,10 +136,24 @@ export async function takeDead(
     if (lease.brokerId === brokerId || isAlive(lease, clock.nowMs())) continue;
     if (lease.takenBy === undefined) {
       if (!contender.isHeld() || mayBeLate(contender, lease)) continue; // The next look finds it again.
-      if (!(await records.take(lease, brokerId))) continue;
-      leases[at] = { ...lease, takenBy: brokerId };
+      const marked = await records.take(lease, brokerId, sharesOfDead(contender, lease, leases));
+      if (!marked) continue;
+      leases[at] = marked;
     }
     dead.push({ brokerId: lease.brokerId, leaseUntilMs: lease.leaseUntilMs });
   }
   return { dead, leases };
+}
+
+/** Shares of a dead broker that lead to nobody in some slots: these go to the brokers that live. Returns its lease as it is now. */
+export async function shareAnew(
+  contender: Contender,
+  lease: BrokerLease,
+  leases: readonly BrokerLease[],
+  leadsToNobody: (slot: number) => boolean,
+): Promise<BrokerLease | undefined> {
+  if (!contender.isHeld()) return undefined;
+  const anew = sharesOfDead(contender, lease, leases);
+  const shares = markOf(lease)!.map((heir, slot) => (leadsToNobody(slot) ? anew[slot]! : heir));
+  return await contender.records.shareAnew(lease, contender.brokerId, shares);
 }

@@ -1,7 +1,7 @@
 /**
  * Who lives. A broker is a member while its lease counts: an item that says until when, renewed long before. This class keeps
  * the broker's own lease, tells the gate what became of each renewal (`gate.ts`), and looks for members that have died.
- * How one of them becomes the one that serves is in `lease-serving.ts`.
+ * How one of them becomes one that serves is in `lease-serving.ts`.
  *
  *      state    | leads on                                                      | own lease                   | deaths of others
  *      ---------|---------------------------------------------------------------|-----------------------------|------------------
@@ -41,7 +41,8 @@ import { type Dynamo, DynamoUnavailable } from '../../dynamo/dynamo.js';
 import type { BrokerLease, BrokerLinks, BrokerLoad } from '../../tenancy/tenancy.js';
 import type { Gate } from './gate.js';
 import { LeaseRecords, type Told } from './lease-records.js';
-import { type Contender, type DeadBroker, takeDead, takeLock } from './lease-serving.js';
+import { type Contender, type DeadBroker, shareAnew, takeDead, takeLock } from './lease-serving.js';
+import type { Succession } from './succession.js';
 import {
   type Moment,
   momentOf,
@@ -73,6 +74,8 @@ export interface MembershipOptions {
   readonly version?: string;
   /** Told with each renewal, which goes on without it if it throws. */
   readonly load?: () => BrokerLoad;
+  /** It serves together with other brokers, which inherit from each other (`succession.ts`); otherwise it serves alone. */
+  readonly succession?: Succession;
   /** To other brokers, if there are any; the address is read once, at the start. */
   readonly linked?: { readonly address: string; readonly links: BrokerLinks };
 }
@@ -118,13 +121,14 @@ export class Membership {
   readonly #refused: Counter;
 
   constructor(options: MembershipOptions) {
-    const { dynamo, brokerId, clock, gate, log, metrics } = options;
+    const { dynamo, brokerId, clock, gate, log, metrics, succession } = options;
     this.#options = options;
     this.#records = new LeaseRecords(dynamo);
     let isTold = false;
     this.#contender = {
       records: this.#records,
       brokerId,
+      isTogether: succession !== undefined,
       clock,
       isHeld: () => gate.isHeld(),
       maySomeoneBeLate: () => clock.monotonicMs() - this.#troubleAtMs < recoveryMs,
@@ -155,10 +159,9 @@ export class Membership {
     this.#onLeases.push(listener);
   }
 
-  /** All sessions of a dead broker have an owner again, so that nobody needs to know more of it than when its lease ended. */
+  /** All sessions of a dead broker have an owner again, so that nobody needs to know more of it than its end and who has inherited. */
   async adopted(brokerId: BrokerId): Promise<void> {
-    await this.#records.keepEnd(brokerId);
-    await this.#records.remove(brokerId);
+    await this.#records.end(brokerId);
   }
 
   // Start and stop.
@@ -181,11 +184,12 @@ export class Membership {
   }
 
   async #create(): Promise<void> {
-    const { brokerId, clock, gate, version, linked } = this.#options;
+    const { brokerId, clock, gate, version, linked, succession } = this.#options;
     const since = momentOf(clock);
     const isOwn = await this.#records.create({
       ...{ brokerId, leaseUntilMs: since.wallMs + validMs, startedAtMs: since.wallMs },
       ...(version !== undefined && { version }),
+      ...(succession && { isTogether: true as const }),
       ...(linked && { address: linked.address }),
       ...this.#told(),
     });
@@ -240,12 +244,13 @@ export class Membership {
     // Nothing that is under way may come after what follows.
     await Promise.all([this.#starting?.catch(() => undefined), this.#renewing, this.#looking]);
     if (this.#starting === undefined) return;
-    const { brokerId, clock } = this.#options;
+    const { brokerId, clock, succession } = this.#options;
     for (let tries = 1; ; tries++)
       try {
-        if (this.#isServing) await this.#records.giveUp(brokerId, clock.nowMs());
-        await this.#records.releaseLock(brokerId);
-        if (!this.#isServing) await this.#records.remove(brokerId); // It never had a session.
+        // Shares of others may name it, though it has never served.
+        if (this.#isServing || succession) await this.#records.giveUp(brokerId, clock.nowMs());
+        if (!succession) await this.#records.releaseLock(brokerId);
+        if (!this.#isServing && !succession) await this.#records.remove(brokerId); // It never had a session.
         return;
       } catch (error) {
         if (!(error instanceof DynamoUnavailable) || tries === stopTriesMax) throw error;
@@ -364,6 +369,8 @@ export class Membership {
     const { dead, leases } = await takeDead(this.#contender);
     if (this.#ended !== 'no') return;
     this.#tell(leases, sinceMs);
+    await this.#options.succession?.heard(leases, (...all) => shareAnew(this.#contender, ...all));
+    if (this.#ended !== 'no') return;
     const isThere = new Set(leases.map((lease) => lease.brokerId));
     const news = dead.filter(({ brokerId }) => !this.#knownDead.has(brokerId));
     this.#knownDead = new Set([...this.#knownDead].filter((brokerId) => isThere.has(brokerId)));

@@ -13,13 +13,30 @@
  *
  * The last owner may be frozen and not dead, and writes of it may come late; until this broker has written the record once, their
  * conditions hold. Then the condition of this broker fails, and it reads and writes again, unless a broker that followed has
- * the record (its epoch is greater). Decision 36 lists what can come late, and why each of it could have come before.
+ * the record (its epoch is greater). Whose a record is that names another owner: with a broker that serves alone, that of a dead one is
+ * its own; together with others, the marks on leases say it (`succession.ts`). Decision 36 lists what can come late, and why each of it could have come before.
  */
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../kernel/kernel.js';
-import { ConditionFailed, type Dynamo, DynamoUnavailable, type Item, mayPass, Statement } from '../../dynamo/dynamo.js';
-import { brokerLeaseFromItem, brokerLeaseKey, epochAt, sessionKey, sessionToItem } from '../../tenancy/tenancy.js';
+import {
+  ConditionFailed,
+  type Dynamo,
+  DynamoUnavailable,
+  type Item,
+  mayPass,
+  Statement,
+  type TableKey,
+} from '../../dynamo/dynamo.js';
+import {
+  brokerLeaseFromItem,
+  brokerLeaseKey,
+  epochAt,
+  NotHereYet,
+  sessionKey,
+  sessionToItem,
+} from '../../tenancy/tenancy.js';
 import type { Claim, Claimed } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
+import type { Succession } from './succession.js';
 import { willPlace, willToItem } from './will-item.js';
 
 /** What only some records have, and a claim that does not set it takes away. */
@@ -41,6 +58,7 @@ interface Found {
   readonly owner: BrokerId | undefined;
   readonly epoch: unknown;
   readonly item: Item | undefined;
+  readonly pk: string;
 }
 
 interface Condition {
@@ -56,26 +74,46 @@ interface ClaimWords {
   readonly attributes: readonly string[];
 }
 
+/** Where brokers serve together. */
+interface Together {
+  readonly succession: Succession;
+  /** Of a record that names this broker, and has not been read by it. */
+  isTakenOver(key: TableKey): boolean;
+}
+
+interface RecordsWorld {
+  /** Of this broker's note for the tenant. */
+  epochOf(scope: TenantScope): number;
+  readonly together?: Together;
+}
+
 export class SessionRecords {
   readonly #dynamo: Dynamo;
   readonly #owner: BrokerId;
   readonly #clock: Clock;
   readonly #epochOf: (scope: TenantScope) => number;
+  readonly #together: Together | undefined;
   readonly #claims = new Map<string, ClaimWords>();
 
-  /** `epochOf`: of this broker's note for the tenant. */
-  constructor(dynamo: Dynamo, owner: BrokerId, clock: Clock, epochOf: (scope: TenantScope) => number) {
+  constructor(dynamo: Dynamo, owner: BrokerId, clock: Clock, { epochOf, together }: RecordsWorld) {
     this.#dynamo = dynamo;
     this.#owner = owner;
     this.#clock = clock;
     this.#epochOf = epochOf;
+    this.#together = together;
   }
 
-  async claim(claim: Claim, born: number | undefined, known: OwnRecord | undefined): Promise<Claimed> {
+  /** `hasLooked`: what of the client has come to this broker is here. */
+  async claim(
+    claim: Claim,
+    born: number | undefined,
+    known: OwnRecord | undefined,
+    hasLooked: boolean,
+  ): Promise<Claimed> {
     const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
     const willItem = claim.will && (await this.#placeWill(claim, born === undefined ? undefined : known, floor));
-    if (willItem === undefined) return await this.#claimRecord(claim, born, known, floor);
-    return { ...(await this.#claimRecord({ ...claim, willItem }, born, known, floor)), willItem };
+    if (willItem === undefined) return await this.#claimRecord(claim, born, known, floor, hasLooked);
+    return { ...(await this.#claimRecord({ ...claim, willItem }, born, known, floor, hasLooked)), willItem };
   }
 
   /** Before the record names it: whoever reads that finds it. What is put for a claim that fails goes with the session, or in time. */
@@ -93,6 +131,7 @@ export class SessionRecords {
     born: number | undefined,
     known: OwnRecord | undefined,
     floor: number,
+    hasLooked: boolean,
   ): Promise<Claimed> {
     try {
       if (known?.inheritedFrom) return await this.#claimFound(claim, born, floor, known.inheritedFrom);
@@ -105,10 +144,17 @@ export class SessionRecords {
     } catch (error) {
       if (!(error instanceof ConditionFailed)) throw error;
       const found = await this.find(claim.tenant, claim.clientId);
-      if (await this.isOthers(found.owner))
+      if (await this.isOthers(found.owner, found.pk))
         throw new DynamoUnavailable('another broker that is alive owns the session');
+      if (!known && !hasLooked && this.#hasCome(found)) throw new NotHereYet();
       return await this.#claimFound(claim, born, floor, found);
     }
+  }
+
+  /** To this broker, from one that has died: the session goes on, and nobody has read it. */
+  #hasCome({ owner, item, pk }: Found): boolean {
+    if (!this.#together || owner === undefined) return false;
+    return owner !== this.#owner || this.#together.isTakenOver({ pk, sk: item!['sk'] as string });
   }
 
   /** Of a record that is not there. */
@@ -197,7 +243,7 @@ export class SessionRecords {
     if (typeof found.epoch !== 'number') return;
     // An attempt of this broker, whose answer was lost; or one that was late, of the broker before.
     if (found.owner === this.#owner && found.epoch === epoch) return await this.#write(record, mine);
-    if (found.epoch < epoch && !(await this.isOthers(found.owner))) await this.#write(record, found);
+    if (found.epoch < epoch && !(await this.isOthers(found.owner, found.pk))) await this.#write(record, found);
   }
 
   async #write(record: OwnRecord, found: Pick<Found, 'owner' | 'epoch'>): Promise<void> {
@@ -232,15 +278,40 @@ export class SessionRecords {
   }
 
   async find(scope: TenantScope, clientId: ClientId): Promise<Found> {
-    const item = await this.#dynamo.get('sessions', sessionKey(scope, clientId), { consistent: true });
-    return { owner: item?.['owner'] as BrokerId | undefined, epoch: item?.['epoch'], item };
+    const key = sessionKey(scope, clientId);
+    const item = await this.#dynamo.get('sessions', key, { consistent: true });
+    return { owner: item?.['owner'] as BrokerId | undefined, epoch: item?.['epoch'], item, pk: key.pk };
   }
 
-  /** Whether that is another broker, and alive. */
-  async isOthers(owner: BrokerId | undefined): Promise<boolean> {
+  /** Whether the record is another broker's, which is alive or may be. */
+  async isOthers(owner: BrokerId | undefined, pk: string): Promise<boolean> {
     if (owner === undefined || owner === this.#owner) return false;
+    if (this.#together) {
+      const whose = await this.#together.succession.whose(owner, pk, true);
+      return whose === 'others' || whose === 'undecided';
+    }
     const lease = await this.#dynamo.get('cluster', brokerLeaseKey(owner), { consistent: true });
     return lease !== undefined && brokerLeaseFromItem(lease).leaseUntilMs > this.#clock.nowMs();
+  }
+
+  /** Writes this broker's name into a record of one of whom nothing is known. False: it has changed since, or somebody was faster. */
+  async takeOver(key: TableKey, { owner, epoch }: Item): Promise<boolean> {
+    const { condition, names, values } = says({ owner: owner as BrokerId | undefined, epoch });
+    const update = 'SET #owner = :me';
+    const all = { ...values, ':me': this.#owner };
+    try {
+      await this.#dynamo.update('sessions', key, {
+        update,
+        condition,
+        names: { ...names, '#owner': 'owner' },
+        values: all,
+      });
+      return true;
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+      const now = await this.#dynamo.get('sessions', key, { consistent: true });
+      return now?.['owner'] === this.#owner && now['epoch'] === epoch; // The answer to an attempt was lost.
+    }
   }
 
   /** Unless it has changed since. */

@@ -15,6 +15,7 @@ import {
   RecordUnreadable,
   sessionBuckets,
   sessionFromItem,
+  slotOf,
   type SessionRecord,
   type WillContent,
 } from '../../tenancy/tenancy.js';
@@ -24,7 +25,9 @@ import type { StoredRoute } from '../inbox/inbox.js';
 import type { Contents } from '../session/session.js';
 import { receivedFromItem, receivedKey, routeFromItem } from './inbox-item.js';
 import { purgeMessages, readSummary } from './stored-messages.js';
+import { Inheritance } from './inheritance.js';
 import { SessionRecords } from './session-records.js';
+import type { Succession } from './succession.js';
 import { TenantNotes } from './tenant-notes.js';
 import { willFromItem } from './will-item.js';
 
@@ -47,19 +50,30 @@ export class DynamoSessionStore implements SessionStore {
   readonly #records: Dynamo;
   readonly #contents: Dynamo;
   readonly #clock: Clock;
+  readonly #owner: BrokerId;
   readonly #notes: TenantNotes;
+  /** Undefined: this broker serves alone, and has everything that dead ones have left. */
+  readonly #inheritance: Inheritance | undefined;
   readonly #one: SessionRecords;
+  /** Records of owners of whom nothing is known, which this broker has made its own and which are not here yet. */
+  readonly #takenOver = new Set<string>();
 
-  constructor({ records, contents }: SessionTables, owner: BrokerId, clock: Clock) {
+  constructor({ records, contents }: SessionTables, owner: BrokerId, clock: Clock, succession?: Succession) {
     this.#records = records;
     this.#contents = contents;
+    this.#owner = owner;
     this.#clock = clock;
     this.#notes = new TenantNotes(records, owner, clock);
-    this.#one = new SessionRecords(records, owner, clock, (scope) => this.#notes.epochOf(scope));
+    this.#inheritance = succession && new Inheritance(succession, this.#notes);
+    const isTakenOver = (key: TableKey): boolean => this.#takenOver.has(textOf(key));
+    this.#one = new SessionRecords(records, owner, clock, {
+      epochOf: (scope) => this.#notes.epochOf(scope),
+      ...(succession && { together: { succession, isTakenOver } }),
+    });
   }
 
-  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed> {
-    return await this.#one.claim(claim, born, known);
+  async claim(claim: Claim, born: number | undefined, known?: OwnRecord, hasLooked = false): Promise<Claimed> {
+    return await this.#one.claim(claim, born, known, hasLooked);
   }
 
   async will(scope: TenantScope, clientId: ClientId, willItem: string): Promise<WillContent | undefined> {
@@ -84,7 +98,8 @@ export class DynamoSessionStore implements SessionStore {
     scope: TenantScope,
     onUnreadable?: (clientId: ClientId, error: RecordUnreadable) => void,
   ): AsyncGenerator<readonly StoredSession[], void, void> {
-    const ahead = sessionBuckets(scope).map((pk) => () => this.#readBucket(pk));
+    const buckets = this.#inheritance?.bucketsOf(scope) ?? sessionBuckets(scope);
+    const ahead = buckets.map((pk) => () => this.#readBucket(pk));
     const reading = ahead.splice(0, bucketsAhead).map((read) => read());
     for (let bucket = reading.shift(); bucket; bucket = reading.shift()) {
       const next = ahead.shift();
@@ -98,7 +113,8 @@ export class DynamoSessionStore implements SessionStore {
         following?.catch(() => undefined); // Told when it is waited for.
         const sessions: StoredSession[] = [];
         let newest = 0;
-        for (const item of items)
+        const records = this.#inheritance ? await this.#inherited(this.#inheritance.succession, items) : items;
+        for (const item of records)
           try {
             const record = sessionFromItem(item);
             sessions.push({ record, routes: routesFrom(byClient.get(record.clientId), record.born) });
@@ -113,6 +129,24 @@ export class DynamoSessionStore implements SessionStore {
         page = await following;
       }
     }
+  }
+
+  /** Those of whom this broker is the effective owner, and that it has not had before. */
+  async #inherited(succession: Succession, items: readonly Item[]): Promise<readonly Item[]> {
+    const inherited: Item[] = [];
+    for (const item of items) {
+      const [owner, key] = [item['owner'] as BrokerId, { pk: item['pk'] as string, sk: item['sk'] as string }];
+      if (owner === this.#owner) {
+        if (this.#takenOver.has(textOf(key))) inherited.push(item);
+        continue;
+      }
+      const whose = await succession.whose(owner, key.pk);
+      if (whose === 'mine') inherited.push(item);
+      if (whose !== 'nobodys' || !(await this.#one.takeOver(key, item))) continue;
+      this.#takenOver.add(textOf(key));
+      inherited.push({ ...item, owner: this.#owner });
+    }
+    return inherited;
   }
 
   /** Begins to read; whoever waits for it is told what goes wrong. */
@@ -177,28 +211,46 @@ export class DynamoSessionStore implements SessionStore {
     if (!item) return;
     const itsBorn = item['born'];
     if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return;
-    if (await this.#one.isOthers(owner)) throw new DynamoUnavailable('another broker that is alive owns the session');
+    if (this.#inheritance) {
+      if (!(await this.#isToBeDiscarded(this.#inheritance.succession, owner, found.pk))) return;
+    } else if (await this.#one.isOthers(owner, found.pk))
+      throw new DynamoUnavailable('another broker that is alive owns the session');
     const last = typeof epoch === 'number' ? epoch : epochAt(this.#clock.nowMs());
     await this.purge(scope, clientId, Math.max(last, this.#notes.epochOf(scope)) + 1);
     await this.#one.remove(scope, clientId, found);
   }
 
-  async enter(scope: TenantScope): Promise<boolean> {
-    return await this.#notes.enter(scope);
+  /** Where brokers serve together, its owner does that. Throws as long as nobody knows who that is, or it is this broker and has not read it. */
+  async #isToBeDiscarded(succession: Succession, owner: BrokerId | undefined, pk: string): Promise<boolean> {
+    if (owner === undefined || owner === this.#owner) return true;
+    const whose = await succession.whose(owner, pk, true);
+    const isDue = [...succession.due.values()].some(({ slots }) => slots.has(slotOf(pk)));
+    if (whose === 'undecided' || (whose === 'mine' && isDue))
+      throw new DynamoUnavailable('the session is not adopted yet');
+    return whose !== 'others';
+  }
+
+  async enter(scope: TenantScope, clientId?: ClientId): Promise<boolean> {
+    return await (this.#inheritance ? this.#inheritance.enter(scope, clientId) : this.#notes.enter(scope));
   }
 
   entered(scope: TenantScope): void {
-    this.#notes.entered(scope);
+    if (!this.#inheritance) return this.#notes.entered(scope);
+    this.#inheritance.entered(scope);
+    for (const pk of sessionBuckets(scope))
+      for (const key of this.#takenOver) if (key.startsWith(`${pk} `)) this.#takenOver.delete(key);
   }
 
   async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
-    return await this.#notes.of(owner);
+    return await (this.#inheritance ?? this.#notes).scopesOf(owner);
   }
 
   async forget(owner: BrokerId): Promise<void> {
-    await this.#notes.remove(owner);
+    await (this.#inheritance ? this.#inheritance.adopted(owner) : this.#notes.remove(owner));
   }
 }
+
+const textOf = ({ pk, sk }: TableKey): string => `${pk} ${sk}`;
 
 function routesFrom(items: readonly Item[] | undefined, born: number): readonly StoredRoute[] {
   const routes: StoredRoute[] = [];

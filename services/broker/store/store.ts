@@ -8,5 +8,6 @@ export { DynamoRetained } from './retained.js';
 export { DynamoSessionStore } from './session-store.js';
 export { DynamoSharedStore } from './shared-store.js';
 export { DynamoUsage } from './usage.js';
+export { Succession } from './succession.js';
 export { willKeysFrom, willPlace } from './will-item.js';
 export { commitCallsMax, GroupCommit } from './group-commit.js';

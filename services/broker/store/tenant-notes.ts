@@ -14,6 +14,9 @@
  * that are there, of all records it has read, and of its own notes of before. So two brokers never write under the same one, though
  * neither has written a single record. It is raised, by writing it again, before anything is used that asks for a greater one.
  *
+ * With brokers that serve together the notes of living ones say nothing, and only those of brokers with a mark are read, once for
+ * each (`inheritance.ts`).
+ *
  * Reads are consistent. A tenant of which no other broker has a note has nothing stored that this one would have to look for: a
  * tenant that is new here costs one write, and no read of its sessions. Notes of living brokers are read, too, and do no harm.
  */
@@ -58,10 +61,15 @@ export class TenantNotes {
       throw error;
     });
     const left = (await this.#left).get(scope);
+    await this.enterAbove(scope, left);
+    return left !== undefined;
+  }
+
+  /** Writes the note, above this epoch; without one, if it is not there. */
+  async enterAbove(scope: TenantScope, left: number | undefined): Promise<void> {
     const nowEpoch = epochAt(this.#clock.nowMs());
     if (left !== undefined) await this.#write(scope, Math.max(left, nowEpoch) + lateClaimsMax + 1);
     else if (!this.#epochs.has(scope)) await this.#write(scope, nowEpoch);
-    return left !== undefined;
   }
 
   /** Before anything is used of a record that somebody has written under `epoch`. */
@@ -91,9 +99,16 @@ export class TenantNotes {
     void this.#left?.then((left) => left.delete(scope));
   }
 
-  async of(owner: BrokerId): Promise<readonly TenantScope[]> {
-    const scopes: TenantScope[] = [];
-    await this.#eachPage(tenantNotePrefix(owner), (items) => scopes.push(...items.map(scopeIn)));
+  async scopesOf(owner: BrokerId): Promise<readonly TenantScope[]> {
+    return [...(await this.leftBy(owner)).keys()];
+  }
+
+  /** With the epochs. */
+  async leftBy(owner: BrokerId): Promise<ReadonlyMap<TenantScope, number>> {
+    const scopes = new Map<TenantScope, number>();
+    await this.#eachPage(tenantNotePrefix(owner), (items) => {
+      for (const item of items) scopes.set(scopeIn(item), epochIn(item));
+    });
     return scopes;
   }
 
@@ -115,8 +130,7 @@ export class TenantNotes {
       for (const item of items) {
         if ((item['sk'] as string).startsWith(mine)) continue;
         const scope = scopeIn(item);
-        // Notes of a release before have no epoch; their records have.
-        left.set(scope, Math.max(left.get(scope) ?? 0, (item['epoch'] as number | undefined) ?? 0));
+        left.set(scope, Math.max(left.get(scope) ?? 0, epochIn(item)));
       }
     });
     return left;
@@ -131,3 +145,5 @@ export class TenantNotes {
 }
 
 const scopeIn = (item: Item): TenantScope => item['tenant'] as TenantScope;
+/** Notes of a release before have none; their records have. */
+const epochIn = (item: Item): number => (item['epoch'] as number | undefined) ?? 0;

@@ -3,8 +3,19 @@
  * last, and found again after a restart. What a queue stores carries an epoch, the time of its opening or later, which
  * is above that of everything stored under its name before: so what a crash has left of a queue that was closed is told
  * apart, and removed.
+ *
+ * Brokers that serve together have a queue each, in a partition of its own (`of`): the counters in keys, and what may be removed, are
+ * known to one writer only.
  */
-import { atOnce, type ClientId, type Clock, type Log, SparseMap, type TenantScope } from '../../kernel/kernel.js';
+import {
+  atOnce,
+  type BrokerId,
+  type ClientId,
+  type Clock,
+  type Log,
+  SparseMap,
+  type TenantScope,
+} from '../../kernel/kernel.js';
 import { epochAt, RecordUnreadable, sharedPartition } from '../../tenancy/tenancy.js';
 import type { GroupQueues, SharedGroup } from '../fanout/fanout.js';
 import { type CommitLog, type QueueHost, SharedQueue, type StoredOrigin } from '../inbox/inbox.js';
@@ -16,6 +27,8 @@ const atOnceMax = 32;
 
 export interface SharedQueuesOptions {
   readonly store: SharedStore;
+  /** Where brokers serve together: this one. */
+  readonly of?: BrokerId | undefined;
   readonly commitLog: CommitLog;
   readonly clock: Clock;
   readonly log: Log;
@@ -37,12 +50,18 @@ export class SharedQueues implements GroupQueues {
   }
 
   open(group: SharedGroup): SharedQueue {
-    const partition = sharedPartition(this.#scope, group.name);
+    const partition = sharedPartition(this.#scope, this.#nameOf(group));
     const queue = new SharedQueue(partition, this.#options.commitLog, this.#host, group);
     const epoch = this.#begin(queue, 0);
     if (this.#toRestore) this.#toRestore.set(group, queue);
-    else void this.#purge(group.name, epoch);
+    else void this.#purge(this.#nameOf(group), epoch);
     return queue;
+  }
+
+  /** Of the queue. In no filter there is a NUL. */
+  #nameOf({ name }: SharedGroup): string {
+    const { of } = this.#options;
+    return of === undefined ? name : `${name}\0${of}`;
   }
 
   #begin(queue: SharedQueue, above: number): number {
@@ -59,7 +78,7 @@ export class SharedQueues implements GroupQueues {
     this.#toRestore?.delete(group);
     // While sessions are still being restored the next of them may be a member that keeps messages.
     const isRestoring = this.#toRestore !== undefined;
-    queue.end(() => (isRestoring ? undefined : void this.#purge(group.name, epoch + 1)));
+    queue.end(() => (isRestoring ? undefined : void this.#purge(this.#nameOf(group), epoch + 1)));
   }
 
   /** What cannot be removed now is removed when the queue is opened again. */
@@ -96,11 +115,11 @@ export class SharedQueues implements GroupQueues {
 
   async #restoreOne(group: SharedGroup, queue: SharedQueue): Promise<readonly StoredOrigin[]> {
     const { store } = this.#options;
-    const stored = await store.loadShared(this.#scope, group.name);
+    const stored = await store.loadShared(this.#scope, this.#nameOf(group));
     const moved = stored.origins.filter(({ origin }) => group.isWithMember(messageOf(origin)));
     const keys = moved.map(({ key }) => key);
     // Before any of them can be completed there, or a second crash would bring it again.
-    if (keys.length > 0) await store.removeShared(this.#scope, group.name, keys);
+    if (keys.length > 0) await store.removeShared(this.#scope, this.#nameOf(group), keys);
     this.#begin(queue, stored.lastEpoch);
     const left = without(stored, moved);
     queue.restoreInbox(stored.messages - moved.length, left);

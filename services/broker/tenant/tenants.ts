@@ -11,6 +11,7 @@
  * finds its tenant open, and costs its claim. An empty one takes 15 KB, and their number is limited.
  */
 import {
+  type BrokerId,
   type Clock,
   eachGuarded,
   guarded,
@@ -44,6 +45,8 @@ export interface TenantsOptions {
   readonly metrics: Metrics;
   readonly commitLog: CommitLog;
   readonly shared: SharedStore;
+  /** Where brokers serve together: this one, which has shared queues of its own. */
+  readonly sharedOf?: BrokerId | undefined;
   readonly unsafeBytesMax: number;
   readonly holdBackMs: number;
   readonly topicLevelsMax: number;
@@ -109,7 +112,7 @@ export class Tenants {
     const { makeRetained, unsafeBytesMax, holdBackMs, topicLevelsMax, lease, clock, log, shared, commitLog } = options;
     this.#world = {
       makeRetained,
-      queues: { store: shared, commitLog, clock, log },
+      queues: { store: shared, of: options.sharedOf, commitLog, clock, log },
       pace: { unsafeBytesMax, holdBackMs, topicLevelsMax },
       activity: this.#activity,
       systemLooks: this.#systemLooks,

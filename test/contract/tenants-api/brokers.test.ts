@@ -40,7 +40,7 @@ function brokersContract({ name, start }: DynamoServer): void {
       const linked = { address: '10.0.0.1:7883', links: { up: 1, expected: 2 } };
       await lease('broker-new', { startedAtMs: nowMs - 10 });
       await lease('broker-serving', { version: '0.1.0', load: { connections: 3, sessions: 5 }, ...linked });
-      await dynamo.put('cluster', servingLockToItem('broker-serving' as BrokerId));
+      await dynamo.put('cluster', servingLockToItem({ brokerId: 'broker-serving' as BrokerId }));
       expect(await list()).toEqual({
         items: [
           {
@@ -60,7 +60,7 @@ function brokersContract({ name, start }: DynamoServer): void {
       await dynamo.update('cluster', brokerLeaseKey('c-stopped' as BrokerId), givenUpAt(nowMs));
       await lease('d');
       // It has died with the lock, which nobody has taken yet.
-      await dynamo.put('cluster', servingLockToItem('a-late' as BrokerId));
+      await dynamo.put('cluster', servingLockToItem({ brokerId: 'a-late' as BrokerId }));
       const { items } = (await list()) as { items: { id: string; state: string; takenOverBy?: string }[] };
       expect(items.map(({ id, state, takenOverBy }) => [id, state, takenOverBy])).toEqual([
         ['a-late', 'late', undefined],

@@ -29,7 +29,7 @@ export const acme = 'acme' as TenantId;
 /** Of a tenant without a creation id. */
 export const acmeScope = 'acme' as string as TenantScope;
 const secret = 'correct horse';
-const secretHash = await hashSecret(secret, 'generated');
+export const secretHash = await hashSecret(secret, 'generated');
 const topics = new TopicTable();
 export const settle = async (n = 3): Promise<void> => {
   for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
@@ -289,7 +289,7 @@ export class Site {
   }
 }
 
-function connectPacket(
+export function connectPacket(
   clientId: string,
   { clean = true, expiry = 0, will, user = 'device', more }: Wish,
 ): ConnectPacket {

@@ -18,6 +18,7 @@ test('one listener is enough, and the defaults are those of the documentation', 
     tls: undefined,
     trustedProxies: undefined,
     mesh: undefined,
+    servesTogether: false,
     logLevel: 'info',
     emfStage: undefined,
     drainMsMax: 100_000,
@@ -125,6 +126,8 @@ test.each<[env: Record<string, string>, words: string]>([
   ],
   [{ SHOAL_MESH_PORT: '7883' }, 'SHOAL_MESH_PORT needs SHOAL_CLUSTER_KEY'],
   [{ SHOAL_CLUSTER_KEY_2: clusterKeys[0] }, 'SHOAL_CLUSTER_KEY_2 needs SHOAL_CLUSTER_KEY'],
+  [{ SHOAL_CLUSTER_PREVIEW: 'true' }, 'SHOAL_CLUSTER_PREVIEW needs SHOAL_CLUSTER_KEY'],
+  [{ SHOAL_CLUSTER_PREVIEW: 'yes' }, 'SHOAL_CLUSTER_PREVIEW=yes is neither true nor false'],
   [{ SHOAL_CLUSTER_KEY: 'short' }, 'SHOAL_CLUSTER_KEY is too short; use at least 32 characters'],
   [{ SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_CLUSTER_KEY_2: clusterKeys[0] }, 'SHOAL_CLUSTER_KEY_2 is the same'],
   [{ SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_CLUSTER_KEY_FILE: '/x' }, 'exclude each other'],
@@ -166,6 +169,12 @@ test('a second certificate stands behind the first, each with its key', () => {
   const { tls } = readConfig({ ...listening, ...env });
   expect(tls?.cert.map(String)).toEqual(['c1', 'c2']);
   expect(tls?.key.map(String)).toEqual(['k1', 'k2']);
+});
+
+test('a broker serves together with others when it is told to', () => {
+  const together = { ...listening, SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_CLUSTER_PREVIEW: 'true' };
+  expect(readConfig(together).servesTogether).toBe(true);
+  expect(readConfig({ ...together, SHOAL_CLUSTER_PREVIEW: 'false' }).servesTogether).toBe(false);
 });
 
 test('every tuning setting has its own default within its bounds', () => {

@@ -114,6 +114,9 @@ const grants = [{ effect: 'allow', action: 'all', topic: 'a/${clientid}' }];
 const tenantCodec = { from: tenantFromItem, to: tenantToItem };
 const credentialCodec = { from: credentialFromItem, to: credentialToItem };
 const sessionCodec = { from: sessionFromItem, to: sessionToItem };
+/** Frozen: 64 slots, a digit for the heir of each. */
+const sharesText = `b-1,b_2:${'AB'.repeat(32)}`;
+const shares = Array.from({ length: 64 }, (_, slot) => (slot % 2 === 0 ? 'b-1' : 'b_2'));
 const leaseCodec = { from: brokerLeaseFromItem, to: brokerLeaseToItem };
 const credentialAt = { pk: 'acme', sk: 'cred#sensor', v: 1 };
 const sessionAt = { pk: 'acme#15', sk: 'pump-7', v: 1 };
@@ -221,6 +224,19 @@ const fixtures: Fixture[] = [
     ...leaseCodec,
   },
   {
+    name: 'broker lease with heirs',
+    item: { ...leaseAt, ...shared.lease, ...shared.taken, isTogether: true, shares: sharesText },
+    record: { brokerId: owner, ...shared.lease, ...shared.taken, isTogether: true, shares },
+    ...leaseCodec,
+  },
+  {
+    name: 'end of a lease with heirs',
+    item: { pk: 'ended', sk: owner, v: 1, endedAtMs: 6000, ttl: 34_560_006, shares: sharesText },
+    record: { brokerId: owner, endedAtMs: 6000, shares },
+    from: leaseEndFromItem,
+    to: leaseEndToItem,
+  },
+  {
     name: 'end of a lease',
     item: { pk: 'ended', sk: owner, v: 1, endedAtMs: 6000, ttl: 34_560_006 },
     record: { brokerId: owner, endedAtMs: 6000 },
@@ -230,7 +246,14 @@ const fixtures: Fixture[] = [
   {
     name: 'serving lock',
     item: { pk: 'serving', sk: 'lock', v: 1, brokerId: owner },
-    record: owner,
+    record: { brokerId: owner },
+    from: servingLockFromItem,
+    to: servingLockToItem,
+  },
+  {
+    name: 'serving lock of brokers that serve together',
+    item: { pk: 'serving', sk: 'lock', v: 1, brokerId: owner, isTogether: true },
+    record: { brokerId: owner, isTogether: true },
     from: servingLockFromItem,
     to: servingLockToItem,
   },
