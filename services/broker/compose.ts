@@ -8,6 +8,7 @@ import { Adoptions } from './adoptions.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
 import { Mesh } from './mesh/mesh.js';
+import { type Orders, whileServing, whileStandingBy } from './orders.js';
 import { EmfReporter, processMetrics, serveHealth, Heap } from './ops/ops.js';
 import {
   commitCallsMax,
@@ -50,6 +51,10 @@ export interface Process {
   readonly stopping: AbortSignal;
   /** Ends the process at once: another broker has taken over. */
   onLost(): void;
+  /** The operator asks it to send its clients away and to end; perhaps more than once. */
+  onDrain(): void;
+  /** It answers at the health port, and serves when it is its turn. */
+  onStandingBy(healthPort: number): void;
 }
 
 /** The rooms, put together; nothing of them runs yet. */
@@ -68,7 +73,8 @@ interface Rooms {
   readonly transport: Transport;
 }
 
-function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): Rooms {
+function assemble(config: Config, orders: Orders, clock: Clock, log: Log): Rooms {
+  const { brokerId } = orders;
   const metrics = new Metrics();
   processMetrics(metrics);
   const tenantOf = (table: TableName, pk: string): string | undefined =>
@@ -156,10 +162,12 @@ function assemble(config: Config, brokerId: BrokerId, clock: Clock, log: Log): R
     log,
     metrics,
   });
-  const controlLog: ControlLog = new ControlLog(atTheDoor, clock, log, {
-    hear: (entry) => admission.hear(entry),
-    apply: (entry, atMs) => admission.apply(entry, atMs),
-  });
+  const controlLog: ControlLog = new ControlLog(
+    atTheDoor,
+    clock,
+    log,
+    whileServing(orders, () => admission),
+  );
   const topics = new TopicTable(topicLevelsMax);
   const world = { admission, thread, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
@@ -174,16 +182,19 @@ export async function startBroker(
   brokerId: BrokerId,
   clock: Clock,
   log: Log,
-  { stopping: aborted, onLost }: Process,
+  { stopping: aborted, onLost, onDrain, onStandingBy }: Process,
 ): Promise<Broker> {
   await checkDynamo(config);
-  const rooms = assemble(config, brokerId, clock, log);
+  const orders = { brokerId, onDrain };
+  const rooms = assemble(config, orders, clock, log);
   const { metrics, dynamo, leaseDynamo, gate, membership, mesh, adoptions, controlLog, transport } = rooms;
   const endReport = reportFaults({ log, metrics, clock });
   gate.onLost(onLost);
   let trouble: string | undefined = 'standing by';
   // The checks of a Network Load Balancer carry the header that its listeners are set to send.
   const health = await serveHealth({ ...config.health, prepare: stripOptionalHeader }, () => trouble, metrics);
+  onStandingBy(health.port);
+  const standby = new ControlLog(dynamo, clock, log, whileStandingBy(orders));
   const close = (): void => {
     health.close();
     leaseDynamo.close();
@@ -191,6 +202,7 @@ export async function startBroker(
     endReport();
   };
   const abort = (): void => {
+    standby.stop();
     controlLog.stop();
     void membership.stop().catch(() => undefined); // Awaited below.
   };
@@ -199,7 +211,9 @@ export async function startBroker(
   try {
     if (aborted.aborted) abort();
     await mesh?.listen().catch(refusing('mesh', config.mesh?.port ?? 0)); // Its lease says where it is.
+    standby.start();
     await membership.start();
+    standby.stop();
     await mesh?.joined();
     // Before the first client is let in: what was deleted while no broker ran is gone then.
     await controlLog.catchUp(unheardSince(adoptions.earliestEndMs, clock.nowMs()));
@@ -207,6 +221,7 @@ export async function startBroker(
     listeners = await listen(transport, config);
     aborted.throwIfAborted();
   } catch (error) {
+    standby.stop();
     controlLog.stop();
     transport.stop();
     mesh?.stop();

@@ -26,8 +26,14 @@ async function main(): Promise<void> {
   let drainMsMax = 0;
   let stopRequested = false;
   let isFaulty = false;
+  /** Ended by the operator, who is not whoever runs the process: a first signal after that is no second one. */
+  let isDraining = false;
   const aborting = new AbortController();
   const stop = (): void => {
+    if (isDraining) {
+      isDraining = false;
+      return;
+    }
     if (stopRequested) {
       // Whoever asks twice does not want to wait; nothing that was promised is only in memory. A child may be asked by its
       // parent and as one of its process group, and its parent kills it when it has to.
@@ -47,6 +53,11 @@ async function main(): Promise<void> {
         process.exit(1);
       },
     );
+  };
+  const onDrain = (): void => {
+    if (stopRequested) return;
+    isDraining = true;
+    end(drainMsMax, stopTimeoutMs);
   };
   process.on('SIGTERM', stop);
   for (const signal of ['SIGINT', 'SIGHUP'] as const) {
@@ -71,7 +82,9 @@ async function main(): Promise<void> {
     const brokerId = newBrokerId();
     process.send?.({ type: 'member', brokerId }); // Whoever started it may give its lease up when it is gone.
     const log = oncePerCause(makeLog(config.logLevel, { broker: brokerId }));
-    broker = await startBroker(config, brokerId, systemClock, log, { stopping: aborting.signal, onLost });
+    const onStandingBy = (health: number): void => void process.send?.({ type: 'standing-by', health });
+    const world = { stopping: aborting.signal, onLost, onDrain, onStandingBy };
+    broker = await startBroker(config, brokerId, systemClock, log, world);
     process.send?.({ type: 'ready', ports: broker.ports });
   } catch (error) {
     if (stopRequested) process.exit(isFaulty ? 1 : 0);

@@ -5,7 +5,7 @@
  * entry that it sees twice once. A broker that starts reads what was appended while none ran, and some of what the one
  * before it has obeyed; so obeying an entry once more, however late, must do no harm to what came after it.
  */
-import type { ClientId, TenantId } from '../kernel/kernel.js';
+import type { BrokerId, ClientId, TenantId } from '../kernel/kernel.js';
 import { type Item, ItemReader, itemVersion } from './item.js';
 import type { TableKey } from './keys.js';
 
@@ -16,7 +16,15 @@ interface About {
   readonly creationId?: string;
 }
 
-export type ControlEntry = About & Change;
+export type ControlEntry = TenantEntry | BrokerDrain;
+
+export type TenantEntry = About & Change;
+
+/** For one broker and about no tenant: it sends its clients away and ends. Ids are used once, so no later one obeys it. */
+export interface BrokerDrain {
+  readonly type: 'broker-drain';
+  readonly brokerId: BrokerId;
+}
 
 type Change =
   | {
@@ -51,9 +59,10 @@ export function controlToItem(entry: ControlEntry, ulid: string, nowMs: number):
 export function controlFromItem(item: Item): ControlEntry | undefined {
   if (item['v'] !== itemVersion) return undefined;
   const read = new ItemReader('control entry', item);
+  const type = item['type'] as ControlEntry['type'];
+  if (type === 'broker-drain') return { type, brokerId: read.text('brokerId') as BrokerId };
   const creationId = read.optional('creationId', (value) => (typeof value === 'string' ? value : undefined));
   const about: About = { tenant: item['tenant'] as TenantId, ...(creationId !== undefined && { creationId }) };
-  const type = item['type'] as ControlEntry['type'];
   switch (type) {
     case 'credential-changed': {
       const change = known(item['change'], ['deleted', 'rotated', 'grants']);

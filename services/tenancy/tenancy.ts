@@ -2,12 +2,14 @@
 export { type Access, accessWork, bridgeStates, compileAccess, type Grant, grantError, grantsMax } from './access.js';
 export { formatApiKey, generateApiKeyParts, parseApiKey } from './apikey.js';
 export {
+  type BrokerDrain,
   controlCursorAt,
   type ControlEntry,
   controlFromItem,
   controlPartition,
   controlTimeMs,
   controlToItem,
+  type TenantEntry,
 } from './control.js';
 export {
   type ApiKey,

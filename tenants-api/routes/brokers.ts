@@ -1,9 +1,11 @@
-/** The brokers of this installation: read by the operator. */
+/** The brokers of this installation: read by the operator, and sent away by the operator. */
 import { createRoute, z } from '@hono/zod-openapi';
 import { type BrokerLease, isAlive } from '../../services/tenancy/tenancy.js';
 import type { Api, ApiDeps } from '../deps.js';
 import { bearer, json, onlyOperator, onlyOperatorProblems, problemResponses, timestamp } from '../http.js';
+import { Problem } from '../problems.js';
 import { listBrokers } from '../store/brokers.js';
+import { appendDrain, askedToDrain } from '../store/control.js';
 
 const states = {
   serving: 'clients connect to it',
@@ -41,7 +43,18 @@ const brokerView = z
   })
   .openapi('Broker');
 
+const brokerPath = z.object({
+  id: z
+    .string()
+    .openapi({ param: { name: 'id', in: 'path' }, example: 'broker-mV3kq0sYt2Zx', description: 'Broker id' }),
+});
+
 export function brokerRoutes(app: Api, deps: ApiDeps): void {
+  listRoute(app, deps);
+  drainRoute(app, deps);
+}
+
+function listRoute(app: Api, deps: ApiDeps): void {
   const list = createRoute({
     method: 'get',
     path: '/v1/brokers',
@@ -77,5 +90,43 @@ export function brokerRoutes(app: Api, deps: ApiDeps): void {
         ...(lease.takenBy !== undefined && { takenOverBy: lease.takenBy }),
       }));
     return c.json({ items }, 200);
+  });
+}
+
+/**
+ * Asking twice does no harm: the broker stops once, and its id is not found when it has ended. Another broker has to live that
+ * was not asked to drain as well; so a script that asks one after the other without waiting leaves the last one alone. Two
+ * requests at the very same time may both find the other's broker there.
+ */
+function drainRoute(app: Api, deps: ApiDeps): void {
+  const drain = createRoute({
+    method: 'post',
+    path: '/v1/brokers/{id}/drain',
+    operationId: 'drainBroker',
+    summary: 'Send the clients of a broker away and end it (operator key only)',
+    description:
+      'The broker stops as it does on SIGTERM: it sends its clients away one after the other and ends. Whoever runs it ' +
+      '(ECS, `npm start`) starts a new one, which has another id.',
+    tags: ['Brokers'],
+    security: bearer,
+    middleware: [onlyOperator(deps)],
+    request: { params: brokerPath },
+    responses: {
+      202: { description: 'Accepted; the broker begins within two seconds. It is listed until it has ended' },
+      ...problemResponses('broker-not-found', 'last-broker', ...onlyOperatorProblems),
+    },
+  });
+  app.openapi(drain, async (c) => {
+    const { dynamo, clock } = deps;
+    const { id } = c.req.valid('param');
+    const living = (await listBrokers(dynamo)).leases.filter((lease) => isAlive(lease, clock.nowMs()));
+    const meant = living.find(({ brokerId }) => brokerId === id);
+    if (meant === undefined) throw new Problem('broker-not-found');
+    const asked = await askedToDrain(dynamo, clock);
+    const remains = living.some(({ brokerId }) => brokerId !== id && !asked.has(brokerId));
+    if (!asked.has(meant.brokerId) && !remains)
+      throw new Problem('last-broker', { detail: 'Start another broker first, or stop this one where it runs' });
+    await appendDrain(dynamo, clock, meant.brokerId);
+    return c.body(null, 202);
   });
 }

@@ -13,7 +13,7 @@ import {
   type Metrics,
   type TenantScope,
 } from '../../kernel/kernel.js';
-import { type BrokerLoad, type ControlEntry, scopeOf, splitUserName, tenantOf } from '../../tenancy/tenancy.js';
+import { type BrokerLoad, scopeOf, splitUserName, type TenantEntry, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
 import type { RetainedStore } from '../fanout/fanout.js';
@@ -54,7 +54,7 @@ import { Authentication, groupOf } from './authentication.js';
 import { Control } from './control.js';
 import { ofStranger, ofTenant, type Place, Places } from './places.js';
 import type { Accounts } from './ports.js';
-import { faultOf, shuttingDown, strangersBusy, tenantBusy, waitedTooLong } from './refusals.js';
+import { faultOf, shuttingDown, strangersBusy, tenantBusy } from './refusals.js';
 
 export type { Accounts } from './ports.js';
 
@@ -96,8 +96,6 @@ export interface AdmissionOptions {
 
 /** CONNECTs under way at once; each holds a packet, with a password and perhaps a will. */
 const placesMax = 4096;
-/** For the turn of a CONNECT. Before it, its socket has waited for up to 3 s for its own (`transport.ts`). */
-const patienceMs = 1500;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
@@ -129,7 +127,7 @@ export class Admission {
     const accounts = new CachedAccounts(options.accounts, clock, options.isControlLogHeard);
     this.#log = options.log;
     this.#clock = clock;
-    this.#turnstile = new Turnstile(clock, setImmediate, { patienceMs });
+    this.#turnstile = new Turnstile(clock);
     const unreadable = new Unreadable(options.log, metrics);
     this.#departure = new Departure({ ...options, unreadable });
     const unread = new Unread({ ...options, departure: this.#departure, unreadable });
@@ -174,19 +172,18 @@ export class Admission {
    * `PeerFault` with the reason of a refusal (nothing has been sent then).
    */
   connect(packet: ConnectPacket, connection: Connection): Promise<void> {
-    if (connection.isTurnedAway) return this.#refuse(waitedTooLong());
     const named = (packet.userName === undefined ? undefined : splitUserName(packet.userName)?.tenant) ?? '';
     const place = this.#places.take(ofStranger(groupOf(connection), named));
-    return place ? this.#connect(packet, connection, place, named) : this.#refuse(strangersBusy());
+    return place ? this.#connect(packet, connection, place, named) : this.#refuse();
   }
 
   /**
    * In turns as well: thousands of refusals in one moment would hold up everybody. They are in one line, whatever names they have
    * thought of, and what their packets have brought is let go of.
    */
-  async #refuse(why: PeerFault): Promise<never> {
+  async #refuse(): Promise<never> {
     await this.#turn(refusedGroup);
-    const fault = this.#isDraining ? shuttingDown() : why;
+    const fault = this.#isDraining ? shuttingDown() : strangersBusy();
     this.#refusals(fault.reason).add();
     throw fault;
   }
@@ -195,7 +192,7 @@ export class Admission {
     try {
       if (this.#isDraining) throw shuttingDown();
       const turn = this.#turn(named);
-      if (turn && (await turn)) throw waitedTooLong();
+      if (turn) await turn;
       if (connection.closed) throw new TurnedAway('gone');
       await this.#admit(packet, connection, place);
       this.#admitted.add();
@@ -208,11 +205,11 @@ export class Admission {
     }
   }
 
-  /** Until fewer CONNECTs are at work: whether that took too long. Undefined when few are. */
-  #turn(named: string): Promise<boolean> | undefined {
+  /** Until fewer CONNECTs are at work; undefined when few are. */
+  #turn(named: string): Promise<void> | undefined {
     let hasPassed = false;
-    let pass: (isLate: boolean) => void = () => (hasPassed = true);
-    this.#turnstile.come(named, (isLate) => pass(isLate));
+    let pass = (): void => void (hasPassed = true);
+    this.#turnstile.come(named, () => pass());
     return hasPassed ? undefined : new Promise((resolve) => (pass = resolve));
   }
 
@@ -270,12 +267,12 @@ export class Admission {
   }
 
   /** An entry of the control log has been met, and will be obeyed; undefined: it cannot be read. */
-  hear(entry: ControlEntry | undefined): void {
+  hear(entry: TenantEntry | undefined): void {
     this.#control.forget(entry);
   }
 
   /** Obeys an entry of the control log, which was written at `atMs`; once more does no harm. */
-  apply(entry: ControlEntry, atMs: number): Promise<void> {
+  apply(entry: TenantEntry, atMs: number): Promise<void> {
     return this.#control.apply(entry, atMs);
   }
 

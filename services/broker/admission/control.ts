@@ -10,10 +10,10 @@ import { type Clock, type TenantScope } from '../../kernel/kernel.js';
 import {
   accessWork,
   compileAccess,
-  type ControlEntry,
   type Grant,
   scopeOf,
   type Tenant as TenantRecord,
+  type TenantEntry,
   tenantOf,
 } from '../../tenancy/tenancy.js';
 import { reasons } from '../wire/wire.js';
@@ -22,8 +22,8 @@ import { type Job, type Residence, type Tenant, TenantGone } from '../tenant/ten
 import type { CachedAccounts } from './accounts.js';
 import { clockMarginMs, type Departure, type SessionStore, wasDeleted } from '../residence/residence.js';
 
-type SessionKick = Extract<ControlEntry, { type: 'session-kick' }>;
-type CredentialChange = Extract<ControlEntry, { type: 'credential-changed' }>;
+type SessionKick = Extract<TenantEntry, { type: 'session-kick' }>;
+type CredentialChange = Extract<TenantEntry, { type: 'credential-changed' }>;
 
 export interface ControlOptions {
   readonly accounts: CachedAccounts;
@@ -51,7 +51,7 @@ export class Control {
     this.#publishesRevokedWills = publishesRevokedWills;
   }
 
-  async apply(entry: ControlEntry, atMs: number): Promise<void> {
+  async apply(entry: TenantEntry, atMs: number): Promise<void> {
     const scope = scopeOf({ ...entry, id: entry.tenant });
     this.forget(entry);
     switch (entry.type) {
@@ -67,7 +67,7 @@ export class Control {
   }
 
   /** What is remembered and may be older than the entry. Undefined: one that cannot be read. */
-  forget(entry: ControlEntry | undefined): void {
+  forget(entry: TenantEntry | undefined): void {
     if (entry === undefined) return this.#accounts.forgetEverything();
     const scope = scopeOf({ ...entry, id: entry.tenant });
     if (entry.type === 'credential-changed') return this.#accounts.forgetCredential(scope, entry.name);

@@ -28,6 +28,8 @@ const catchUpMsMax = 10_000;
 const heardForMs = 2000;
 
 export interface ControlListener {
+  /** Whether an entry is any of its business; others are neither told nor obeyed. Without it all are. */
+  concerns?(entry: ControlEntry): boolean;
   /** Of each entry, at once; undefined of one that cannot be read. Must not throw. */
   hear(entry: ControlEntry | undefined): void;
   /** Obeys it. `atMs`: when it was written. */
@@ -152,6 +154,7 @@ export class ControlLog {
     if (this.#met.has(id)) return;
     this.#met.set(id, this.#clock.nowMs());
     const entry = this.#read(item);
+    if (entry && this.#listener.concerns?.(entry) === false) return;
     this.#listener.hear(entry);
     if (!entry) return;
     this.#log.info({ entry }, 'control entry');
@@ -188,6 +191,7 @@ export class ControlLog {
 
 /** Entries about different things need not wait for each other. */
 function aboutOf(entry: ControlEntry): string {
+  if (entry.type === 'broker-drain') return `broker ${entry.brokerId}`;
   const scope = scopeOf({ ...entry, id: entry.tenant });
   switch (entry.type) {
     case 'session-kick':

@@ -1,6 +1,6 @@
 /** The door of the store: what brokers keep in DynamoDB, behind the ports of admission and fan-out. */
 export { DynamoAccounts } from './accounts.js';
-export { ControlLog } from './control-log.js';
+export { type ControlListener, ControlLog } from './control-log.js';
 export { Gate } from './gate.js';
 export { LeaseEnds } from './lease-ends.js';
 export { leaseDynamoOptions, Membership } from './membership.js';

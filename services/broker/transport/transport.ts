@@ -8,7 +8,6 @@ import type { Admission } from '../admission/admission.js';
 import { type AcknowledgementGate, Flusher } from '../outbox/outbox.js';
 import { type Thread, Turnstile } from '../tenant/tenant.js';
 import { type TopicTable } from '../wire/wire.js';
-import { listenInQueues } from './accept-queues.js';
 import { chooseProtocol } from './alpn.js';
 import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
 import { Doorstep, lingerMs, type Visitor } from './doorstep.js';
@@ -68,8 +67,8 @@ const noHandshakeTimeout = 2 ** 31 - 1;
 const tlsSessionSeconds = 86_400;
 /** For the last that are sent away: both of their times, and some. */
 const leavingMsMax = answeringMsMax + lingerMs + 500;
-/** In the lines of the first turnstile; what is on its way to its CONNECT then has the rest of 5 s. */
-const patienceMs = 3000;
+/** Connections the kernel holds while the process is busy: a reconnect storm in one turn of the event loop. */
+const backlog = 4096;
 
 export class Transport {
   readonly #options: TransportOptions;
@@ -96,8 +95,7 @@ export class Transport {
       onGone: (connection) => this.#gone(connection),
     };
     this.#doorstep = new Doorstep({ ...options, wheel: this.#world.wheel });
-    const gatherMax = this.#doorstep.ofOneAddressMax / 2;
-    this.#turnstile = new Turnstile(clock, setImmediate, { gatherMax, patienceMs });
+    this.#turnstile = new Turnstile(clock, setImmediate, Math.min(backlog, this.#doorstep.ofOneAddressMax / 2));
     const waiting = 'Sockets that wait until something is read of them';
     metrics.gauge('shoal_sockets_waiting', waiting, () => this.#turnstile.waiting);
   }
@@ -105,13 +103,17 @@ export class Transport {
   /** Resolves with the port in use. Rejects with the system's error when it cannot listen. */
   async listen(options: ListenerOptions): Promise<number> {
     const server = this.#makeServer(options);
-    const { kind, host, port } = options;
-    for (const queue of await listenInQueues(server, { host, port })) {
-      queue.on('error', (error) => this.#options.log.error({ error, listener: kind }, 'a listener failed'));
-      this.#servers.push(queue);
-    }
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: options.host, port: options.port, backlog }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.#options.log.error({ error, listener: options.kind }, 'a listener failed'));
+        resolve();
+      });
+    });
+    this.#servers.push(server);
     const address = server.address();
-    return typeof address === 'object' && address ? address.port : port;
+    return typeof address === 'object' && address ? address.port : options.port;
   }
 
   /** Each socket has its place first, then says who it is, and then goes to the server of its listener. */
@@ -155,10 +157,9 @@ export class Transport {
 
   /** When it is its turn. Nothing has been read of it until then, as far as its listener allows (`pauseOnConnect`). */
   #letIn(socket: Socket, visitor: Visitor, accept: (socket: Socket) => void): void {
-    this.#turnstile.come(visitor.group, (isLate) =>
+    this.#turnstile.come(visitor.group, () =>
       accepting(socket, () => {
         if (socket.destroyed) return;
-        if (isLate && !visitor.mayBeTurnedAway()) return;
         visitor.isLetIn();
         accept(socket);
         if (socket.listenerCount('data') > 0) socket.resume(); // TLS reads the socket in its own way.

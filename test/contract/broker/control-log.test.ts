@@ -1,10 +1,10 @@
 /** The control log from end to end: what the tenant API appends, and what every broker makes of it, in DynamoDB. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ControlLog, DynamoAccounts } from '../../../services/broker/store/store.js';
-import { appendControl } from '../../../tenants-api/store/control.js';
+import { appendControl, appendDrain } from '../../../tenants-api/store/control.js';
 import { type Dynamo, DynamoUnavailable } from '../../../services/dynamo/dynamo.js';
-import { type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
-import { type ControlEntry, controlToItem, scopeOf } from '../../../services/tenancy/tenancy.js';
+import { type BrokerId, type ClientId, silentLog, type TenantId } from '../../../services/kernel/kernel.js';
+import { type ControlEntry, controlToItem, scopeOf, type TenantEntry } from '../../../services/tenancy/tenancy.js';
 import type { EmbeddedDynamo } from '../../support/embedded.js';
 import { heardFaults } from '../../support/heard-faults.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -25,7 +25,7 @@ function controlLogContract({ name, start }: DynamoServer): void {
     beforeEach(async () => (dynamo = await server.open()));
     afterAll(async () => await server?.stop());
 
-    const entry = (clientId: string): ControlEntry => ({
+    const entry = (clientId: string): TenantEntry => ({
       type: 'session-kick',
       tenant: acme,
       clientId: clientId as ClientId,
@@ -168,6 +168,7 @@ function controlLogContract({ name, start }: DynamoServer): void {
         const log = new ControlLog(dynamo, clock, silentLog, {
           hear: () => undefined,
           apply: async (entry) => {
+            if (entry.type === 'broker-drain') return;
             const accounts = new DynamoAccounts(dynamo);
             const seen =
               entry.type === 'credential-changed'
@@ -218,6 +219,21 @@ function controlLogContract({ name, start }: DynamoServer): void {
         ]);
         log.stop();
       }
+    });
+
+    it('neither hears nor obeys what is none of its business', async () => {
+      const clock = new ManualClock();
+      const told: unknown[] = [];
+      const log = new ControlLog(dynamo, clock, silentLog, {
+        concerns: (one) => one.type === 'broker-drain' && one.brokerId === 'b',
+        hear: (one) => told.push(one),
+        apply: (one) => Promise.resolve(void told.push(one)),
+      });
+      await write('somebody', clock.nowMs());
+      for (const brokerId of ['a', 'b', 'b'] as BrokerId[]) await appendDrain(dynamo, clock, brokerId);
+      await log.catchUp(clock.nowMs());
+      expect(told).toEqual(Array(4).fill({ type: 'broker-drain', brokerId: 'b' }));
+      log.stop();
     });
 
     it('keeps entries of one millisecond in the order in which one API appended them', async () => {

@@ -71,6 +71,7 @@ async function useEverything({ call, clock }: TestApi, seeding: Dynamo): Promise
   await use('GET', `${here}/sessions`, { key });
   await use('DELETE', `${here}/sessions/${client}`, { key });
   await use('GET', '/v1/brokers', { key: operatorKey });
+  await use('POST', '/v1/brokers/nobody/drain', { key: operatorKey });
   await use('DELETE', here, { key });
   return statuses;
 }

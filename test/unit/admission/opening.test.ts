@@ -3,7 +3,7 @@
  * changed hands gives nobody what another one had.
  */
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { type ControlEntry, hashSecret, scopeOf, type Tenant } from '../../../services/tenancy/tenancy.js';
+import { type TenantEntry, hashSecret, scopeOf, type Tenant } from '../../../services/tenancy/tenancy.js';
 import { acme, acmeScope, type Device, settle, Site } from './site.js';
 import { id } from './world.js';
 
@@ -38,8 +38,8 @@ beforeEach(async () => {
 const become = (change: Partial<Tenant>): void => {
   site.accounts.tenants.set(acme, { ...site.accounts.tenants.get(acme)!, ...change });
 };
-const apply = (entry: ControlEntry): Promise<void> => site.admission.apply(entry, site.clock.nowMs());
-const changed = (change: 'deleted' | 'suspended' | 'quotas'): ControlEntry => ({
+const apply = (entry: TenantEntry): Promise<void> => site.admission.apply(entry, site.clock.nowMs());
+const changed = (change: 'deleted' | 'suspended' | 'quotas'): TenantEntry => ({
   type: 'tenant-changed',
   tenant: acme,
   change,

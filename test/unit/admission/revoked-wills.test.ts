@@ -1,6 +1,6 @@
 /** The table of `revoked-wills.ts`: what becomes of a will when its client may not come in any more. */
 import { describe, expect, it } from 'vitest';
-import { type ControlEntry, RecordUnreadable } from '../../../services/tenancy/tenancy.js';
+import { type TenantEntry, RecordUnreadable } from '../../../services/tenancy/tenancy.js';
 import { settle } from './site.js';
 import { acme, gone, World } from './world.js';
 
@@ -37,7 +37,7 @@ const states: Record<string, (world: World) => Promise<() => Promise<void>>> = {
   },
 };
 
-const changed = (change: 'deleted' | 'rotated'): ControlEntry => ({
+const changed = (change: 'deleted' | 'rotated'): TenantEntry => ({
   type: 'credential-changed',
   tenant: acme,
   name: 'device',
@@ -45,7 +45,7 @@ const changed = (change: 'deleted' | 'rotated'): ControlEntry => ({
 });
 
 /** What happens, and what the control log says of it. */
-const events: Record<string, (world: World) => ControlEntry> = {
+const events: Record<string, (world: World) => TenantEntry> = {
   'the credential is deleted': (world) => {
     world.credential = undefined;
     return changed('deleted');

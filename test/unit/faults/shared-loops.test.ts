@@ -31,7 +31,7 @@ import {
   systemClock,
   type TenantId,
 } from '../../../services/kernel/kernel.js';
-import { controlToItem, scopeOf, type Tenant } from '../../../services/tenancy/tenancy.js';
+import { controlToItem, scopeOf, type Tenant, type TenantEntry } from '../../../services/tenancy/tenancy.js';
 import { heardFaults, type HeardFaults } from '../../support/heard-faults.js';
 import { MemoryUsage } from '../../support/memory/usage.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -435,8 +435,9 @@ async function controlEntries(apply: (entry: { tenant: TenantId }) => void, firs
     hear: () => undefined,
     apply: async (entry) => {
       await Promise.resolve();
-      apply(entry);
-      obeyed.push(entry.tenant);
+      const about = entry as TenantEntry;
+      apply(about);
+      obeyed.push(about.tenant);
     },
   });
   await log.catchUp(clock.nowMs());

@@ -392,6 +392,7 @@ describe('the control log', () => {
     { type: 'session-kick', tenant, clientId, born: 1_732_000_001 },
     { type: 'session-kick', tenant, creationId: '00f1', clientId, born: 1_732_000_001 },
     { type: 'tenant-changed', tenant, creationId: '00f1', change: 'deleted' },
+    { type: 'broker-drain', brokerId: 'broker-1' as BrokerId },
   ] as const)('carries $type', (entry) => {
     const item = controlToItem(entry, ulid, 1_000_500);
     expect(item).toEqual({ pk: 'control', sk: ulid, v: 1, ...entry, ttl: 1001 + 7 * 86_400 });
@@ -402,6 +403,7 @@ describe('the control log', () => {
     ['a type', { v: 1, type: 'tenant-moved', tenant }],
     ['a change', { v: 1, type: 'tenant-changed', tenant, change: 'renamed' }],
     ['a version', { v: 2, type: 'session-kick', tenant, clientId }],
+    ['a version', { v: 2, type: 'broker-drain', brokerId: 'broker-1' }],
   ])('skips %s of a later release', (_, item) => expect(controlFromItem(item)).toBeUndefined());
 
   it('says when an entry was written', () => {
