@@ -19,6 +19,14 @@ export const haproxyMissing =
 /** `mqtts` and `wss` end TLS here, `through` leaves it to the broker. */
 type Frontend = 'mqtts' | 'wss' | 'through';
 
+/** Ports of a broker on 127.0.0.1. */
+export interface Server {
+  readonly mqtt: number;
+  readonly mqtts: number;
+  readonly ws: number;
+  readonly health: number;
+}
+
 export class Haproxy {
   readonly ports: Readonly<Record<Frontend, number>>;
   readonly #process: ChildProcess;
@@ -37,14 +45,23 @@ export class Haproxy {
   }
 
   /** In front of the broker of `endpoints`, whose certificates are in `dataFolder`; files of its own go into `folder`. */
-  static async start(endpoints: Endpoints, dataFolder: string, folder: string): Promise<Haproxy> {
+  static async start({ mqtt, mqtts, ws, broker }: Endpoints, dataFolder: string, folder: string): Promise<Haproxy> {
+    const health = Number(new URL(broker.healthUrl).port);
+    const server = { mqtt: mqtt.port, mqtts: mqtts.port, ws: ws.port, health };
+    const [certFile, keyFile] = ['server.crt', 'server.key'].map((name) => join(dataFolder, 'certificates', name));
+    return Haproxy.before([server], { certFile: certFile!, keyFile: keyFile! }, folder);
+  }
+
+  /** In front of several, in turns. */
+  static async before(
+    servers: readonly Server[],
+    { certFile, keyFile }: { readonly certFile: string; readonly keyFile: string },
+    folder: string,
+  ): Promise<Haproxy> {
     const pem = join(folder, 'server.pem');
-    const parts = ['server.crt', 'server.key'].map((name) =>
-      readFileSync(join(dataFolder, 'certificates', name), 'utf8'),
-    );
-    writeFileSync(pem, parts.join('\n'), { mode: 0o600 });
+    writeFileSync(pem, [certFile, keyFile].map((file) => readFileSync(file, 'utf8')).join('\n'), { mode: 0o600 });
     const ports = { mqtts: await freePort(), wss: await freePort(), through: await freePort() };
-    const haproxy = new Haproxy(folder, ports, configurationOf(endpoints, ports, pem));
+    const haproxy = new Haproxy(folder, ports, configurationOf(servers, ports, pem));
     try {
       await until(
         () => Promise.all(Object.values(ports).map(answers)).then((all) => all.every(Boolean)),
@@ -58,8 +75,8 @@ export class Haproxy {
     return haproxy;
   }
 
-  /** Whether the health check of a backend succeeds, as HAProxy reports it: `L7OK/200 …`. */
-  async check(backend: string): Promise<string> {
+  /** Whether the health check of a backend's server succeeds, as HAProxy reports it: `UP L7OK/200`. */
+  async check(backend: string, server = 'broker-1'): Promise<string> {
     const text = await new Promise<string>((resolve, reject) => {
       let all = '';
       connect(this.#socketFile)
@@ -69,12 +86,13 @@ export class Haproxy {
         .end('show stat typed\n');
     });
     const rows = text.split('\n').filter((line) => line.startsWith('S.'));
-    const fields = rows.map((line) => /^S\.(\d+)\.(\d+)\.\d+\.(\w+)\.\d+:[^:]*:[^:]*:(.*)$/.exec(line)!);
-    const proxyOf = (name: string): string | undefined =>
-      fields.find(([, , , field, value]) => field === 'pxname' && value === name)?.[1];
-    const of = (name: string): string | undefined =>
-      fields.find(([, proxy, , field]) => proxy === proxyOf(backend) && field === name)?.[4];
-    return `${of('status')} ${of('check_status')}/${of('check_code')}`;
+    const servers = new Map<string, Record<string, string>>();
+    for (const line of rows) {
+      const [, id = '', field = '', value = ''] = /^S\.(\d+\.\d+)\.\d+\.(\w+)\.\d+:[^:]*:[^:]*:(.*)$/.exec(line)!;
+      servers.set(id, { ...servers.get(id), [field]: value });
+    }
+    const one = [...servers.values()].find(({ pxname, svname }) => pxname === backend && svname === server);
+    return `${one?.['status']} ${one?.['check_status']}/${one?.['check_code']}`;
   }
 
   stop(): void {
@@ -83,16 +101,18 @@ export class Haproxy {
 }
 
 /** `crc32c` and `ssl` put more than addresses into the header: what is checked, and what is skipped. */
-function configurationOf({ mqtt, mqtts, ws, broker }: Endpoints, ports: Record<Frontend, number>, pem: string): string {
-  const healthPort = new URL(broker.healthUrl).port;
-  const route = (name: string, bind: string, port: number, header: string): string => `
+function configurationOf(servers: readonly Server[], ports: Record<Frontend, number>, pem: string): string {
+  const server = (one: Server, at: number, port: keyof Server, header: string): string =>
+    `  server broker-${at + 1} 127.0.0.1:${one[port]} ${header} check port ${one.health} check-send-proxy inter 200 fall 1 rise 1`;
+  const route = (name: string, bind: string, port: keyof Server, header: string): string => `
 frontend ${name}-in
   bind ${bind}
   default_backend ${name}
 backend ${name}
   option httpchk GET /healthz
   http-check expect status 200
-  server broker 127.0.0.1:${port} ${header} check port ${healthPort} check-send-proxy inter 200 fall 1 rise 1
+  balance roundrobin
+${servers.map((one, at) => server(one, at, port, header)).join('\n')}
 `;
   const ended = (port: number): string => `127.0.0.1:${port} ssl crt ${pem}`;
   return `
@@ -103,8 +123,8 @@ defaults
   timeout connect 5s
   timeout client 350s
   timeout server 350s
-${route('mqtts', ended(ports.mqtts), mqtt.port, 'send-proxy-v2 proxy-v2-options crc32c')}
-${route('wss', ended(ports.wss), ws.port, 'send-proxy-v2 proxy-v2-options ssl,ssl-cipher,cert-key')}
-${route('through', `127.0.0.1:${ports.through}`, mqtts.port, 'send-proxy-v2')}
+${route('mqtts', ended(ports.mqtts), 'mqtt', 'send-proxy-v2 proxy-v2-options crc32c')}
+${route('wss', ended(ports.wss), 'ws', 'send-proxy-v2 proxy-v2-options ssl,ssl-cipher,cert-key')}
+${route('through', `127.0.0.1:${ports.through}`, 'mqtts', 'send-proxy-v2')}
 `;
 }
