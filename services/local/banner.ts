@@ -13,7 +13,7 @@ export interface BannerFacts {
 }
 
 export function banner({ endpoints, endpointsFile, tenant, kept }: BannerFacts): string {
-  const { api, mqtts, mqtt, ws, wss, host, caFile } = endpoints;
+  const { api, mqtts, mqtt, ws, wss, host, caFile, brokers } = endpoints;
   const tls = `--cafile ${quoted(caFile)} -h ${quoted(host)} -p ${mqtts.port} -u sensor-1@${tenant} -P "$SHOAL_PASSWORD"`;
   const json = `-H 'content-type: application/json'`;
   return `
@@ -25,7 +25,7 @@ Shoal is running${kept ? '' : ' in memory only: everything is lost when it stops
   tenant API            ${api.url}  (browse ${api.url}/docs)
   CA certificate        ${caFile}
   ports, operator key   ${endpointsFile}
-
+${brokers === undefined ? '' : severalWords(brokers.length)}
 A first message, pasted into another shell:
 
   SHOAL_API_KEY=$(curl -s ${api.url}/v1/tenants ${json} -d '{"name":"${tenant}"}' | ${field('apiKey')})
@@ -37,6 +37,10 @@ A first message, pasted into another shell:
 The message is retained (-r), so the subscriber gets it whichever of the two is faster. Ctrl-C stops Shoal.
 `;
 }
+
+const severalWords = (count: number): string => `
+One of ${count} brokers serves, and another one follows within seconds when it ends. More of them serve no more clients.
+`;
 
 /** One string field out of JSON, with nothing but what every shell has. */
 const field = (name: string): string => `sed 's/.*"${name}": *"\\([^"]*\\)".*/\\1/'`;

@@ -1,5 +1,5 @@
 /**
- * The one place that makes bundles. `bundle` writes the three processes of a machine, which find their npm packages
+ * The one place that makes bundles. `bundle` writes the processes of a machine, which find their npm packages
  * beside them; `bundleForAws` writes what is deployed, which carries all that it needs. Plain JavaScript, because it runs
  * before anything is compiled: called by `start.mjs`, by `npm run build` and before the tests.
  */
@@ -22,7 +22,7 @@ const shared = {
   logLevel: 'silent',
 };
 
-/** Writes `dist/{local,dynamodb,broker}.js` with source maps; throws esbuild's error when the sources do not compile. */
+/** Writes `dist/{local,dynamodb,broker,front-door}.js` with source maps; throws esbuild's error when the sources do not compile. */
 export async function bundle() {
   const made = await build({
     ...shared,
@@ -30,6 +30,7 @@ export async function bundle() {
       local: './services/local/main.ts',
       dynamodb: './services/local/dynamodb.ts',
       broker: './services/broker/main.ts',
+      'front-door': './services/local/front-door/main.ts',
     },
     outdir: 'dist',
     packages: 'external',

@@ -1,18 +1,20 @@
 /**
  * One process of the machine, kept running: started with an IPC channel, ready when it says so, started again when it
- * ends by itself (at once, unless it does so again and again), and stopped when asked. `machine.ts` uses it for the database and the broker.
+ * ends by itself (at once, unless it does so again and again), and stopped when asked: the database, brokers, the front door.
  * A child ends by itself when its parent goes away, because its IPC channel closes.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { StartFailure } from './failure.js';
 
 export interface ChildOptions<Ready> {
-  /** For people: `broker`. */
+  /** For people: `the broker`, `broker 2`. */
   readonly name: string;
   /** The bundle that is run. */
   readonly file: string;
   /** Arguments and environment of the next start; after the first one it gets what the first one reported. */
   launch(before: Ready | undefined): { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv };
+  /** The type of its message when it is up; by default `ready`. */
+  readonly readyType?: string;
   /** The report in the child's ready message; undefined when it has not the agreed shape. */
   readReady(message: object): Ready | undefined;
   /** Asks the process to end cleanly. */
@@ -23,6 +25,8 @@ export interface ChildOptions<Ready> {
   onLost?(): void;
   /** Any other message of it. */
   onMessage?(message: object): void;
+  /** Its process is gone, for whatever reason. */
+  onExit?(): void;
   /** Awaited between its end and its next start. */
   beforeRestart?(): Promise<void>;
   /** Called when it runs again after it had ended by itself, with another process id. */
@@ -75,10 +79,10 @@ export class Child<Ready> {
   }
 
   /** Rejects when it is not running. */
-  send(message: string): Promise<void> {
+  send(message: string | object): Promise<void> {
     return new Promise((resolve, reject) => {
       const running = this.#process;
-      if (!running) return reject(new Error(`the ${this.#options.name} is not running`));
+      if (!running) return reject(new Error(`${this.#options.name} is not running`));
       running.send(message, (error) => (error ? reject(error) : resolve()));
     });
   }
@@ -91,7 +95,7 @@ export class Child<Ready> {
     if (running === undefined) return;
     const gone = new Promise<void>((resolve) => running.once('exit', () => resolve()));
     const killer = setTimeout(() => {
-      this.#options.log(`the ${this.#options.name} did not stop within ${stopWithinMs / 1000} s; killing it`);
+      this.#options.log(`${this.#options.name} did not stop within ${stopWithinMs / 1000} s; killing it`);
       running.kill('SIGKILL');
     }, stopWithinMs);
     this.#options.askToStop(running);
@@ -112,8 +116,8 @@ export class Child<Ready> {
 
   #launch(): Promise<Ready> {
     if (this.#stopping)
-      return Promise.reject(new StartFailure(`the ${this.#options.name} is not started because Shoal is stopping`));
-    const { name, file, explainsItself } = this.#options;
+      return Promise.reject(new StartFailure(`${this.#options.name} is not started because Shoal is stopping`));
+    const { name, file, explainsItself, readyType = 'ready' } = this.#options;
     const { args, env } = this.#options.launch(this.#ready);
     const running = fork(file, args, { env, execArgv: ['--enable-source-maps'] });
     this.#process = running;
@@ -121,31 +125,32 @@ export class Child<Ready> {
     return new Promise((resolve, reject) => {
       const tooLate = setTimeout(() => {
         running.kill('SIGKILL');
-        reject(new StartFailure(`the ${name} was not ready within ${readyWithinMs / 1000} s`));
+        reject(new StartFailure(`${name} was not ready within ${readyWithinMs / 1000} s`));
       }, readyWithinMs);
       running.on('message', (message: unknown) => {
         if (typeof message !== 'object' || message === null || !('type' in message)) return;
-        if (message.type === 'ready') {
+        if (message.type === readyType) {
           clearTimeout(tooLate);
           const ready = this.#options.readReady(message);
-          if (ready === undefined) return reject(new StartFailure(`the ${name} sent an unknown message`));
+          if (ready === undefined) return reject(new StartFailure(`${name} sent an unknown message`));
           this.#isReady = true;
           resolve(ready);
         } else if (message.type === 'failed') {
-          why = 'message' in message ? String(message.message) : `the ${name} failed`;
+          why = 'message' in message ? String(message.message) : `${name} failed`;
           reject(new StartFailure(why, explainsItself || this.#ready !== undefined));
         } else this.#options.onMessage?.(message);
       });
       running.once('error', (error) => {
         if (running.pid === undefined) this.#process = undefined; // There will be no exit of what has not begun.
-        reject(new StartFailure(`cannot start the ${name}: ${error.message}`));
+        reject(new StartFailure(`cannot start ${name}: ${error.message}`));
       });
       running.once('exit', (code, signal) => {
         clearTimeout(tooLate);
         this.#isReady = false;
         this.#process = undefined;
+        this.#options.onExit?.();
         const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-        reject(new StartFailure(`the ${name} exited before it was ready (${how})`));
+        reject(new StartFailure(`${name} exited before it was ready (${how})`));
         if (this.#stopping || this.#ready === undefined) return;
         if (this.#options.onLost !== undefined) return this.#options.onLost();
         const delayMs = this.#restartDelayMs();
@@ -168,7 +173,9 @@ export class Child<Ready> {
   #tell(how: string, why: string | undefined, delayMs: number): void {
     const { name, log } = this.#options;
     const when = delayMs === 0 ? '' : ` in ${delayMs} ms`;
-    if (why === undefined) log(`the ${name} exited unexpectedly (${how}); restarting it${when}`);
+    // Somebody has asked it, who is not its parent: the operator by the API, or a signal.
+    if (how === 'exit code 0') log(`${name} has stopped as it was asked to; starting it again${when}`);
+    else if (why === undefined) log(`${name} exited unexpectedly (${how}); restarting it${when}`);
     else if (why !== this.#told) log(`${why}. Trying again until it works; acknowledged messages are kept`);
     this.#told = why;
   }
@@ -177,7 +184,7 @@ export class Child<Ready> {
     this.#launch().then(
       () => {
         this.#told = undefined;
-        this.#options.log(`the ${this.#options.name} is running again`);
+        this.#options.log(`${this.#options.name} is running again`);
         this.#options.onRestarted?.();
       },
       (error: unknown) => {

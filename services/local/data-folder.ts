@@ -5,6 +5,7 @@
  *     <data>/endpoints.json  while it runs: ports, CA file, operator key (0600)
  *     <data>/format          number of the format of what is in it
  *     <data>/operator-key    (0600)
+ *     <data>/cluster-key     (0600) of links between brokers, once several have been started
  *     <data>/certificates/   development CA and server certificate
  *     <data>/dynamodb/       the tables
  *
@@ -198,15 +199,26 @@ export function writePrivateFile(file: string, text: string): void {
 
 /** The key that was given, or the one in the folder, or a new one that is kept there. */
 export function operatorKeyOf(folder: string, given: string | undefined): string {
-  if (given !== undefined) return given;
-  const file = join(folder, 'operator-key');
+  return (
+    given ?? keptSecret(join(folder, 'operator-key'), () => `shoal_operator_${randomBytes(24).toString('base64url')}`)
+  );
+}
+
+/** The file with the key that brokers of this folder have in common. */
+export function clusterKeyFileOf(folder: string): string {
+  const file = join(folder, 'cluster-key');
+  keptSecret(file, () => randomBytes(32).toString('base64'));
+  return file;
+}
+
+function keptSecret(file: string, make: () => string): string {
   try {
     const kept = readFileSync(file, 'utf8').trim();
     if (kept !== '') return kept;
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw new StartFailure(`cannot read ${file}: ${diskWords(systemCode(error))}`);
   }
-  const fresh = `shoal_operator_${randomBytes(24).toString('base64url')}`;
+  const fresh = make();
   writePrivateFile(file, `${fresh}\n`);
   return fresh;
 }

@@ -1,6 +1,7 @@
 /**
  * The embedded DynamoDB, a process of its own so that it never shares an event loop with a broker. Started by
- * `machine.ts` over IPC: sends `{type:'ready', port, brokerPort}` or `{type:'failed', message}`, and answers `quiet` (`broker-door.ts`). It outlives the broker on purpose:
+ * `machine.ts` over IPC: sends `{type:'ready', port, brokerPorts}` or `{type:'failed', message}`, and answers `{quiet: n}`, the place of a
+ * port in that list (`broker-door.ts`). It outlives the brokers on purpose:
  * signals of a terminal or a process group do not stop it, only its parent does, by a message or by going away.
  *
  * Every write is in the page cache of the system before it is answered (LevelDB writes its log record by record, without
@@ -14,7 +15,8 @@ import { databaseWords } from './disk.js';
 import { systemCode } from './failure.js';
 
 const host = '127.0.0.1';
-const [path = '', port = '0', brokerPort = '0'] = process.argv.slice(2);
+/** A port for each broker, so that it can be told when everything of one of them is over. */
+const [path = '', port = '0', ...brokerPorts] = process.argv.slice(2);
 
 /** After the parent is gone: how long a broker may go on writing its state before this process ends anyway. */
 const orphanGraceMs = 5000;
@@ -33,14 +35,15 @@ server.on('request', (request: IncomingMessage) => {
   request.on('error', () => {});
 });
 
-const brokerDoor = new BrokerDoor(server);
+const brokerDoors = brokerPorts.map(() => new BrokerDoor(server));
 
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
 process.on('SIGHUP', () => {});
-process.on('message', (message) => {
-  if (message === 'stop') stop();
-  if (message === 'quiet') void brokerDoor.quiet().then(() => process.send?.({ type: 'quiet' }));
+process.on('message', (message: 'stop' | { readonly quiet: number }) => {
+  if (message === 'stop') return stop();
+  const { quiet } = message;
+  void brokerDoors[quiet]?.quiet().then(() => process.send?.({ type: 'quiet', quiet }));
 });
 process.on('disconnect', stopWhenAlone);
 process.on('uncaughtException', (error) => {
@@ -52,9 +55,9 @@ process.on('uncaughtException', (error) => {
 
 server.listen(Number(port), host, () => {
   void firstRequest()
-    .then(() => brokerDoor.listen(Number(brokerPort), host))
+    .then(() => Promise.all(brokerDoors.map((door, at) => door.listen(Number(brokerPorts[at]), host))))
     .then(
-      (door) => process.send?.({ type: 'ready', port: portOf(), brokerPort: door }),
+      (doors) => process.send?.({ type: 'ready', port: portOf(), brokerPorts: doors }),
       (error: Error) => fail(error.message),
     );
 });
@@ -99,7 +102,7 @@ async function firstRequest(): Promise<void> {
 }
 
 function stop(): void {
-  brokerDoor.close();
+  for (const door of brokerDoors) door.close();
   server.close(() => process.exit(0));
   server.closeIdleConnections();
   // Clients keep their connections open; answers under way have a moment to leave.
@@ -111,7 +114,11 @@ function stopWhenAlone(): void {
   const startedMs = performance.now();
   const timer = setInterval(() => {
     server.getConnections((_, count) => {
-      if (count + brokerDoor.connections > 0 && performance.now() - startedMs < orphanGraceMs) return;
+      if (
+        brokerDoors.reduce((sum, door) => sum + door.connections, count) > 0 &&
+        performance.now() - startedMs < orphanGraceMs
+      )
+        return;
       clearInterval(timer);
       stop();
     });

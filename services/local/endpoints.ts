@@ -13,6 +13,19 @@ export interface Endpoint {
   readonly url: string;
 }
 
+/** A broker's own health and metrics, for operators; on 127.0.0.1 whatever the host is. */
+export interface BrokerEndpoint {
+  /** Of several brokers: the id of its lease. */
+  readonly id?: string;
+  readonly pid?: number;
+  /** Missing while its process starts. */
+  readonly healthUrl?: string;
+  readonly metricsUrl?: string;
+  /** Ports on 127.0.0.1 for the front door alone; missing while the broker stands by. */
+  readonly mqtt?: number;
+  readonly ws?: number;
+}
+
 export interface Endpoints extends Readonly<Record<Listener, Endpoint>> {
   /** What clients connect to: the public host, or else the host that is listened on, or localhost for a wildcard. */
   readonly host: string;
@@ -20,9 +33,16 @@ export interface Endpoints extends Readonly<Record<Listener, Endpoint>> {
   readonly caFile: string;
   readonly operatorKey: string;
   readonly dataDir: string;
-  /** The broker's own health and metrics, for operators; on 127.0.0.1 whatever the host is. */
+  /** The one that serves. */
   readonly broker: { readonly healthUrl: string; readonly metricsUrl: string };
-  readonly pids: { readonly main: number; readonly broker: number; readonly dynamodb: number };
+  /** All of them, if there are several. */
+  readonly brokers?: readonly BrokerEndpoint[];
+  readonly pids: {
+    readonly main: number;
+    readonly broker: number;
+    readonly dynamodb: number;
+    readonly frontDoor?: number;
+  };
 }
 
 export const clientHost = ({ host, publicHost }: Pick<Settings, 'host' | 'publicHost'>): string =>

@@ -32,13 +32,9 @@ async function tryPort(host: string, port: number): Promise<string | undefined> 
 }
 
 /** What listening has failed with, where the port was free a moment ago. */
-export function portFailure(
-  error: unknown,
-  { host, ports }: Pick<Settings, 'host' | 'ports'>,
-  listener: Listener,
-): unknown {
+export function portFailure(error: unknown, host: string, port: number, listener: Listener): unknown {
   const code = systemCode(error);
-  return code === undefined ? error : new StartFailure(explained(code, host, ports[listener], `--${listener}-port`));
+  return code === undefined ? error : new StartFailure(explained(code, host, port, `--${listener}-port`));
 }
 
 function explained(code: string, host: string, port: number, flag: string): string {

@@ -26,6 +26,8 @@ export interface Settings {
   /** 0 picks a free port. */
   readonly ports: Readonly<Record<Listener, number>>;
   readonly operatorKey: string | undefined;
+  /** Processes; several are behind the front door. */
+  readonly brokers: number;
   /** Networks of load balancers in front of the broker, as it judges them itself. */
   readonly trustProxy: string | undefined;
   readonly logLevel: string;
@@ -53,6 +55,12 @@ const brokerWords = `To tune the broker, set these variables (see docs/settings.
 /** Not for this program, but in the environment of people who use it: the banner's commands, and settings of tests. */
 const othersVariables = /^SHOAL_(API_KEY|PASSWORD|(TEST|CRASH|ISOLATION|DIFFERENTIAL)_\w+)$/;
 
+/**
+ * Each needs a core when it is busy, 100 MB when it is not, and starts beside all others; one serves, so that more than a second and
+ * a third one only wait.
+ */
+const brokersMax = 8;
+
 /** It opens every tenant: not shorter than what nobody guesses, in any alphabet. */
 const operatorKeyCharactersMin = 16;
 
@@ -76,6 +84,12 @@ const rows: readonly Row[] = [
   { flag: 'ws-port', value: 'port', fallback: '8083', words: 'MQTT over WebSocket, path /mqtt' },
   { flag: 'wss-port', value: 'port', fallback: '8084', words: 'MQTT over secure WebSocket, path /mqtt' },
   { flag: 'api-port', value: 'port', fallback: '8080', words: 'tenant API' },
+  {
+    flag: 'brokers',
+    value: 'number',
+    fallback: '1',
+    words: `broker processes, up to ${brokersMax}; the others stand by`,
+  },
   { flag: 'operator-key', value: 'key', words: 'operator key; by default generated and kept in the data folder' },
   {
     flag: 'trust-proxy',
@@ -140,7 +154,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
       api: portOf('api-port', chosen('api-port') ?? text('api-port')),
     }),
     operatorKey: operatorKeyOf(chosen('operator-key')),
-    trustProxy: chosen('trust-proxy')?.value,
+    ...brokersOf(chosen('brokers'), chosen('trust-proxy')),
     logLevel: logLevelOf(chosen('log-level')?.from, text('log-level')),
     brokerEnv: brokerEnvOf(env),
   };
@@ -162,7 +176,7 @@ function brokerEnvOf(env: Invocation['env']): Readonly<Record<string, string>> {
 
 function commandLine(): Command {
   const program = new Command('npm start --')
-    .description('Shoal on this machine: embedded DynamoDB, one broker and the tenant API.')
+    .description('Shoal on this machine: embedded DynamoDB, brokers (one by default) and the tenant API.')
     .version(npmPackage.version)
     .exitOverride()
     .configureOutput({ writeOut: () => {}, writeErr: () => {} });
@@ -205,6 +219,17 @@ function publicHostOf(choice: Choice | undefined): string | undefined {
   const isName = value.length <= 253 && /^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/i.test(value) && !/^[\d.]+$/.test(value);
   if (isName || (isIP(value) !== 0 && !isWildcard(value))) return value;
   throw new StartFailure(`${from} ${value} is not a host name or an address that clients can connect to`);
+}
+
+function brokersOf(choice: Choice | undefined, proxies: Choice | undefined): Pick<Settings, 'brokers' | 'trustProxy'> {
+  const brokers = choice === undefined ? 1 : /^\d{1,3}$/.test(choice.value) ? Number(choice.value) : NaN;
+  if (!(brokers >= 1 && brokers <= brokersMax))
+    throw new StartFailure(`${choice?.from} ${choice?.value} is not a number of brokers; use 1 to ${brokersMax}`);
+  if (brokers > 1 && proxies !== undefined)
+    throw new StartFailure(
+      `${proxies.from} is for a load balancer in front of one broker, and ${choice?.from} ${brokers} brings one of its own; leave one of them out`,
+    );
+  return { brokers, trustProxy: proxies?.value };
 }
 
 /** The key itself is in no complaint: they end up in logs. */
