@@ -84,7 +84,7 @@ export function contradiction(stage: Stage): string | undefined {
   return contradictions.find(([, holds]) => holds(stage))?.[0](stage);
 }
 
-/** What an idle connection takes (docs/memory.md, "A connection"); a third of the task's memory is for the rest. */
+/** More than an idle connection takes (docs/memory.md, "A connection"), for not all are idle; a third of the memory is for the rest. */
 const connectionKiB = { nlb: 37, broker: 83 } as const;
 
 const connectionsMiB = ({ connectionsMax, mqttTls }: Stage): number =>

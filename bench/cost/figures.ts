@@ -19,14 +19,14 @@ const durableOffline = '`npm run bench -- --only durable-offline`';
 const drain = '`npm run bench -- --only durable-drain`';
 
 export const measured = figureList({
-  memoryKbTcp: { value: 37, unit: 'KB', of: 'memory of an idle connection with a subscription', from: connections },
-  memoryKbTls: { value: 83, unit: 'KB', of: 'the same, with TLS in the broker', from: connections },
-  connectUsTcp: { value: 1130, unit: 'us', of: 'CPU of a client that returns to its session', from: connections },
-  connectUsTls: { value: 2530, unit: 'us', of: 'the same, with TLS in the broker (full handshake)', from: connections },
-  leaveUsTcp: { value: 1000, unit: 'us', of: 'CPU of a lost connection', from: connections },
-  leaveUsTls: { value: 1140, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
-  pingUsTcp: { value: 16, unit: 'us', of: 'CPU of a PINGREQ and its answer', from: connections },
-  pingUsTls: { value: 31, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
+  memoryKbTcp: { value: 10, unit: 'KB', of: 'memory of an idle connection with a subscription', from: connections },
+  memoryKbTls: { value: 55, unit: 'KB', of: 'the same, with TLS in the broker', from: connections },
+  connectUsTcp: { value: 440, unit: 'us', of: 'CPU of a client that returns to its session', from: connections },
+  connectUsTls: { value: 1720, unit: 'us', of: 'the same, with TLS in the broker (full handshake)', from: connections },
+  leaveUsTcp: { value: 350, unit: 'us', of: 'CPU of a lost connection', from: connections },
+  leaveUsTls: { value: 750, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
+  pingUsTcp: { value: 27, unit: 'us', of: 'CPU of a PINGREQ and its answer', from: connections },
+  pingUsTls: { value: 42, unit: 'us', of: 'the same, with TLS in the broker', from: connections },
   connectWriteUnits: { value: 1, unit: 'unit', of: 'written when a client returns', from: connections },
   leaveWriteUnits: { value: 1, unit: 'unit', of: 'written when a connection is lost', from: connections },
   messageUs: { value: 34, unit: 'us', of: 'CPU of a QoS 1 message, received and delivered once', from: sparse },
