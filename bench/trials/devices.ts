@@ -43,9 +43,16 @@ export interface Came {
 
 const storedSession: Durable = { sessionExpirySeconds: 3600, resumes: true };
 const disconnect = Buffer.from([0xe0, 0]);
-/** An address has ports for some 28 000 connections; those that have closed keep theirs for a minute. */
-const devicesPerAddress = 2500;
-const addressOf = (index: number): string => `127.0.1.${1 + Math.floor(index / devicesPerAddress)}`;
+/**
+ * A connection that has closed keeps its port for a minute, and the more ports of an address are taken, the longer the kernel
+ * looks for a free one: with 6000 that tripled what a CONNECT took. So every few connections come from another address.
+ */
+const connectionsPerAddress = 250;
+let opened = 0;
+const nextAddress = (): string => {
+  const block = Math.floor(opened++ / connectionsPerAddress);
+  return `127.${1 + (process.pid % 250)}.${(block >> 8) & 255}.${block & 255 || 1}`;
+};
 /** One filter of 30 bytes each. */
 export const filterOf = (index: number): string => `bench/device/${String(index).padStart(9, '0')}/command`;
 
@@ -178,7 +185,8 @@ export class Devices {
 
   #open(device: Device): Socket {
     const { port, resumesTls } = this.#job;
-    const socket = connectTcp({ host: '127.0.0.1', port, localAddress: addressOf(device.index), noDelay: true });
+    const localAddress = nextAddress();
+    const socket = connectTcp({ host: '127.0.0.1', port, localAddress, noDelay: true });
     if (!this.#ca) return socket;
     const session = resumesTls && device.tls ? { session: device.tls } : {};
     const secure: TLSSocket = connectTls({ socket, ca: this.#ca, servername: 'localhost', ...session });

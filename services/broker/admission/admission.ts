@@ -54,7 +54,7 @@ import { Authentication, groupOf } from './authentication.js';
 import { Control } from './control.js';
 import { ofStranger, ofTenant, type Place, Places } from './places.js';
 import type { Accounts } from './ports.js';
-import { faultOf, shuttingDown, strangersBusy, tenantBusy } from './refusals.js';
+import { faultOf, shuttingDown, strangersBusy, tenantBusy, waitedTooLong } from './refusals.js';
 
 export type { Accounts } from './ports.js';
 
@@ -96,6 +96,8 @@ export interface AdmissionOptions {
 
 /** CONNECTs under way at once; each holds a packet, with a password and perhaps a will. */
 const placesMax = 4096;
+/** For the turn of a CONNECT. Before it, its socket has waited for up to 3 s for its own (`transport.ts`). */
+const patienceMs = 1500;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
@@ -127,7 +129,7 @@ export class Admission {
     const accounts = new CachedAccounts(options.accounts, clock, options.isControlLogHeard);
     this.#log = options.log;
     this.#clock = clock;
-    this.#turnstile = new Turnstile(clock);
+    this.#turnstile = new Turnstile(clock, setImmediate, { patienceMs });
     const unreadable = new Unreadable(options.log, metrics);
     this.#departure = new Departure({ ...options, unreadable });
     const unread = new Unread({ ...options, departure: this.#departure, unreadable });
@@ -172,18 +174,19 @@ export class Admission {
    * `PeerFault` with the reason of a refusal (nothing has been sent then).
    */
   connect(packet: ConnectPacket, connection: Connection): Promise<void> {
+    if (connection.isTurnedAway) return this.#refuse(waitedTooLong());
     const named = (packet.userName === undefined ? undefined : splitUserName(packet.userName)?.tenant) ?? '';
     const place = this.#places.take(ofStranger(groupOf(connection), named));
-    return place ? this.#connect(packet, connection, place, named) : this.#refuse();
+    return place ? this.#connect(packet, connection, place, named) : this.#refuse(strangersBusy());
   }
 
   /**
    * In turns as well: thousands of refusals in one moment would hold up everybody. They are in one line, whatever names they have
    * thought of, and what their packets have brought is let go of.
    */
-  async #refuse(): Promise<never> {
+  async #refuse(why: PeerFault): Promise<never> {
     await this.#turn(refusedGroup);
-    const fault = this.#isDraining ? shuttingDown() : strangersBusy();
+    const fault = this.#isDraining ? shuttingDown() : why;
     this.#refusals(fault.reason).add();
     throw fault;
   }
@@ -192,7 +195,7 @@ export class Admission {
     try {
       if (this.#isDraining) throw shuttingDown();
       const turn = this.#turn(named);
-      if (turn) await turn;
+      if (turn && (await turn)) throw waitedTooLong();
       if (connection.closed) throw new TurnedAway('gone');
       await this.#admit(packet, connection, place);
       this.#admitted.add();
@@ -205,11 +208,11 @@ export class Admission {
     }
   }
 
-  /** Until fewer CONNECTs are at work; undefined when few are. */
-  #turn(named: string): Promise<void> | undefined {
+  /** Until fewer CONNECTs are at work: whether that took too long. Undefined when few are. */
+  #turn(named: string): Promise<boolean> | undefined {
     let hasPassed = false;
-    let pass = (): void => void (hasPassed = true);
-    this.#turnstile.come(named, () => pass());
+    let pass: (isLate: boolean) => void = () => (hasPassed = true);
+    this.#turnstile.come(named, (isLate) => pass(isLate));
     return hasPassed ? undefined : new Promise((resolve) => (pass = resolve));
   }
 

@@ -34,6 +34,9 @@ export const strangersBusy = (): PeerFault =>
     'too many clients from this address, or of the tenant in the user name, are connecting at once; try again later',
   );
 
+export const waitedTooLong = (): PeerFault =>
+  new PeerFault(reasons.serverBusy, 'more clients are connecting than the broker can let in; try again later');
+
 export const tenantBusy = (): PeerFault =>
   new PeerFault(reasons.serverBusy, 'too many clients of the tenant are connecting at once; try again later');
 

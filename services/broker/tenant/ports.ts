@@ -44,6 +44,8 @@ export interface Connection extends Outbox {
   /** Of the client: `ip:port`. */
   readonly remoteAddress: string;
   readonly closed: boolean;
+  /** It has waited so long for its turn that it is told to try later. */
+  readonly isTurnedAway?: boolean;
   /** Ends it at once: `disconnected` has been called when it returns. The client is told why where its protocol can. */
   close(reason: Reason, detail?: string): void;
 }

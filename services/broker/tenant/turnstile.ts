@@ -13,6 +13,9 @@
  *      comes, another one came just now  -> waits
  *      end of a turn in which one came   -> nobody, for up to `gatherTurnsMax` turns or `gatherMsMax`; then a turn as ever
  *
+ * Who has waited for longer than `patienceMs` is called up out of turn, as one that is late: to be told to try later, which takes a
+ * fraction of what it takes to let one in. So nobody waits for long without an answer, and those who come behind them are in sooner.
+ *
  * A task of its own, so that what one brings about by promises that are settled already (all of a CONNECT whose records are
  * remembered) is over, and counted as time, before the next one begins. Those that wait have places of their own, which bound them.
  */
@@ -20,6 +23,8 @@ import { BoundedFifo, caught, type Clock } from '../../kernel/kernel.js';
 
 /** In one turn of the event loop: some 3 ms of CONNECTs, 1 ms of sockets. */
 const perTurnMax = 16;
+/** Each takes half of what the others do, or less, and comes back. */
+const latePerTurnMax = 32;
 /** Whatever they take. */
 const turnMsMax = 3;
 /** How much the last one changes the average. */
@@ -33,7 +38,22 @@ const gatherTurnsMax = 128;
 /** Where turns are long for another reason. */
 const gatherMsMax = 20;
 
-type Pass = () => void;
+/** `isLate`: is to be turned away. */
+type Pass = (isLate: boolean) => void;
+
+interface Waiting {
+  readonly group: string;
+  readonly pass: Pass;
+  readonly cameAtMs: number;
+  hasPassed: boolean;
+}
+
+export interface TurnstileOptions {
+  /** With so many in its lines it gathers no more; 0: never. */
+  readonly gatherMax?: number;
+  /** Infinity: nobody is ever late. */
+  readonly patienceMs?: number;
+}
 
 export class Turnstile {
   /** What one takes, as far as it has been measured: milliseconds of the thread. */
@@ -41,12 +61,15 @@ export class Turnstile {
   readonly #clock: Clock;
   readonly #defer: (run: () => void) => void;
   /** By group; whose turn is next stands first. */
-  readonly #lines = new Map<string, BoundedFifo<Pass>>();
+  readonly #lines = new Map<string, BoundedFifo<Waiting>>();
+  /** All of these, in the order in which they have come, and some that have passed. */
+  readonly #byAge = unbounded<Waiting>();
   #waiting = 0;
   /** In this turn of the loop. */
   #passed = 0;
   #endsAtMs = 0;
   readonly #gatherMax: number;
+  readonly #patienceMs: number;
   #cameAtMs = -Infinity;
   #hasCome = false;
   #gatheredTurns = 0;
@@ -54,14 +77,16 @@ export class Turnstile {
   #startedMs: number | undefined;
   #isArmed = false;
 
-  /**
-   * `defer`: runs something in a task of its own, in the next turn of the event loop. `gatherMax`: with so many in its lines it
-   * gathers no more; 0: never.
-   */
-  constructor(clock: Clock, defer: (run: () => void) => void = setImmediate, gatherMax = 0) {
+  /** `defer`: runs something in a task of its own, in the next turn of the event loop. */
+  constructor(
+    clock: Clock,
+    defer: (run: () => void) => void = setImmediate,
+    { gatherMax = 0, patienceMs = Infinity }: TurnstileOptions = {},
+  ) {
     this.#clock = clock;
     this.#defer = defer;
     this.#gatherMax = gatherMax;
+    this.#patienceMs = patienceMs;
   }
 
   get waiting(): number {
@@ -73,16 +98,15 @@ export class Turnstile {
     this.#arm();
     if (this.#waiting === 0 && this.#passed < perTurnMax && !this.#isOneOfMany()) {
       this.#passed++;
-      return pass();
+      return pass(false);
     }
     this.#waiting++;
     this.#hasCome = true;
+    const waiting = { group, pass, cameAtMs: this.#clock.monotonicMs(), hasPassed: false };
     let line = this.#lines.get(group);
-    if (!line) {
-      line = new BoundedFifo({ itemsMax: Infinity, bytesMax: Infinity }, () => 0);
-      this.#lines.set(group, line);
-    }
-    line.push(pass);
+    if (!line) this.#lines.set(group, (line = unbounded()));
+    line.push(waiting);
+    this.#byAge.push(waiting);
   }
 
   #isOneOfMany(): boolean {
@@ -119,7 +143,23 @@ export class Turnstile {
     if (this.#waiting === 0) return;
     this.#arm();
     if (this.#gathers(nowMs)) return;
+    if (this.#hasLate(nowMs)) for (let n = 0; n < latePerTurnMax; n++) this.#defer(this.#oneLate);
     for (let n = Math.min(perTurnMax, this.#waiting); n > 0; n--) this.#defer(this.#one);
+  };
+
+  #hasLate(nowMs: number): boolean {
+    for (let oldest = this.#byAge.peek(); oldest; oldest = this.#byAge.peek()) {
+      if (!oldest.hasPassed) return nowMs - oldest.cameAtMs > this.#patienceMs;
+      this.#byAge.shift();
+    }
+    return false;
+  }
+
+  readonly #oneLate = (): void => {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs >= this.#endsAtMs || !this.#hasLate(nowMs)) return;
+    const { group } = this.#byAge.shift()!;
+    this.#call(this.#firstOf(group, false), true); // Whoever is the oldest of all is the first of its group.
   };
 
   readonly #one = (): void => {
@@ -129,20 +169,29 @@ export class Turnstile {
     this.#startedMs = undefined;
     if (this.#waiting === 0 || nowMs >= this.#endsAtMs) return;
     this.#startedMs = nowMs;
+    const [group] = this.#lines.keys();
+    this.#call(this.#firstOf(group!, true), false);
+  };
+
+  #call(waiting: Waiting, isLate: boolean): void {
+    waiting.hasPassed = true;
     try {
-      this.#next()();
+      waiting.pass(isLate);
     } catch (error) {
       caught('accept', error);
     }
-  };
+  }
 
-  /** Of the group whose turn it is, which stands behind the others then. */
-  #next(): Pass {
-    const [group, line] = this.#lines.entries().next().value!;
-    this.#lines.delete(group);
-    const pass = line.shift()!;
+  /** `goesBehind`: it was the group's turn, and it stands behind the others then. */
+  #firstOf(group: string, goesBehind: boolean): Waiting {
+    const line = this.#lines.get(group)!;
+    const waiting = line.shift()!;
     this.#waiting--;
-    if (line.length > 0) this.#lines.set(group, line);
-    return pass;
+    if (goesBehind || line.length === 0) this.#lines.delete(group);
+    if (goesBehind && line.length > 0) this.#lines.set(group, line);
+    return waiting;
   }
 }
+
+/** What waits has a place of its own, which bounds it. */
+const unbounded = <T>(): BoundedFifo<T> => new BoundedFifo({ itemsMax: Infinity, bytesMax: Infinity }, () => 0);

@@ -119,6 +119,10 @@ export class Connection implements PacketSink, ByteSink, AdmissionConnection, Gu
     return this.#stream.remoteAddress;
   }
 
+  get isTurnedAway(): boolean {
+    return this.#place.isTurnedAway ?? false;
+  }
+
   get waitingBytes(): number {
     return this.#queue.waitingBytes;
   }

@@ -205,6 +205,7 @@ export class Visitor implements Guarded, Place {
   slot: Guarded['slot'];
   occupant: Occupant | undefined;
   group: string;
+  isTurnedAway = false;
   /** The socket's two ends, while the TLS above it has not been asked about. */
   ends: string | undefined;
   readonly socket: Socket;
@@ -232,6 +233,17 @@ export class Visitor implements Guarded, Place {
 
   get listenedToMs(): number {
     return this.#doorstep.attention.listenedMs() - this.#acceptedAtMs;
+  }
+
+  /**
+   * It has waited for too long to be let in, and is told so, which needs its CONNECT. False: its handshake would take more than to
+   * let it in, so it has been closed.
+   */
+  mayBeTurnedAway(): boolean {
+    if (this.#stage !== 'tls') return (this.isTurnedAway = true);
+    this.#doorstep.refused('busy').add();
+    this.destroy();
+    return false;
   }
 
   /** Its time begins when something may be read of it: it waited for us until then. */

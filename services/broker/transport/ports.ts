@@ -33,6 +33,8 @@ export type Stage = 'proxy' | 'tls' | 'http' | 'connect' | 'admission' | 'open' 
 export interface Place {
   /** Who is told when the time is over; without anybody the socket is destroyed. */
   occupant: Occupant | undefined;
+  /** Its CONNECT is to be refused: it has waited for too long. */
+  readonly isTurnedAway?: boolean;
   become(stage: Stage): void;
   /** As its client has said; 0: for ever. Whether it is still there is the system's to find out if that is long. */
   mayBeSilentFor(ms: number): void;

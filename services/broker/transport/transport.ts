@@ -8,6 +8,7 @@ import type { Admission } from '../admission/admission.js';
 import { type AcknowledgementGate, Flusher } from '../outbox/outbox.js';
 import { type Thread, Turnstile } from '../tenant/tenant.js';
 import { type TopicTable } from '../wire/wire.js';
+import { listenInQueues } from './accept-queues.js';
 import { chooseProtocol } from './alpn.js';
 import { answeringMsMax, Connection, type ConnectionWorld } from './connection.js';
 import { Doorstep, lingerMs, type Visitor } from './doorstep.js';
@@ -67,8 +68,8 @@ const noHandshakeTimeout = 2 ** 31 - 1;
 const tlsSessionSeconds = 86_400;
 /** For the last that are sent away: both of their times, and some. */
 const leavingMsMax = answeringMsMax + lingerMs + 500;
-/** Connections the kernel holds while the process is busy: a reconnect storm in one turn of the event loop. */
-const backlog = 4096;
+/** In the lines of the first turnstile; what is on its way to its CONNECT then has the rest of 5 s. */
+const patienceMs = 3000;
 
 export class Transport {
   readonly #options: TransportOptions;
@@ -95,7 +96,8 @@ export class Transport {
       onGone: (connection) => this.#gone(connection),
     };
     this.#doorstep = new Doorstep({ ...options, wheel: this.#world.wheel });
-    this.#turnstile = new Turnstile(clock, setImmediate, Math.min(backlog, this.#doorstep.ofOneAddressMax / 2));
+    const gatherMax = this.#doorstep.ofOneAddressMax / 2;
+    this.#turnstile = new Turnstile(clock, setImmediate, { gatherMax, patienceMs });
     const waiting = 'Sockets that wait until something is read of them';
     metrics.gauge('shoal_sockets_waiting', waiting, () => this.#turnstile.waiting);
   }
@@ -103,17 +105,13 @@ export class Transport {
   /** Resolves with the port in use. Rejects with the system's error when it cannot listen. */
   async listen(options: ListenerOptions): Promise<number> {
     const server = this.#makeServer(options);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: options.host, port: options.port, backlog }, () => {
-        server.off('error', reject);
-        server.on('error', (error) => this.#options.log.error({ error, listener: options.kind }, 'a listener failed'));
-        resolve();
-      });
-    });
-    this.#servers.push(server);
+    const { kind, host, port } = options;
+    for (const queue of await listenInQueues(server, { host, port })) {
+      queue.on('error', (error) => this.#options.log.error({ error, listener: kind }, 'a listener failed'));
+      this.#servers.push(queue);
+    }
     const address = server.address();
-    return typeof address === 'object' && address ? address.port : options.port;
+    return typeof address === 'object' && address ? address.port : port;
   }
 
   /** Each socket has its place first, then says who it is, and then goes to the server of its listener. */
@@ -157,9 +155,10 @@ export class Transport {
 
   /** When it is its turn. Nothing has been read of it until then, as far as its listener allows (`pauseOnConnect`). */
   #letIn(socket: Socket, visitor: Visitor, accept: (socket: Socket) => void): void {
-    this.#turnstile.come(visitor.group, () =>
+    this.#turnstile.come(visitor.group, (isLate) =>
       accepting(socket, () => {
         if (socket.destroyed) return;
+        if (isLate && !visitor.mayBeTurnedAway()) return;
         visitor.isLetIn();
         accept(socket);
         if (socket.listenerCount('data') > 0) socket.resume(); // TLS reads the socket in its own way.

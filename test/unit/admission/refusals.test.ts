@@ -1,7 +1,13 @@
 /** Who is turned away hears why, in a code that its version of MQTT has for it, and finds it in the docs. */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { faultOf, passwordsBusy, strangersBusy, tenantBusy } from '../../../services/broker/admission/refusals.js';
+import {
+  faultOf,
+  passwordsBusy,
+  strangersBusy,
+  tenantBusy,
+  waitedTooLong,
+} from '../../../services/broker/admission/refusals.js';
 import { TurnedAway, type TurnedAwayBy } from '../../../services/broker/tenant/tenant.js';
 import { refusalOf } from '../../../services/broker/transport/last-packet.js';
 import { PeerFault, reasons } from '../../../services/broker/wire/wire.js';
@@ -26,6 +32,7 @@ const faults: [string, PeerFault, number | undefined, number | undefined][] = [
   ),
   ['strangers', strangersBusy(), 0x89, 3],
   ['tenant', tenantBusy(), 0x89, 3],
+  ['waited', waitedTooLong(), 0x89, 3],
   ['passwords', passwordsBusy(), 0x89, 3],
   ['guesses', new PeerFault(reasons.tooManyWrongPasswords, reasons.tooManyWrongPasswords.words), 0x9f, 3],
 ];

@@ -5,10 +5,13 @@ import { heardFaults } from '../../support/heard-faults.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 /** Turns of an event loop: what is deferred in one runs in the next, in order. */
-function setUp(gatherMax?: number) {
+function setUp(gatherMax?: number, patienceMs?: number) {
   const clock = new ManualClock();
   const deferred: (() => void)[] = [];
-  const turnstile = new Turnstile(clock, (run) => deferred.push(run), gatherMax);
+  const turnstile = new Turnstile(clock, (run) => deferred.push(run), {
+    ...(gatherMax !== undefined && { gatherMax }),
+    ...(patienceMs !== undefined && { patienceMs }),
+  });
   const turn = (): void => deferred.splice(0).forEach((run) => run());
   const isIdle = (): boolean => deferred.length === 0;
   const passed: string[] = [];
@@ -125,4 +128,41 @@ test('those that come now and then do not wait for one that gathers', () => {
     turn();
     clock.advance(2);
   }
+});
+
+test('who has waited too long is called up out of turn, and known to be late', () => {
+  const { clock, turnstile, turn } = setUp(0, 3000);
+  const passed: [name: string, isLate: boolean][] = [];
+  const come = (group: string, name: string): void => turnstile.come(group, (isLate) => passed.push([name, isLate]));
+  for (let n = 0; n < 200; n++) come('many', `many${n}`);
+  clock.advance(2000);
+  come('few', 'few');
+  clock.advance(1001);
+  turn();
+  turn();
+  // 16 at once, then 32 that are late, and with them 16 in turn; the lines go on in order.
+  expect(passed.slice(0, 16).every(([, isLate]) => !isLate)).toBe(true);
+  expect(passed.slice(16, 48)).toEqual(Array.from({ length: 32 }, (_, n) => [`many${16 + n}`, true]));
+  expect(passed.slice(48, 50)).toEqual([
+    ['many48', false],
+    ['few', false],
+  ]);
+  while (turnstile.waiting > 0) turn();
+  expect(passed).toHaveLength(201);
+  expect(new Set(passed.map(([name]) => name)).size).toBe(201);
+});
+
+test('the late ones of a turn have no more time than all of them', () => {
+  const { clock, turnstile, turn } = setUp(0, 10);
+  const passed: boolean[] = [];
+  for (let n = 0; n < 40; n++)
+    turnstile.come('a', (isLate) => {
+      clock.advance(1);
+      passed.push(isLate);
+    });
+  clock.advance(11);
+  turn();
+  const before = passed.length;
+  turn();
+  expect(passed.slice(before)).toEqual([true, true, true]);
 });
