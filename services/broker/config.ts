@@ -56,6 +56,8 @@ export interface MeshConfig {
   readonly port: number;
   /** `host:port` that others dial; undefined: what is listened on. */
   readonly address: string | undefined;
+  /** Where ECS says the address instead (`task-address.ts`). */
+  readonly metadataUrl?: string;
 }
 
 /** A setting that cannot be used; the message names it and says what would do. */
@@ -195,15 +197,27 @@ function readMesh(env: Environment, fallbackHost: string): MeshConfig | undefine
   if (second?.identity === first.identity)
     throw new ConfigError('SHOAL_CLUSTER_KEY_2 is the same as SHOAL_CLUSTER_KEY; leave it out');
   const host = env['SHOAL_MESH_HOST'] ?? fallbackHost;
+  const keys: ClusterKeys = second ? [first, second] : [first];
+  const place = { keys, host, port: port(env, 'SHOAL_MESH_PORT') ?? 0 };
   const address = env['SHOAL_MESH_ADDRESS'];
+  if (address === 'ecs') return { ...place, address: undefined, metadataUrl: readMetadataUrl(env, place.port) };
   if (address !== undefined && !readAddress(address))
-    throw new ConfigError(`SHOAL_MESH_ADDRESS=${address} is not host:port, or [IPv6 address]:port`);
+    throw new ConfigError(`SHOAL_MESH_ADDRESS=${address} is not host:port, [IPv6 address]:port or ecs`);
   if (address === undefined && reachableHost(host) === undefined)
     throw new ConfigError(
       `SHOAL_MESH_ADDRESS is needed: this machine has no address, or several, and ${host} is all of them`,
     );
-  const keys: ClusterKeys = second ? [first, second] : [first];
-  return { keys, host, port: port(env, 'SHOAL_MESH_PORT') ?? 0, address };
+  return { ...place, address };
+}
+
+function readMetadataUrl(env: Environment, meshPort: number): string {
+  if (meshPort === 0)
+    throw new ConfigError('SHOAL_MESH_ADDRESS=ecs needs SHOAL_MESH_PORT, which goes with the address');
+  const url = env['ECS_CONTAINER_METADATA_URI_V4'];
+  if (url !== undefined && /^http:\/\//.test(url) && URL.canParse(url)) return url;
+  throw new ConfigError(
+    'SHOAL_MESH_ADDRESS=ecs is for tasks of ECS, which have ECS_CONTAINER_METADATA_URI_V4; elsewhere set host:port',
+  );
 }
 
 /** Not for production: docs/settings.md says what is missing. */

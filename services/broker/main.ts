@@ -11,6 +11,7 @@ import { caught, systemClock } from '../kernel/kernel.js';
 import { type Broker, newBrokerId, startBroker } from './compose.js';
 import { readConfig } from './config.js';
 import { makeLog } from './ops/ops.js';
+import { withTaskAddress } from './task-address.js';
 
 /** A stop that hangs (DynamoDB away) does not keep the process for ever: beside the drain it has this long. */
 const stopTimeoutMs = 15_000;
@@ -77,7 +78,7 @@ async function main(): Promise<void> {
     else end(Math.min(drainMsMax, faultDrainMsMax), faultStopTimeoutMs);
   });
   try {
-    const config = readConfig(process.env);
+    const config = await withTaskAddress(readConfig(process.env));
     drainMsMax = config.drainMsMax;
     const brokerId = newBrokerId();
     process.send?.({ type: 'member', brokerId }); // Whoever started it may give its lease up when it is gone.

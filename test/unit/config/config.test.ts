@@ -133,7 +133,15 @@ test.each<[env: Record<string, string>, words: string]>([
   [{ SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_CLUSTER_KEY_FILE: '/x' }, 'exclude each other'],
   [
     { SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_MESH_ADDRESS: '10.0.0.1' },
-    'SHOAL_MESH_ADDRESS=10.0.0.1 is not host:port',
+    'SHOAL_MESH_ADDRESS=10.0.0.1 is not host:port, [IPv6 address]:port or ecs',
+  ],
+  [
+    { SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_MESH_ADDRESS: 'ecs', ECS_CONTAINER_METADATA_URI_V4: 'http://a/v4/b' },
+    'SHOAL_MESH_ADDRESS=ecs needs SHOAL_MESH_PORT',
+  ],
+  [
+    { SHOAL_CLUSTER_KEY: clusterKeys[0], SHOAL_MESH_ADDRESS: 'ecs', SHOAL_MESH_PORT: '7883' },
+    'SHOAL_MESH_ADDRESS=ecs is for tasks of ECS, which have ECS_CONTAINER_METADATA_URI_V4',
   ],
   [{ SHOAL_WS_AT_ROOT: 'yes' }, 'SHOAL_WS_AT_ROOT=yes is not a number from 0 to 1'],
   [{ SHOAL_DRAIN_SECONDS: '101' }, 'SHOAL_DRAIN_SECONDS=101 is not a number from 0 to 100'],
