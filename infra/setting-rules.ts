@@ -42,6 +42,7 @@ export const settingRules: { readonly [Name in keyof Stage]: SettingRule<NonNull
   egress: oneOf('endpoints', 'nat'),
   natGateways: number(1, 3),
   clientCidrs: list(cidr, 'a list of IPv4 ranges such as 203.0.113.0/24'),
+  protects: flag(),
   domainName: text(domain, 'a domain name such as mqtt.example.com'),
   apiDomainName: text(domain, 'a domain name such as api.example.com'),
   hostedZoneId: text(/^Z[A-Z0-9]{5,31}$/, 'the id of a Route 53 zone, such as Z0123456789ABCDEFGHIJ'),

@@ -1,6 +1,7 @@
 /** All stacks of one stage, in the order in which they need each other. Called by `app.ts` and by tests. */
 import { type App, type StackProps, Tags, Validations } from 'aws-cdk-lib';
 import { AwsSolutionsChecks } from 'cdk-nag';
+import { isProtected } from './constructs/removal.js';
 import { BrokerStack } from './stacks/broker.js';
 import { DataStack } from './stacks/data.js';
 import { NetworkStack } from './stacks/network.js';
@@ -20,7 +21,7 @@ export function addShoal(app: App, stage: Stage): Shoal {
   const common = (what: string): StackProps & { readonly stage: Stage } => ({
     stage,
     description: `Shoal (${stage.name}): ${what}`,
-    terminationProtection: stage.keepsData,
+    terminationProtection: isProtected(stage),
     env: {
       ...(stage.account !== undefined && { account: stage.account }),
       ...(stage.region !== undefined && { region: stage.region }),

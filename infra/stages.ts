@@ -18,6 +18,11 @@ export interface Stage {
   readonly tablePrefix: string;
   /** Data survives a deleted stack, and tables, stacks and load balancer refuse to be deleted. */
   readonly keepsData: boolean;
+  /**
+   * Where data is kept, tables, stacks and load balancer refuse to be deleted. False for the very first deployment: if that fails,
+   * what it has made must go before it can be tried again.
+   */
+  readonly protects: boolean;
   /** Undefined: those of the credentials that deploy. */
   readonly account: string | undefined;
   readonly region: string | undefined;
@@ -87,6 +92,7 @@ const everywhere = {
   apiDomainName: undefined,
   hostedZoneId: undefined,
   hostedZoneName: undefined,
+  protects: true,
   certificateArn: undefined,
   apiCertificateArn: undefined,
   mqttTls: 'nlb',

@@ -19,6 +19,7 @@ import { Construct } from 'constructs';
 import type { Stage } from '../stages.js';
 import { acknowledge } from './acknowledge.js';
 import { brokerPorts, clientPorts, healthPath } from './broker-ports.js';
+import { isProtected } from './removal.js';
 
 /** A task that is to stop gets no new clients after this; ECS tells it to stop only then, so it is short. */
 const deregistrationSeconds = 15;
@@ -56,7 +57,7 @@ export class BrokerListeners extends Construct {
       vpcSubnets: { subnetType: SubnetType.PUBLIC },
       securityGroups: [this.#securityGroup],
       crossZoneEnabled: true, // one task serves the addresses of all zones
-      deletionProtection: stage.keepsData,
+      deletionProtection: isProtected(stage),
     });
     acknowledge(this.loadBalancer, {
       'AwsSolutions-ELB2':

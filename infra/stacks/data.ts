@@ -1,5 +1,5 @@
 /** The tables, from the same definitions that the services use. Everything durable is in this stack. */
-import { RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
+import { Stack, type StackProps } from 'aws-cdk-lib';
 import {
   type Attribute,
   AttributeType,
@@ -11,6 +11,7 @@ import {
 import { Key } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { type KeyAttribute, type TableDefinition, tableDefinitions } from '../../services/dynamo/dynamo.js';
+import { isProtected, removalPolicy } from '../constructs/removal.js';
 import type { Tables } from '../constructs/table-access.js';
 import type { Stage } from '../stages.js';
 
@@ -47,13 +48,11 @@ export class DataStack extends Stack implements Tables {
       billing: Billing.onDemand(),
       encryption: this.key ? TableEncryptionV2.customerManagedKey(this.key) : TableEncryptionV2.dynamoOwnedKey(),
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
-      deletionProtection: stage.keepsData,
+      deletionProtection: isProtected(stage),
       removalPolicy: removalPolicy(stage),
     });
   }
 }
-
-const removalPolicy = (stage: Stage): RemovalPolicy => (stage.keepsData ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY);
 
 function toAttribute({ name, type }: KeyAttribute): Attribute {
   const types = { S: AttributeType.STRING, N: AttributeType.NUMBER, B: AttributeType.BINARY };

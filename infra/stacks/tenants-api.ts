@@ -5,10 +5,10 @@ import type { Function } from 'aws-cdk-lib/aws-lambda';
 import type { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import { ApiFunction } from '../constructs/api-function.js';
+import { generatedSecret } from '../constructs/generated-secret.js';
 import { hostedZone } from '../constructs/hosted-zone.js';
 import { TenantsHttpApi } from '../constructs/http-api.js';
 import { retainedLogGroup } from '../constructs/log-group.js';
-import { operatorKey } from '../constructs/operator-key.js';
 import type { Tables } from '../constructs/table-access.js';
 import type { Stage } from '../stages.js';
 
@@ -29,7 +29,11 @@ export class TenantsApiStack extends Stack {
     this.logGroup = retainedLogGroup(this, 'log', stage);
     const accessLog = retainedLogGroup(this, 'access-log', stage);
     const gateway = new TenantsHttpApi(this, 'gateway', { stage, accessLog, zone: hostedZone(this, stage) });
-    const key = operatorKey(this, stage, data.key);
+    // What opens every tenant for operators.
+    const key = generatedSecret(this, 'operator-key', {
+      ...{ stage, tablesKey: data.key, what: 'operator key of the tenant API' },
+      renewal: 'People and their scripts use it, so they renew it: docs/deploy.md says how',
+    });
     const { function: handler } = new ApiFunction(this, 'handler', {
       stage,
       data,

@@ -85,7 +85,7 @@ describe.each(stageNames)('the brokers of %s', (name) => {
     });
     template.hasResource('AWS::Logs::LogGroup', {
       Properties: { RetentionInDays: stage.logRetentionDays },
-      DeletionPolicy: stage.keepsData ? 'Retain' : 'Delete',
+      DeletionPolicy: stage.keepsData ? 'RetainExceptOnCreate' : 'Delete',
     });
   });
 

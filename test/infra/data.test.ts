@@ -2,7 +2,7 @@ import type { Stack } from 'aws-cdk-lib';
 import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
 import { tableDefinitions } from '../../services/dynamo/dynamo.js';
-import { only, resources, stageNames, synthesise } from './synthesis.js';
+import { only, type Resource, resources, stageNames, synthesise } from './synthesis.js';
 
 const globalTable = 'AWS::DynamoDB::GlobalTable';
 
@@ -36,7 +36,7 @@ describe.each(stageNames)('the tables of %s', (name) => {
           }),
         ],
       },
-      DeletionPolicy: stage.keepsData ? 'Retain' : 'Delete',
+      DeletionPolicy: stage.keepsData ? 'RetainExceptOnCreate' : 'Delete',
       UpdateReplacePolicy: stage.keepsData ? 'Retain' : 'Delete',
     });
   });
@@ -56,6 +56,28 @@ describe('stages', () => {
   });
 });
 
+describe('a first deployment that fails', () => {
+  const { templates, stacks } = synthesise({ stage: 'prod', protects: 'false' });
+  const all = Object.values(templates).flatMap((template) =>
+    Object.values(template.toJSON().Resources as Record<string, Resource>),
+  );
+
+  it('can be undone: nothing refuses to be deleted', () => {
+    expect(Object.values(stacks).map((stack: Stack) => stack.terminationProtection)).not.toContain(true);
+    expect(JSON.stringify(all)).not.toMatch(/"DeletionProtectionEnabled":true/);
+    expect(JSON.stringify(all)).not.toMatch(/deletion_protection.enabled","Value":"true"/);
+  });
+
+  it('leaves nothing behind that has the name of what the next one makes', () => {
+    for (const { DeletionPolicy } of all) expect(DeletionPolicy).not.toBe('Retain');
+  });
+
+  it('keeps the data of one that succeeds as any other does', () => {
+    const policies = resources(templates.data, globalTable).map(({ DeletionPolicy }) => DeletionPolicy);
+    expect(new Set(policies)).toEqual(new Set(['RetainExceptOnCreate']));
+  });
+});
+
 describe('what one stack uses of another', () => {
   const { templates } = synthesise({ stage: 'prod' });
 
@@ -65,16 +87,13 @@ describe('what one stack uses of another', () => {
     expect(templates[stack].findOutputs('*', { Export: Match.anyValue() })).toEqual({});
   });
 
-  it.each(Object.keys(templates) as (keyof typeof templates)[])(
-    'is looked at anew with other settings: %s',
-    (stack) => {
-      const other = synthesise({ stage: 'prod', keepAliveSecondsMax: '299' });
-      expect(templates[stack].toJSON()['Metadata']).toMatchObject({ ShoalSettings: { keepAliveSecondsMax: 300 } });
-      expect(other.templates[stack].toJSON()['Metadata']).toMatchObject({
-        ShoalSettings: { keepAliveSecondsMax: 299 },
-      });
-    },
-  );
+  it.each(Object.keys(templates) as (keyof typeof templates)[])('says with which settings it was made: %s', (stack) => {
+    const other = synthesise({ stage: 'prod', keepAliveSecondsMax: '299' });
+    expect(templates[stack].toJSON()['Metadata']).toMatchObject({ ShoalSettings: { keepAliveSecondsMax: 300 } });
+    expect(other.templates[stack].toJSON()['Metadata']).toMatchObject({
+      ShoalSettings: { keepAliveSecondsMax: 299 },
+    });
+  });
 });
 
 describe('a key of the customer', () => {
@@ -82,7 +101,7 @@ describe('a key of the customer', () => {
 
   it('encrypts every table, is rotated and is kept as long as they are', () => {
     const key = only(templates.data, 'AWS::KMS::Key');
-    expect(key).toMatchObject({ Properties: { EnableKeyRotation: true }, DeletionPolicy: 'Retain' });
+    expect(key).toMatchObject({ Properties: { EnableKeyRotation: true }, DeletionPolicy: 'RetainExceptOnCreate' });
     const tables = resources(templates.data, globalTable);
     expect(tables).toHaveLength(tableDefinitions.length);
     for (const { Properties } of tables) {

@@ -27,7 +27,7 @@ describe.each(stageNames)('the tenant API of %s', (name) => {
     expect(JSON.stringify(template.toJSON())).not.toContain('{{resolve:secretsmanager');
     template.hasResource('AWS::SecretsManager::Secret', {
       Properties: { GenerateSecretString: { PasswordLength: 48, ExcludePunctuation: true } },
-      DeletionPolicy: stage.keepsData ? 'Retain' : 'Delete',
+      DeletionPolicy: stage.keepsData ? 'RetainExceptOnCreate' : 'Delete',
     });
   });
 
