@@ -46,8 +46,8 @@ export function addShoal(app: App, stage: Stage): Shoal {
 }
 
 /**
- * In each template: for people who look at a stack, and for CDK. It leaves a stack alone whose template is the same, also when
- * what it refers to in another stack has been replaced, which comes of settings.
+ * In each template, for people who look at a stack. It does not make CloudFormation look again at what a stack refers to in another one:
+ * that is what `settingsMark` is for.
  */
 function settingsOf(stage: Stage): Record<string, unknown> {
   return { ShoalSettings: Object.fromEntries(Object.entries(stage).filter(([, value]) => value !== undefined)) };

@@ -9,6 +9,7 @@ import { Construct } from 'constructs';
 import { tenantsApiAccess } from '../../services/dynamo/dynamo.js';
 import type { Stage } from '../stages.js';
 import { acknowledge } from './acknowledge.js';
+import { settingsMark } from './settings-mark.js';
 import { grantAccess, type Tables, tablesKeyReasons } from './table-access.js';
 
 const bundle = join(import.meta.dirname, '../../dist/tenants-api-lambda');
@@ -35,7 +36,7 @@ export class ApiFunction extends Construct {
     const role = new Role(this, 'role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
     logGroup.grantWrite(role);
     this.function = new Function(this, 'function', {
-      description: `Shoal (${stage.name}): tenant API`,
+      description: `Shoal (${stage.name}): tenant API (settings ${settingsMark(stage)})`,
       runtime: Runtime.NODEJS_24_X,
       architecture: Architecture.ARM_64,
       code: Code.fromAsset(bundle),
