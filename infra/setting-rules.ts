@@ -2,6 +2,7 @@
  * What each setting may be, and which do not go together. A rule reads a value as it comes from a stage file (JSON) or
  * from the command line (always text), and gives undefined for one that cannot be used.
  */
+import { isIPv4 } from 'node:net';
 import type { Stage } from './stages.js';
 
 export interface SettingRule<T> {
@@ -29,20 +30,25 @@ const connectionsPerTargetMax = 50_000;
 /** Fixed by AWS for TLS listeners. */
 const tlsIdleSeconds = 350;
 
-const cidr = /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/;
+/** EC2 refuses a range with bits beyond its length, too, but says so itself. */
+function isCidr(value: string): boolean {
+  const [, address, bits] = /^([\d.]+)\/(\d{1,2})$/.exec(value) ?? [];
+  return isIPv4(address ?? '') && Number(bits) <= 32;
+}
+
 const domain = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/;
 
 export const settingRules: { readonly [Name in keyof Stage]: SettingRule<NonNullable<Stage[Name]>> } = {
   name: text(/^[a-z][a-z0-9-]{0,19}$/, 'a name of up to 20 lower case letters, digits and hyphens'),
   tablePrefix: text(/^[a-zA-Z0-9_.-]{1,200}$/, 'made of letters, digits, _ . and -'),
   keepsData: flag(),
+  protects: flag(),
   account: text(/^\d{12}$/, 'an AWS account of 12 digits'),
   region: text(/^[a-z]{2}(-[a-z]+)+-\d$/, 'a region such as eu-central-1'),
   availabilityZones: number(2, 3),
   egress: oneOf('endpoints', 'nat'),
   natGateways: number(1, 3),
-  clientCidrs: list(cidr, 'a list of IPv4 ranges such as 203.0.113.0/24'),
-  protects: flag(),
+  clientCidrs: list(isCidr, 'a list of IPv4 ranges such as 203.0.113.0/24'),
   domainName: text(domain, 'a domain name such as mqtt.example.com'),
   apiDomainName: text(domain, 'a domain name such as api.example.com'),
   hostedZoneId: text(/^Z[A-Z0-9]{5,31}$/, 'the id of a Route 53 zone, such as Z0123456789ABCDEFGHIJ'),
@@ -63,6 +69,7 @@ export const settingRules: { readonly [Name in keyof Stage]: SettingRule<NonNull
   clustered: flag(),
   brokersMin: number(1, 500),
   brokersMax: number(1, 500),
+  clusterKeyFirst: oneOf('a', 'b'),
   brokerCpu: number(256, 4096),
   brokerMemoryMiB: number(512, 30_720),
   connectionsMax: number(1, 1_000_000),
@@ -100,8 +107,16 @@ const contradictions: readonly Contradiction[] = [
   ],
   [(s) => `brokersMin=${s.brokersMin} is more than brokersMax=${s.brokersMax}`, (s) => s.brokersMin > s.brokersMax],
   [
-    (s) => `brokersMax=${s.brokersMax} needs clustered=true: without it only one broker serves`,
+    (s) => `brokersMax=${s.brokersMax} needs clustered=true: without it only one broker runs`,
     (s) => !s.clustered && s.brokersMax > 1,
+  ],
+  [
+    (s) => `brokersMin=${s.brokersMin} with clustered=true is too few: one serves and another has to stand by`,
+    (s) => s.clustered && s.brokersMin < 2,
+  ],
+  [
+    () => 'clusterKeyFirst=b needs clustered=true: without it there is no key',
+    (s) => !s.clustered && s.clusterKeyFirst === 'b',
   ],
   [
     () => 'tlsSecretArn is needed with mqttTls=broker: the broker terminates TLS with its certificate',
@@ -217,13 +232,13 @@ function number(min: number, max: number): SettingRule<number> {
 }
 
 /** On the command line: comma-separated. */
-function list(pattern: RegExp, words: string): SettingRule<readonly string[]> {
+function list(isItem: (text: string) => boolean, words: string): SettingRule<readonly string[]> {
   return {
     words,
     read(value) {
       const items: unknown = typeof value === 'string' ? value.split(',') : value;
       const isList = Array.isArray(items) && items.length > 0;
-      return isList && items.every((item) => typeof item === 'string' && pattern.test(item))
+      return isList && items.every((item) => typeof item === 'string' && isItem(item))
         ? (items as string[])
         : undefined;
     },

@@ -21,7 +21,7 @@ export function readStage(context: Context): Stage {
   const base = baseOf(context['stage'] ?? fileStage ?? 'dev');
   const fromContext = Object.fromEntries(Object.entries(context).filter(([name]) => isOurs(name)));
   const given = { ...checked(fileSettings, ' in the stage file'), ...checked(fromContext, '') };
-  const stage: Stage = { ...base, ...ownPrefix(base, given), ...given };
+  const stage: Stage = { ...base, ...ownPrefix(base, given), ...clusterSize(given), ...given };
   const fault = contradiction(stage);
   if (fault !== undefined) throw new SettingError(fault);
   return stage;
@@ -37,6 +37,11 @@ function baseOf(name: unknown): Stage {
 function ownPrefix(base: Stage, given: Partial<Stage>): Partial<Stage> {
   const isRenamed = given.name !== undefined && given.name !== base.name;
   return isRenamed ? { tablePrefix: `shoal-${given.name}-` } : {};
+}
+
+/** Of brokers that are linked there are two at least; more only if somebody says so. */
+function clusterSize({ clustered, brokersMin = 2, brokersMax = 2 }: Partial<Stage>): Partial<Stage> {
+  return clustered === true ? { brokersMin, brokersMax: Math.max(brokersMin, brokersMax) } : {};
 }
 
 /** What CDK and its tools keep in the context has a colon, a slash or an @ in its name. */

@@ -16,7 +16,7 @@ export interface Stage {
   readonly name: string;
   /** Before the name of every table, so that stages can share an account. */
   readonly tablePrefix: string;
-  /** Data survives a deleted stack, and tables, stacks and load balancer refuse to be deleted. */
+  /** Data, logs and secrets survive a deleted stack. */
   readonly keepsData: boolean;
   /**
    * Where data is kept, tables, stacks and load balancer refuse to be deleted. False for the very first deployment: if that fails,
@@ -57,10 +57,19 @@ export interface Stage {
 
   /** `<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>`; undefined: built from the Dockerfile at deployment. */
   readonly brokerImage: string | undefined;
-  /** Whether several brokers may serve at once. Until they form a cluster: no, and exactly one task runs. */
+  /**
+   * Several tasks, linked to each other. In this release one of them serves and the others stand by, to take over within seconds.
+   * False: exactly one task runs.
+   */
   readonly clustered: boolean;
+  /** Of a cluster: two at least, and so many if nothing else is said. */
   readonly brokersMin: number;
   readonly brokersMax: number;
+  /**
+   * Which of its two keys a broker of a cluster shows others; it accepts both. To renew a key, change to the other first
+   * (docs/runbook.md, "Renew the cluster keys").
+   */
+  readonly clusterKeyFirst: 'a' | 'b';
   /** CPU units (1024 are one processor) and MiB of a task; Fargate accepts only certain pairs. */
   readonly brokerCpu: number;
   readonly brokerMemoryMiB: number;
@@ -83,6 +92,7 @@ export interface Stage {
 }
 
 const everywhere = {
+  protects: true,
   account: undefined,
   region: undefined,
   availabilityZones: 2,
@@ -92,7 +102,6 @@ const everywhere = {
   apiDomainName: undefined,
   hostedZoneId: undefined,
   hostedZoneName: undefined,
-  protects: true,
   certificateArn: undefined,
   apiCertificateArn: undefined,
   mqttTls: 'nlb',
@@ -103,6 +112,7 @@ const everywhere = {
   clustered: false,
   brokersMin: 1,
   brokersMax: 1,
+  clusterKeyFirst: 'a',
   executeCommand: false,
   logLevel: 'info',
   signUpsPerMinute: 60,

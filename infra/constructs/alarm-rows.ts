@@ -34,7 +34,14 @@ const withoutBrokerMinutes = 6;
 const certificateDays = 30;
 
 export function alarmRows(watched: Watched): readonly AlarmRow[] {
-  return [...serviceRows(watched), ...brokerRows(watched.stage), ...storeRows(watched.stage), ...apiRows(watched)];
+  const { stage } = watched;
+  return [
+    ...serviceRows(watched),
+    ...brokerRows(stage),
+    ...storeRows(stage),
+    ...apiRows(watched),
+    ...(stage.clustered ? clusterRows(watched) : []),
+  ];
 }
 
 /** Seen from outside the process. */
@@ -48,19 +55,16 @@ function serviceRows({ stage, broker: { service, targetGroups, loadBalancer, cer
     statistic: 'Minimum',
     period: Duration.days(1),
   });
+  // The average over tasks would hide the one that serves among those that stand by.
+  const busiest = { period: fiveMinutes, statistic: stage.clustered ? 'Maximum' : 'Average' };
   const healthy = targetGroups[0]!.metrics.healthyHostCount({ statistic: 'Maximum', period: Duration.minutes(1) });
   return [
     {
       ...below('no-broker', 'No broker is healthy: devices cannot connect', healthy, 1, withoutBrokerMinutes),
       missing: TreatMissingData.BREACHING,
     },
-    above('cpu-high', 'Brokers use most of their CPU', service.metricCpuUtilization({ period: fiveMinutes }), 85, 3),
-    above(
-      'memory-high',
-      'A broker may run out of memory',
-      service.metricMemoryUtilization({ period: fiveMinutes }),
-      85,
-    ),
+    above('cpu-high', 'Brokers use most of their CPU', service.metricCpuUtilization(busiest), 85, 3),
+    above('memory-high', 'A broker may run out of memory', service.metricMemoryUtilization(busiest), 85),
     above(
       'ports-exhausted',
       'The load balancer cannot open more connections to a task',
@@ -128,6 +132,24 @@ function storeRows(stage: Stage): AlarmRow[] {
     above('dynamodb-throttled', 'DynamoDB throttles brokers', sum('DynamoThrottles'), 10, 2),
     above('dynamodb-errors', 'Calls to DynamoDB fail', sum('DynamoErrors'), 10, 2),
     above('records-unreadable', 'Stored sessions cannot be read', sum('RecordsUnreadable'), 1),
+  ];
+}
+
+/** Where several brokers run. None of these stops clients yet; each is what makes the next fault one that they notice. */
+function clusterRows({ stage, broker: { targets } }: Watched): AlarmRow[] {
+  // Each broker adds a line a minute, serving or not. Lines may fall into the next period, so half a broker is left in reserve.
+  const alive = brokerMetric(stage, 'LeaseHeld', 'Sum').with({ period: fiveMinutes });
+  const failures = targets!.function.metricErrors({ period: fiveMinutes });
+  return [
+    below('brokers-missing', 'Fewer brokers live than there should be', alive, 5 * (stage.brokersMin - 0.5), 3),
+    above(
+      'links-down',
+      'Brokers that live have no link to each other',
+      brokerMetric(stage, 'LinksDown', 'Maximum'),
+      1,
+      5,
+    ),
+    above('targets-not-kept', 'Brokers that start may not become targets of the load balancer', failures, 1, 2),
   ];
 }
 

@@ -28,7 +28,7 @@ export function awsEndpoints(scope: Construct, vpc: IVpc, stage: Stage): void {
     'ecr-api': InterfaceVpcEndpointAwsService.ECR,
     'ecr-images': InterfaceVpcEndpointAwsService.ECR_DOCKER,
     logs: InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
-    ...(stage.mqttTls === 'broker' && { secrets: InterfaceVpcEndpointAwsService.SECRETS_MANAGER }),
+    ...((stage.mqttTls === 'broker' || stage.clustered) && { secrets: InterfaceVpcEndpointAwsService.SECRETS_MANAGER }),
     ...(stage.executeCommand && { shell: InterfaceVpcEndpointAwsService.SSM_MESSAGES }),
   };
   for (const [name, service] of Object.entries(services))

@@ -2,7 +2,7 @@
  * The load balancer that devices connect to, and what it does with a connection. Time-outs, health checks and what
  * happens to connections of a task that stops are chosen together; docs/decisions/0010-deployment.md says why.
  */
-import { CfnParameter, Duration } from 'aws-cdk-lib';
+import { Annotations, CfnParameter, Duration } from 'aws-cdk-lib';
 import { Certificate, CertificateValidation, type ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { type IVpc, Peer, Port, SecurityGroup, SubnetType } from 'aws-cdk-lib/aws-ec2';
 import type { FargateService } from 'aws-cdk-lib/aws-ecs';
@@ -82,12 +82,16 @@ export class BrokerListeners extends Construct {
     return this.#targets.map(({ group }) => group);
   }
 
-  /** Registers the tasks of a service, and opens the ways between load balancer and tasks: these and no others. */
-  serve(service: FargateService, tasks: SecurityGroup, container: string): void {
+  /** Opens the ways between load balancer and tasks: these and no others. */
+  open(tasks: SecurityGroup): void {
     for (const { what, port } of [...this.#targets, { what: 'health', port: brokerPorts.health }]) {
       tasks.addIngressRule(this.#securityGroup, Port.tcp(port), `${what} from the load balancer`);
       this.#securityGroup.addEgressRule(tasks, Port.tcp(port), `${what} to brokers`);
     }
+  }
+
+  /** Lets ECS make the tasks of a service targets, and replace those that are not healthy as such. */
+  attach(service: FargateService, container: string): void {
     for (const { group, port } of this.#targets)
       service.loadBalancerTarget({ containerName: container, containerPort: port }).attachToNetworkTargetGroup(group);
   }
@@ -126,6 +130,10 @@ export class BrokerListeners extends Construct {
       description: 'ACM certificate for the name that devices connect to (see docs/deploy.md)',
     });
     parameter.overrideLogicalId('CertificateArn');
+    Annotations.of(this).addInfoV2(
+      'shoal:certificate',
+      `certificateArn is not set: deploy with --parameters shoal-${stage.name}-broker:CertificateArn=<ARN>, or it stops at the third stack`,
+    );
     return Certificate.fromCertificateArn(this, 'certificate', parameter.valueAsString);
   }
 

@@ -12,6 +12,7 @@ export type BrokerMetric =
   | 'Sessions'
   | 'CommitsWaiting'
   | 'LeaseHeld'
+  | 'LinksDown'
   | 'EventLoopDelay'
   | 'EventLoopUsed'
   | 'MemoryUsed'

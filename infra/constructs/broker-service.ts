@@ -3,10 +3,12 @@ import { Annotations, Duration } from 'aws-cdk-lib';
 import { type IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import {
   AvailabilityZoneRebalancing,
+  type CfnService,
   Cluster,
   ContainerInsights,
   FargatePlatformVersion,
   FargateService,
+  type FargateServiceProps,
   type ICluster,
   PropagatedTagSource,
 } from 'aws-cdk-lib/aws-ecs';
@@ -14,10 +16,11 @@ import { Construct } from 'constructs';
 import type { Stage } from '../stages.js';
 import { acknowledge } from './acknowledge.js';
 import { brokerMetric } from './broker-metrics.js';
+import { linksPort } from './broker-ports.js';
 import type { BrokerTask } from './broker-task.js';
 
 /**
- * A broker that has just started may stand by until the one before has drained (120 s at most) or its lease has run
+ * Of a service with one task: a broker that has just started may stand by until the one before has drained (120 s at most) or its lease has run
  * out (4 s); until then it is not healthy, and nobody may replace it for that.
  */
 const standbySecondsMax = 180;
@@ -48,13 +51,17 @@ export class BrokerService extends Construct {
       allowAllOutbound: false,
     });
     this.securityGroup.addEgressRule(Peer.anyIpv4(), Port.HTTPS, 'DynamoDB, images, logs and secrets');
+    if (stage.clustered) {
+      const links = Port.tcp(linksPort);
+      this.securityGroup.addIngressRule(this.securityGroup, links, 'links from other brokers');
+      this.securityGroup.addEgressRule(this.securityGroup, links, 'links to other brokers');
+    }
     this.service = new FargateService(this, 'service', {
       cluster: this.cluster,
       taskDefinition: task.definition,
       platformVersion: FargatePlatformVersion.LATEST,
       ...deployment(stage),
       circuitBreaker: { enable: true, rollback: true },
-      healthCheckGracePeriod: Duration.seconds(standbySecondsMax),
       assignPublicIp: false,
       vpcSubnets: { subnetGroupName: 'brokers' },
       securityGroups: [this.securityGroup],
@@ -62,7 +69,7 @@ export class BrokerService extends Construct {
       enableECSManagedTags: true,
       propagateTags: PropagatedTagSource.SERVICE,
     });
-    if (stage.clustered) this.#scale(stage);
+    if (stage.clustered) this.#clustered(stage);
   }
 
   #cluster(stage: Stage, vpc: IVpc): ICluster {
@@ -76,11 +83,14 @@ export class BrokerService extends Construct {
     return cluster as ICluster;
   }
 
-  #scale(stage: Stage): void {
+  #clustered(stage: Stage): void {
     Annotations.of(this).addWarningV2(
       'shoal:clustered',
       'clustered=true, but brokers of this release do not form a cluster: one serves, all others stand by',
     );
+    if (stage.brokersMax === stage.brokersMin) return;
+    // Where their number changes, the template must not set it back to the least with each deployment.
+    (this.service.node.defaultChild as CfnService).addPropertyDeletionOverride('DesiredCount');
     const target = this.service.autoScaleTaskCount({ minCapacity: stage.brokersMin, maxCapacity: stage.brokersMax });
     const cooldown = {
       scaleInCooldown: Duration.minutes(scaleInCooldownMinutes),
@@ -97,23 +107,21 @@ export class BrokerService extends Construct {
 }
 
 /** What ECS may stop and start while it replaces tasks. */
-function deployment(stage: Stage): {
-  desiredCount: number;
-  minHealthyPercent: number;
-  maxHealthyPercent: number;
-  availabilityZoneRebalancing: AvailabilityZoneRebalancing;
-} {
-  if (stage.clustered)
+function deployment(stage: Stage): Partial<FargateServiceProps> {
+  const { clustered, brokersMin } = stage;
+  if (clustered)
     return {
-      desiredCount: stage.brokersMin,
-      minHealthyPercent: 100,
-      maxHealthyPercent: 200,
+      desiredCount: brokersMin,
+      minHealthyPercent: 100, // a new one lives, and stands by, before an old one is stopped ...
+      maxHealthyPercent: Math.ceil((100 * (brokersMin + 1)) / brokersMin), // ... and one is replaced at a time
       availabilityZoneRebalancing: AvailabilityZoneRebalancing.ENABLED,
+      // Healthy is whose container is (`broker-task.ts`); who gets clients, the load balancer asks.
     };
   return {
     desiredCount: 1,
     minHealthyPercent: 0, // the old one drains and gives up its lease ...
     maxHealthyPercent: 100, // ... before the new one starts, which could only stand by until then
     availabilityZoneRebalancing: AvailabilityZoneRebalancing.DISABLED, // would need a second task at the same time
+    healthCheckGracePeriod: Duration.seconds(standbySecondsMax),
   };
 }

@@ -7,6 +7,7 @@ import {
   type ContainerDefinition,
   CpuArchitecture,
   FargateTaskDefinition,
+  type HealthCheck,
   LinuxParameters,
   LogDriver,
   OperatingSystemFamily,
@@ -14,13 +15,14 @@ import {
   UlimitName,
 } from 'aws-cdk-lib/aws-ecs';
 import type { LogGroup } from 'aws-cdk-lib/aws-logs';
-import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { type ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { brokerAccess } from '../../services/dynamo/dynamo.js';
 import type { Stage } from '../stages.js';
 import { acknowledge } from './acknowledge.js';
 import { brokerImage } from './broker-image.js';
-import { brokerPorts, drainSeconds, stopTimeoutSeconds } from './broker-ports.js';
+import { brokerPorts, drainSeconds, healthPath, linksPort, stopTimeoutSeconds } from './broker-ports.js';
+import { generatedSecret } from './generated-secret.js';
 import { grantAccess, type Tables, tablesKeyReasons } from './table-access.js';
 
 /** A socket is a descriptor; the default of 65 535 would be too near to 50 000 connections. */
@@ -32,6 +34,22 @@ const heapShare = 0.6;
  * has hundreds of thousands of messages to store, and with this one a third; other traffic takes the same time with both.
  */
 const semiSpaceMiB = 8;
+
+/**
+ * Whether the process answers at all: one that stands by says 503, and is well. The first check comes after a minute. By then the
+ * load balancer knows the task and asks it, so that whoever is stopped for it has somebody to hand over to.
+ */
+const aliveCheck: HealthCheck = {
+  command: ['CMD', '/usr/local/bin/node', '-e', aliveProgram(brokerPorts.health)],
+  interval: Duration.seconds(60),
+  timeout: Duration.seconds(10),
+  retries: 3,
+};
+
+/** The image has no shell and no curl. */
+export function aliveProgram(port: number): string {
+  return `require('node:http').get('http://127.0.0.1:${port}${healthPath}',()=>process.exit(0)).on('error',()=>process.exit(1))`;
+}
 
 export interface BrokerTaskProps {
   readonly stage: Stage;
@@ -57,7 +75,7 @@ export class BrokerTask extends Construct {
     this.container = this.definition.addContainer('broker', {
       image: brokerImage(this, stage),
       environment: brokerEnvironment(this, stage, vpc),
-      secrets: this.#certificate(stage),
+      secrets: { ...this.#certificate(stage), ...this.#clusterKeys(stage, data) },
       logging: LogDriver.awsLogs({
         logGroup,
         streamPrefix: 'broker',
@@ -68,6 +86,7 @@ export class BrokerTask extends Construct {
       readonlyRootFilesystem: !stage.executeCommand, // the shell's agent writes to it
       linuxParameters: this.#noCapabilities(),
       privileged: false,
+      ...(stage.clustered && { healthCheck: aliveCheck }),
       stopTimeout: Duration.seconds(stopTimeoutSeconds),
       ulimits: [{ name: UlimitName.NOFILE, softLimit: openFilesMax, hardLimit: openFilesMax }],
     });
@@ -85,6 +104,22 @@ export class BrokerTask extends Construct {
     const parameters = new LinuxParameters(this, 'linux', { initProcessEnabled: true });
     parameters.dropCapabilities(Capability.ALL); // all its ports are above 1024
     return parameters;
+  }
+
+  /** Made by AWS, seen by nobody. Both are valid at any time, so that either can be renewed while brokers run. */
+  #clusterKeys(stage: Stage, { key }: Tables): Record<string, TaskSecret> {
+    if (!stage.clustered) return {};
+    const [a, b] = (['a', 'b'] as const).map((letter) =>
+      generatedSecret(this, `cluster-key-${letter}`, {
+        ...{ stage, tablesKey: key, what: `key ${letter} of the links between brokers` },
+        renewal: 'Brokers have to be restarted for it: docs/runbook.md says how',
+      }),
+    ) as [ISecret, ISecret];
+    const [first, second] = stage.clusterKeyFirst === 'a' ? [a, b] : [b, a];
+    return {
+      SHOAL_CLUSTER_KEY: TaskSecret.fromSecretsManager(first),
+      SHOAL_CLUSTER_KEY_2: TaskSecret.fromSecretsManager(second),
+    };
   }
 
   #certificate(stage: Stage): Record<string, TaskSecret> {
@@ -116,13 +151,15 @@ function brokerEnvironment(scope: Construct, stage: Stage, vpc: IVpc): Record<st
     SHOAL_TRUST_PROXY: vpc.publicSubnets.map(({ ipv4CidrBlock }) => ipv4CidrBlock).join(','),
     SHOAL_KEEP_ALIVE_SECONDS_MAX: String(stage.keepAliveSecondsMax),
     SHOAL_CONNECTIONS_MAX: String(stage.connectionsMax),
-    SHOAL_DRAIN_SECONDS: String(stage.clustered ? drainSeconds.clustered : drainSeconds.alone),
+    SHOAL_DRAIN_SECONDS: String(drainSeconds),
+    ...(stage.clustered && { SHOAL_MESH_PORT: String(linksPort), SHOAL_MESH_ADDRESS: 'ecs' }),
     SHOAL_METRICS_EMF: '1',
     SHOAL_LOG_LEVEL: stage.logLevel,
   };
 }
 
-/** Those of the listeners that the load balancer sends clients to, and the health port. */
+/** Those of the listeners that the load balancer sends clients to, the health port, and that for other brokers. */
 function portsOf(stage: Stage): readonly number[] {
-  return [stage.mqttTls === 'nlb' ? brokerPorts.mqtt : brokerPorts.mqtts, brokerPorts.ws, brokerPorts.health];
+  const { mqtt, mqtts, ws, health } = brokerPorts;
+  return [stage.mqttTls === 'nlb' ? mqtt : mqtts, ws, health, ...(stage.clustered ? [linksPort] : [])];
 }

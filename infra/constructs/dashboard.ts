@@ -9,6 +9,7 @@ import {
 } from 'aws-cdk-lib/aws-cloudwatch';
 import type { Construct } from 'constructs';
 import type { Watched } from './alarm-rows.js';
+import { settingsMark } from './settings-mark.js';
 import { type BrokerMetric, brokerMetric, type Statistic } from './broker-metrics.js';
 
 const halfPage = 12;
@@ -47,6 +48,14 @@ export function addDashboard(
           ...metrics('Maximum', 'LeaseHeld'),
         ]),
       ],
+      ...(stage.clustered
+        ? [
+            [
+              graph('Brokers that live (each tells once a minute)', metrics('Sum', 'LeaseHeld')),
+              graph('Links that are silent or missing, at a broker', metrics('Maximum', 'LinksDown')),
+            ],
+          ]
+        : []),
       [
         graph('DynamoDB units a minute', metrics('Sum', 'DynamoReadUnits', 'DynamoWriteUnits')),
         graph(
@@ -62,7 +71,13 @@ export function addDashboard(
           [handler.metricDuration()],
         ),
       ],
-      [new TextWidget({ markdown: 'What to do about an alarm: `docs/runbook.md`', width: 2 * halfPage, height: 1 })],
+      [
+        new TextWidget({
+          markdown: `What to do about an alarm: \`docs/runbook.md\` (settings ${settingsMark(stage)})`,
+          width: 2 * halfPage,
+          height: 1,
+        }),
+      ],
     ],
   });
 }

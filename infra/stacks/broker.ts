@@ -5,12 +5,13 @@ import type { IVpc } from 'aws-cdk-lib/aws-ec2';
 import type { NetworkLoadBalancer, NetworkTargetGroup } from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import { ARecord, RecordTarget } from 'aws-cdk-lib/aws-route53';
 import { LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
-import type { FargateService } from 'aws-cdk-lib/aws-ecs';
+import type { FargateService, ICluster } from 'aws-cdk-lib/aws-ecs';
 import type { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import { BrokerListeners } from '../constructs/broker-listeners.js';
 import { clientPorts, webSocketPath } from '../constructs/broker-ports.js';
 import { BrokerService } from '../constructs/broker-service.js';
+import { BrokerTargets } from '../constructs/broker-targets.js';
 import { BrokerTask } from '../constructs/broker-task.js';
 import { hostedZone } from '../constructs/hosted-zone.js';
 import { retainedLogGroup } from '../constructs/log-group.js';
@@ -24,11 +25,14 @@ export interface BrokerStackProps extends StackProps {
 }
 
 export class BrokerStack extends Stack {
+  readonly cluster: ICluster;
   readonly service: FargateService;
   readonly loadBalancer: NetworkLoadBalancer;
   readonly targetGroups: readonly NetworkTargetGroup[];
   readonly certificate: ICertificate;
   readonly logGroup: LogGroup;
+  /** Of brokers that stand by; those of a service of one task are ECS's. */
+  readonly targets: BrokerTargets | undefined;
   /** What devices connect to. */
   readonly endpoints: { readonly mqtts: string; readonly wss: string };
 
@@ -39,7 +43,12 @@ export class BrokerStack extends Stack {
     const listeners = new BrokerListeners(this, 'listeners', { stage, vpc, zone });
     const task = new BrokerTask(this, 'task', { stage, vpc, data, logGroup: this.logGroup });
     const brokers = new BrokerService(this, 'brokers', { stage, vpc, task });
-    listeners.serve(brokers.service, brokers.securityGroup, task.container.containerName);
+    listeners.open(brokers.securityGroup);
+    if (stage.clustered) {
+      const { cluster, service } = brokers;
+      this.targets = new BrokerTargets(this, 'targets', { stage, cluster, service, groups: listeners.targetGroups });
+    } else listeners.attach(brokers.service, task.container.containerName);
+    this.cluster = brokers.cluster;
     this.service = brokers.service;
     this.loadBalancer = listeners.loadBalancer;
     this.targetGroups = listeners.targetGroups;

@@ -1,6 +1,10 @@
-import { Match } from 'aws-cdk-lib/assertions';
+import { spawn } from 'node:child_process';
+import { Annotations, Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
+import { aliveProgram } from '../../infra/constructs/broker-task.js';
 import { readConfig } from '../../services/broker/config.js';
+import { serveHealth } from '../../services/broker/ops/ops.js';
+import { Metrics } from '../../services/kernel/kernel.js';
 import { only, type Resource, resources, stageNames, synthesise } from './synthesis.js';
 
 const taskDefinition = 'AWS::ECS::TaskDefinition';
@@ -275,23 +279,198 @@ describe('TLS in the broker', () => {
   });
 });
 
-describe('brokers that form a cluster', () => {
-  const { templates } = synthesise({ stage: 'prod', clustered: 'true', brokersMin: '2', brokersMax: '20' });
-  const template = templates.broker;
+const keys = (order: string): Record<string, string> => ({
+  SHOAL_CLUSTER_KEY: `generated key ${order[0]} of the cluster, 48 characters`,
+  SHOAL_CLUSTER_KEY_2: `generated key ${order[1]} of the cluster, 48 characters`,
+});
 
-  it('are replaced while as many go on serving', () => {
+describe.each(stageNames)('a cluster in %s', (name) => {
+  const { templates, stacks } = synthesise({ stage: name, clustered: 'true' });
+  const template = templates.broker;
+  const task = only(template, taskDefinition);
+
+  it('is said to have one broker that serves', () => {
+    Annotations.fromStack(stacks.broker).hasWarning(
+      '*',
+      Match.stringLikeRegexp('clustered=true, but .* one serves, all others stand by'),
+    );
+  });
+
+  it('is two tasks, in the subnets of two zones, of which one at a time is replaced once another lives', () => {
     template.hasResourceProperties(service, {
+      DesiredCount: 2,
       AvailabilityZoneRebalancing: 'ENABLED',
       DeploymentConfiguration: {
         MinimumHealthyPercent: 100,
-        MaximumPercent: 200,
+        MaximumPercent: 150,
         DeploymentCircuitBreaker: { Enable: true, Rollback: true },
       },
     });
+    const { AwsvpcConfiguration } = only(template, service).Properties['NetworkConfiguration'] as {
+      AwsvpcConfiguration: { Subnets: unknown[] };
+    };
+    expect(AwsvpcConfiguration.Subnets).toHaveLength(2);
+    template.resourceCountIs('AWS::ApplicationAutoScaling::ScalableTarget', 0);
   });
 
-  it('are as many as their connections and CPU need', () => {
-    template.hasResourceProperties('AWS::ApplicationAutoScaling::ScalableTarget', { MinCapacity: 2, MaxCapacity: 20 });
+  it('has tasks that ECS does not kill while they stand by: it asks whether they live, and not the load balancer', () => {
+    const { Properties } = only(template, service);
+    expect(Properties).not.toHaveProperty('LoadBalancers');
+    expect(Properties).not.toHaveProperty('HealthCheckGracePeriodSeconds');
+    expect(containerOf(task)['HealthCheck']).toEqual({
+      Command: [
+        'CMD',
+        '/usr/local/bin/node',
+        '-e',
+        expect.stringContaining('http://127.0.0.1:9090/healthz') as unknown,
+      ],
+      Interval: 60,
+      Timeout: 10,
+      Retries: 3,
+    });
+    for (const group of resources(template, targetGroup))
+      expect(group.Properties).toMatchObject({ HealthCheckPath: '/healthz', Matcher: { HttpCode: '200' } });
+  });
+
+  it('lets brokers, and nobody else, reach the port of the links', () => {
+    const [groupId] = Object.entries(template.findResources('AWS::EC2::SecurityGroup')).find(([, { Properties }]) =>
+      JSON.stringify(Properties).includes('Brokers: in from'),
+    )!;
+    const brokers = { 'Fn::GetAtt': [groupId, 'GroupId'] };
+    const onPort = (type: string): readonly Resource['Properties'][] =>
+      resources(template, `AWS::EC2::SecurityGroup${type}`)
+        .map(({ Properties }) => Properties)
+        .filter(({ FromPort, ToPort }) => (FromPort as number) <= 7883 && (ToPort as number) >= 7883);
+    expect(onPort('Ingress')).toEqual([
+      expect.objectContaining({ IpProtocol: 'tcp', FromPort: 7883, ToPort: 7883, GroupId: brokers }),
+    ]);
+    expect(onPort('Ingress')[0]).toMatchObject({ SourceSecurityGroupId: brokers });
+    expect(onPort('Egress')).toEqual([
+      expect.objectContaining({ FromPort: 7883, ToPort: 7883, GroupId: brokers, DestinationSecurityGroupId: brokers }),
+    ]);
+    template.hasResourceProperties('AWS::EC2::SecurityGroup', {
+      GroupDescription: 'Brokers: in from the load balancer, out to AWS',
+      SecurityGroupIngress: Match.absent(),
+    });
+    expect(containerOf(task)['PortMappings']).toContainEqual({ ContainerPort: 7883, Protocol: 'tcp' });
+  });
+
+  it('has two generated keys, of which all brokers show the same and accept both', () => {
+    const secrets = Object.entries(template.findResources('AWS::SecretsManager::Secret'));
+    expect(secrets).toHaveLength(2);
+    for (const [, secretOfTwo] of secrets)
+      expect(secretOfTwo).toMatchObject({
+        DeletionPolicy: name === 'prod' ? 'RetainExceptOnCreate' : 'Delete',
+        Properties: { GenerateSecretString: { PasswordLength: 48, ExcludePunctuation: true } },
+      });
+    const refs = (letter: string): unknown => ({
+      Ref: secrets.find(([, { Properties }]) => JSON.stringify(Properties).includes(`key ${letter} of the links`))![0],
+    });
+    expect(containerOf(task).Secrets).toEqual([
+      { Name: 'SHOAL_CLUSTER_KEY', ValueFrom: refs('a') },
+      { Name: 'SHOAL_CLUSTER_KEY_2', ValueFrom: refs('b') },
+    ]);
+    const swapped = synthesise({ stage: name, clustered: 'true', clusterKeyFirst: 'b' }).templates.broker;
+    expect(containerOf(only(swapped, taskDefinition)).Secrets).toEqual([
+      { Name: 'SHOAL_CLUSTER_KEY', ValueFrom: refs('b') },
+      { Name: 'SHOAL_CLUSTER_KEY_2', ValueFrom: refs('a') },
+    ]);
+    // The keys themselves are the same: to change the order is no renewal.
+    expect(swapped.findResources('AWS::SecretsManager::Secret')).toEqual(Object.fromEntries(secrets));
+  });
+
+  it('has settings that brokers take', () => {
+    const ecs = { ECS_CONTAINER_METADATA_URI_V4: 'http://169.254.170.2/v4/1' };
+    const { mesh, drainMsMax } = readConfig({ ...settingsOf(task), ...keys('ab'), ...ecs });
+    expect(mesh).toMatchObject({ host: '0.0.0.0', port: 7883, metadataUrl: 'http://169.254.170.2/v4/1' });
+    expect(mesh?.keys).toHaveLength(2);
+    expect(drainMsMax).toBe(20_000);
+  });
+
+  it('has somebody who makes its tasks targets of both groups, and may do nothing else', () => {
+    const groupIds = Object.keys(template.findResources(targetGroup));
+    expect(groupIds).toHaveLength(2);
+    template.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', MemorySize: 128 });
+    const arns = groupIds.map((id) => ({ Ref: id }));
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          {
+            Effect: 'Allow',
+            Action: ['ecs:ListTasks', 'ecs:DescribeTasks'],
+            Resource: '*',
+            Condition: { ArnEquals: { 'ecs:cluster': Match.anyValue() } },
+          },
+          { Effect: 'Allow', Action: 'elasticloadbalancing:DescribeTargetHealth', Resource: '*' },
+          {
+            Effect: 'Allow',
+            Action: ['elasticloadbalancing:RegisterTargets', 'elasticloadbalancing:DeregisterTargets'],
+            Resource: arns,
+          },
+        ]),
+      },
+    });
+    template.hasResourceProperties('AWS::Events::Rule', {
+      EventPattern: { source: ['aws.ecs'], 'detail-type': ['ECS Task State Change'], detail: Match.anyValue() },
+    });
+    template.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 minute)' });
+  });
+});
+
+describe('the key of a cluster', () => {
+  it('comes to tasks without a way to the internet through an endpoint, and is encrypted with the key of the tables', () => {
+    const { templates } = synthesise({
+      ...{ stage: 'prod', clustered: 'true', encryption: 'customer-managed', region: 'eu-central-1' },
+    });
+    const names = JSON.stringify(
+      resources(templates.network, 'AWS::EC2::VPCEndpoint').map(({ Properties }) => Properties['ServiceName']),
+    );
+    expect(names).toContain('.secretsmanager');
+    for (const { Properties } of resources(templates.broker, 'AWS::SecretsManager::Secret'))
+      expect(Properties).toHaveProperty('KmsKeyId');
+  });
+
+  it('is in no template of a single broker', () => {
+    const { templates } = synthesise({ stage: 'prod' });
+    templates.broker.resourceCountIs('AWS::SecretsManager::Secret', 0);
+    templates.broker.resourceCountIs('AWS::Lambda::Function', 0);
+    expect(JSON.stringify(templates.broker.toJSON())).not.toContain('7883');
+  });
+});
+
+describe('whether a task lives', () => {
+  /** The command as ECS runs it, against a broker's health port; resolves with its exit code. */
+  const check = (port: number): Promise<number | null> =>
+    new Promise((resolve) => spawn(process.execPath, ['-e', aliveProgram(port)]).on('exit', resolve));
+
+  it('is said by any answer of its process, that of a standby included, and by nothing else', async () => {
+    let isServing = false;
+    const health = await serveHealth(
+      { host: '127.0.0.1', port: 0 },
+      () => (isServing ? undefined : 'standing by'),
+      new Metrics(),
+    );
+    expect(await check(health.port)).toBe(0);
+    isServing = true;
+    expect(await check(health.port)).toBe(0);
+    health.close();
+    expect(await check(health.port)).toBe(1);
+  });
+});
+
+describe('a cluster whose number of tasks changes', () => {
+  const { templates } = synthesise({ stage: 'prod', clustered: 'true', brokersMin: '3', brokersMax: '20' });
+  const template = templates.broker;
+
+  it('is not set back to the least by a deployment', () => {
+    template.hasResourceProperties(service, {
+      DesiredCount: Match.absent(),
+      DeploymentConfiguration: { MinimumHealthyPercent: 100, MaximumPercent: 134 },
+    });
+  });
+
+  it('is as many as their connections and CPU need', () => {
+    template.hasResourceProperties('AWS::ApplicationAutoScaling::ScalableTarget', { MinCapacity: 3, MaxCapacity: 20 });
     const policies = resources(template, 'AWS::ApplicationAutoScaling::ScalingPolicy').map(
       ({ Properties }) => Properties['TargetTrackingScalingPolicyConfiguration'],
     );

@@ -43,6 +43,12 @@ describe('the settings of a stage', () => {
     expect(readStage({ stage: 'prod', name: 'acme', tablePrefix: 'x-' }).tablePrefix).toBe('x-');
   });
 
+  it('make a cluster of two brokers, or of more if that is said', () => {
+    expect(readStage({ clustered: 'true' })).toMatchObject({ brokersMin: 2, brokersMax: 2 });
+    expect(readStage({ clustered: 'true', brokersMax: '4' })).toMatchObject({ brokersMin: 2, brokersMax: 4 });
+    expect(readStage({ clustered: 'true', brokersMin: '3' })).toMatchObject({ brokersMin: 3, brokersMax: 3 });
+  });
+
   it('leave alone what CDK keeps in the context', () => {
     const context = {
       'aws:cdk:bundling-stacks': [],
@@ -74,6 +80,8 @@ const wrong: readonly (readonly [Context, string])[] = [
   [{ mqttTls: 'none' }, 'mqttTls=none is not one of nlb, broker'],
   [{ name: 'Prod\n1' }, 'name=Prod 1 is not a name of up to 20 lower case letters, digits and hyphens'],
   [{ clientCidrs: '10.0.0.0' }, 'clientCidrs=10.0.0.0 is not a list of IPv4 ranges such as 203.0.113.0/24'],
+  [{ clientCidrs: '999.1.1.1/24' }, 'clientCidrs=999.1.1.1/24 is not a list of IPv4 ranges'],
+  [{ clientCidrs: '10.0.0.0/8,10.0.0.0/33' }, 'is not a list of IPv4 ranges'],
   [{ logRetentionDays: '8' }, 'logRetentionDays=8 is not one of 1, 3, 5'],
   [{ brokerImage: 'shoal:latest' }, 'brokerImage=shoal:latest is not an image in ECR with a tag'],
   [{ alarmEmail: 'me' }, 'alarmEmail=me is not an e-mail address'],
@@ -85,6 +93,9 @@ const wrong: readonly (readonly [Context, string])[] = [
   [{ brokerCpu: '256', brokerMemoryMiB: '1536' }, 'brokerMemoryMiB=1536 is not a size that Fargate offers'],
   [{ clustered: 'true', brokersMin: '3', brokersMax: '2' }, 'brokersMin=3 is more than brokersMax=2'],
   [{ brokersMax: '2' }, 'brokersMax=2 needs clustered=true'],
+  [{ clustered: 'true', brokersMin: '1' }, 'brokersMin=1 with clustered=true is too few'],
+  [{ clusterKeyFirst: 'c' }, 'clusterKeyFirst=c is not one of a, b'],
+  [{ clusterKeyFirst: 'b' }, 'clusterKeyFirst=b needs clustered=true'],
   [{ mqttTls: 'broker' }, 'tlsSecretArn is needed with mqttTls=broker'],
   [{ tlsSecretArn: secret }, 'tlsSecretArn has no effect with mqttTls=nlb'],
   [

@@ -21,9 +21,10 @@ export interface TaskMetric {
 /** Refusals that are not the client's doing. `server-busy` is not among them: who floods the door would raise the alarm. */
 const ownRefusals = new Set(['server-unavailable', 'unspecified-error']);
 
-const now = (name: string, unit: Unit, from: string, meaning: string): TaskMetric => ({
+const now = (name: string, unit: Unit, from: string, meaning: string, where?: TaskMetric['where']): TaskMetric => ({
   ...{ name, unit, from, meaning },
   read: 'now',
+  ...(where && { where }),
 });
 
 const change = (name: string, from: string, meaning: string, where?: TaskMetric['where']): TaskMetric => ({
@@ -39,6 +40,13 @@ export const taskMetrics: readonly TaskMetric[] = [
   now('Sessions', 'Count', 'shoal_sessions', 'sessions, their clients connected or not'),
   now('CommitsWaiting', 'Count', 'shoal_commits_waiting', 'sessions that wait for something to be stored'),
   now('LeaseHeld', 'None', 'shoal_lease_held', '1 while the broker holds its lease, otherwise 0'),
+  now(
+    'LinksDown',
+    'Count',
+    'shoal_links',
+    'links to other brokers that are silent or missing',
+    ({ state }) => state !== 'up',
+  ),
   now('EventLoopDelay', 'Milliseconds', 'shoal_minute_event_loop_delay_ms', 'how late timers ran, 99th percentile'),
   now(
     'EventLoopUsed',
