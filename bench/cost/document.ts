@@ -7,7 +7,16 @@ import { format, resolveConfig } from 'prettier';
 import { assumptions, type Figure, measured, reckonings, service } from './figures.js';
 import { fleetSizes, type Workload, workloads } from './fleets.js';
 import { plans } from '../../services/tenancy/tenancy.js';
-import { type Bill, dearestTenant, emqxUsd, iotCoreUsd, type MqttTls, shoalBill } from './model.js';
+import {
+  type Bill,
+  dearestTenant,
+  emqxUsd,
+  iotCoreUsd,
+  type MqttTls,
+  secondBroker,
+  type SecondBroker,
+  shoalBill,
+} from './model.js';
 import { prices } from './prices.js';
 
 export const documentFile = join(import.meta.dirname, '../../docs/cost.md');
@@ -100,12 +109,32 @@ function tenantTable(): string {
   );
 }
 
+function secondBrokerTable(): string {
+  const [nlb, broker] = (['nlb', 'broker'] as const).map(secondBroker) as [SecondBroker, SecondBroker];
+  const row = (title: string, value: (bill: SecondBroker) => number): readonly string[] => [
+    title,
+    ...[nlb, broker].map((bill) => usd(value(bill))),
+  ];
+  return markdown(
+    ['a month, besides one broker', 'TLS at the load balancer', 'TLS in the broker'],
+    [
+      row('the second task', ({ fargate }) => fargate),
+      row('endpoint for Secrets Manager', ({ endpoint }) => endpoint),
+      row('DynamoDB: its lease, and reading those of others', ({ database }) => database),
+      row('two keys, three alarms', ({ watched }) => watched),
+      row('**total**', ({ total }) => total),
+    ],
+    [1, 2],
+  );
+}
+
 const workload = (one: Workload): string => `${one.words}\n\n${fleetTable(one)}`;
 
 const sections: Readonly<Record<string, () => string>> = {
   silent: () => workload(workloads.silent),
   telemetry: () => workload(workloads.telemetry),
   tenants: tenantTable,
+  'second-broker': secondBrokerTable,
   measured: () => figureTable(measured),
   reckoned: () => figureTable(reckonings),
   service: () => figureTable({ ...service, ...assumptions }),

@@ -67,6 +67,12 @@ export const reckonings = figureList({
     of: 'read by a broker: leases and control log',
     from: reckoned,
   },
+  standbyReadUnits: {
+    value: 11.8e6,
+    unit: 'units a month',
+    of: 'read by a broker that stands by: the lock and a lease every 0.5 s, all leases every 2 s',
+    from: reckoned,
+  },
   sessionBytes: {
     value: 1000,
     unit: 'bytes',
@@ -86,9 +92,11 @@ export const service = figureList({
   },
   connectionsMax: { value: 50_000, unit: 'connections', of: 'the most that a task takes', from: template },
   zones: { value: 2, unit: 'zones', of: 'availability zones, an address in each', from: template },
-  metrics: { value: 29, unit: 'metrics', of: 'metrics of the brokers', from: '[metrics.md](metrics.md)' },
+  metrics: { value: 32, unit: 'metrics', of: 'metrics of the brokers', from: '[metrics.md](metrics.md)' },
   alarms: { value: 20, unit: 'alarms', of: 'alarms', from: '[deploy.md](deploy.md)' },
   otherUsd: { value: 7, unit: '$ a month', of: 'Container Insights, Lambda, HTTP API, secrets', from: assumed },
+  clusterAlarms: { value: 3, unit: 'alarms', of: 'alarms of a cluster, besides', from: '[runbook.md](runbook.md)' },
+  clusterKeys: { value: 2, unit: 'secrets', of: 'keys of the links', from: '[deploy.md](deploy.md#several-brokers)' },
   targetsMax: { value: 500, unit: 'targets', of: 'of a load balancer; each task counts twice', from: 'a quota of AWS' },
 });
 

@@ -95,6 +95,10 @@ function taskMemoryGb(mqttTls: MqttTls): number {
   return (mqttTls === 'broker' ? service.memoryGbTls : service.memoryGb).value;
 }
 
+function taskUsd(mqttTls: MqttTls): number {
+  return hours * (service.vcpu.value * prices.vcpuHour.usd + taskMemoryGb(mqttTls) * prices.memoryGbHour.usd);
+}
+
 /** One broker serves as many as it takes; beyond that it is a cluster, with room for more. */
 export function tasksFor(devices: number, traffic: Traffic, mqttTls: MqttTls): number {
   const connectionKb = (mqttTls === 'broker' ? measured.memoryKbTls : measured.memoryKbTcp).value;
@@ -118,6 +122,31 @@ export function capacityUnits(devices: number, traffic: Traffic, mqttTls: MqttTl
     traffic.reconnects / (hours * 3600) / unit.newPerSecond,
     (traffic.bytesIn + traffic.bytesOut) / gb / hours / unit.gbPerHour,
   );
+}
+
+/** What `clustered: true` adds to a single broker whose tasks have no way to the internet. */
+export interface SecondBroker {
+  readonly fargate: number;
+  readonly endpoint: number;
+  readonly database: number;
+  /** Two keys, three alarms. */
+  readonly watched: number;
+  readonly total: number;
+}
+
+/** One more task, which stands by. The function that makes tasks targets runs for minutes a month: a few cents. */
+export function secondBroker(mqttTls: MqttTls): SecondBroker {
+  // The same one that the certificate comes through, where there is one.
+  const endpoints = mqttTls === 'broker' ? 0 : 1;
+  const bill = {
+    fargate: taskUsd(mqttTls),
+    endpoint: endpoints * service.zones.value * prices.endpointHour.usd * hours,
+    database:
+      (reckonings.leaseWriteUnits.value / million) * prices.writeUnits.usd +
+      (reckonings.standbyReadUnits.value / million) * prices.readUnits.usd,
+    watched: service.clusterKeys.value * prices.secret.usd + service.clusterAlarms.value * prices.alarm.usd,
+  };
+  return { ...bill, total: Object.values(bill).reduce((sum, usd) => sum + usd) };
 }
 
 /** What one tenant can cost a month that uses all that its plan allows, in dollars; nothing is shared with others. */
@@ -203,12 +232,11 @@ function fixedUsd(mqttTls: MqttTls): number {
 export function shoalBill(workload: Workload, devices: number, mqttTls: MqttTls): Bill {
   const traffic = trafficOf(workload, devices);
   const tasks = tasksFor(devices, traffic, mqttTls);
-  const taskHour = service.vcpu.value * prices.vcpuHour.usd + taskMemoryGb(mqttTls) * prices.memoryGbHour.usd;
   const balancers = Math.ceil((2 * tasks) / service.targetsMax.value);
   const crossing = (traffic.bytesIn + traffic.bytesOut) * (1 - 1 / service.zones.value);
   const logged = traffic.reconnects * assumptions.logBytes.value;
   const parts = {
-    fargate: tasks * taskHour * hours,
+    fargate: tasks * taskUsd(mqttTls),
     loadBalancer:
       (balancers * prices.loadBalancerHour.usd +
         capacityUnits(devices, traffic, mqttTls) * prices.capacityUnitHour.usd) *

@@ -92,6 +92,12 @@ export const prices = priceList({
     page: cloudWatch,
     read: quoted('https://github.com/nishinoshake/aws-rough/issues/37', '2022'),
   },
+  secret: {
+    usd: 0.4,
+    of: 'Secrets Manager: secret, month',
+    page: 'https://aws.amazon.com/secrets-manager/pricing/',
+    read: 'not confirmed',
+  },
   logGb: {
     usd: 0.5,
     of: 'CloudWatch: GB of log taken in',

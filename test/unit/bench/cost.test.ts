@@ -9,6 +9,7 @@ import {
   emqxUsd,
   internetUsd,
   iotCoreUsd,
+  secondBroker,
   shoalBill,
   tasksFor,
   trafficOf,
@@ -59,6 +60,18 @@ test('data to the internet is paid by tiers', () => {
   expect(internetUsd(10e12)).toBeCloseTo(900, 6);
   expect(internetUsd(60e12)).toBeCloseTo(900 + 40_000 * 0.085 + 10_000 * 0.07, 6);
   expect(internetUsd(151e12)).toBeCloseTo(900 + 3400 + 7000 + 50, 6);
+});
+
+test('a standby costs a task, an endpoint in two zones, and reads and writes for its lease', () => {
+  const { fargate, endpoint, database, watched, total } = secondBroker('nlb');
+  expect(fargate).toBeCloseTo(730 * (0.03238 + 4 * 0.00356), 2);
+  expect(endpoint).toBeCloseTo(2 * 7.3, 2);
+  // A renewal a second; two reads each half second and one every two seconds.
+  const seconds = 730 * 3600;
+  expect(database).toBeCloseTo((seconds * 0.625 + seconds * 4.5 * 0.125) / 1e6, 1);
+  expect(watched).toBeCloseTo(2 * 0.4 + 3 * 0.1, 2);
+  expect(total).toBeCloseTo(fargate + endpoint + database + watched, 6);
+  expect(secondBroker('broker').endpoint).toBe(0);
 });
 
 test('a connection that stays costs 0.042 dollars a year at AWS IoT Core', () => {
