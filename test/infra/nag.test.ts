@@ -30,7 +30,8 @@ const variants: readonly Context[] = [
   { stage: 'prod', clustered: 'true', brokersMax: '4' },
 ];
 
-describe('the rules of AwsSolutions', () => {
+// The first of them loads the CDK and all rules: half a minute where other processes have the cores.
+describe('the rules of AwsSolutions', { timeout: 90_000 }, () => {
   it.each(variants.map((variant) => [JSON.stringify(variant), variant] as const))('hold for %s', (_, variant) => {
     expect(findings(synthesise(variant).app)).toEqual([]);
   });
