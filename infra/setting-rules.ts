@@ -63,8 +63,8 @@ export const settingRules: { readonly [Name in keyof Stage]: SettingRule<NonNull
   mqttIdleSeconds: number(60, 6000),
   keepAliveSecondsMax: number(10, 65_535),
   brokerImage: text(
-    /^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com\/[a-z0-9/._-]+:[\w.-]+$/,
-    'an image in ECR with a tag, <account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>',
+    /^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com\/[a-z0-9/._-]+(:[\w.-]+|@sha256:[0-9a-f]{64})$/,
+    'an image in ECR with a tag or digest, <account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>',
   ),
   clustered: flag(),
   brokersMin: number(1, 500),
@@ -153,6 +153,15 @@ const contradictions: readonly Contradiction[] = [
   [
     () => 'executeCommand=true needs keepsData=false: no shell is allowed next to production data',
     (s) => s.executeCommand && s.keepsData,
+  ],
+  [
+    (s) =>
+      `brokerImage is in ${s.brokerImage?.split('.')[3]}, which egress=endpoints does not reach from region=${s.region}`,
+    (s) =>
+      s.egress === 'endpoints' &&
+      s.region !== undefined &&
+      s.brokerImage !== undefined &&
+      s.brokerImage.split('.')[3] !== s.region,
   ],
   [
     () => 'encryption=customer-managed needs region: the key of a table is named in its region',

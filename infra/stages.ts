@@ -55,7 +55,7 @@ export interface Stage {
   /** Server Keep Alive: the longest keep alive an MQTT 5 client is granted. Below the idle time-outs, or idle clients are cut. */
   readonly keepAliveSecondsMax: number;
 
-  /** `<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>`; undefined: built from the Dockerfile at deployment. */
+  /** `<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>`, or `@sha256:<digest>`; undefined: built from the Dockerfile at deployment. */
   readonly brokerImage: string | undefined;
   /**
    * Several tasks, linked to each other. In this release one of them serves and the others stand by, to take over within seconds.

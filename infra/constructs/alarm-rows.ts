@@ -63,7 +63,6 @@ function serviceRows({ stage, broker: { service, targetGroups, loadBalancer, cer
       ...below('no-broker', 'No broker is healthy: devices cannot connect', healthy, 1, withoutBrokerMinutes),
       missing: TreatMissingData.BREACHING,
     },
-    above('cpu-high', 'Brokers use most of their CPU', service.metricCpuUtilization(busiest), 85, 3),
     above('memory-high', 'A broker may run out of memory', service.metricMemoryUtilization(busiest), 85),
     above(
       'ports-exhausted',
@@ -102,11 +101,17 @@ function tlsFailures(stage: Stage, atBalancer: Metric): IMetric {
   });
 }
 
+/** Of one vCPU, as brokers tell it: one thread does the work, so of a larger task no more than that can be used. */
+function cpuPercentMax({ brokerCpu }: Stage): number {
+  return Math.round((85 * Math.min(brokerCpu, 1024)) / 1024);
+}
+
 /** What brokers tell of themselves. */
 function brokerRows(stage: Stage): AlarmRow[] {
   const minute = (name: BrokerMetric, statistic: Statistic): Metric => brokerMetric(stage, name, statistic);
   const sum = (name: BrokerMetric): Metric => brokerMetric(stage, name, 'Sum').with({ period: fiveMinutes });
   return [
+    above('cpu-high', 'A broker uses most of its CPU', minute('CpuUsed', 'Maximum'), cpuPercentMax(stage), 15),
     below('lease-not-held', 'No broker holds a lease: none serves', minute('LeaseHeld', 'Maximum'), 1, 5),
     above(
       'connections-near-limit',

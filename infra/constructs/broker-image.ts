@@ -23,7 +23,9 @@ export function brokerImage(scope: Construct, stage: Stage): ContainerImage {
 
 /** By its repository and not by its name alone, so that the task gets the right to pull it. */
 function imageInRegistry(scope: Construct, name: string): ContainerImage {
-  const [, account, region, repositoryName, tag] = /^(\d+)\.dkr\.ecr\.([a-z0-9-]+)\.[^/]+\/([^:]+):(.+)$/.exec(name)!;
+  const [, account, region, repositoryName, tag] = /^(\d+)\.dkr\.ecr\.([a-z0-9-]+)\.[^/]+\/([^:@]+)[:@](.+)$/.exec(
+    name,
+  )!;
   const repository = Repository.fromRepositoryAttributes(scope, 'repository', {
     repositoryName: repositoryName!,
     repositoryArn: Stack.of(scope).formatArn({

@@ -15,6 +15,7 @@ export type BrokerMetric =
   | 'LinksDown'
   | 'EventLoopDelay'
   | 'EventLoopUsed'
+  | 'CpuUsed'
   | 'MemoryUsed'
   | 'MessagesReceived'
   | 'MessagesSent'

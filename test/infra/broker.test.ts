@@ -526,6 +526,22 @@ describe('names', () => {
   });
 });
 
+describe('an image in a registry', () => {
+  it.each([':1.4.0', `@sha256:${'0f'.repeat(32)}`])('is the one that is named: %s', (version) => {
+    const brokerImage = `123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/shoal${version}`;
+    const { templates } = synthesise({ stage: 'dev', brokerImage });
+    const image = JSON.stringify(containerOf(only(templates.broker, taskDefinition))['Image']);
+    expect(image).toContain(`/team/shoal${version}`);
+    templates.broker.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({ Action: Match.arrayWith(['ecr:BatchGetImage']), Resource: Match.anyValue() }),
+        ]),
+      },
+    });
+  });
+});
+
 describe('a shell in a task', () => {
   it('is for stages that keep nothing, and makes the root file system writable', () => {
     const { templates } = synthesise({ stage: 'dev', executeCommand: 'true' });

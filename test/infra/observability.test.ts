@@ -113,6 +113,16 @@ describe('the alarms of a cluster', () => {
       template.hasResourceProperties(alarm, { AlarmName: `shoal-prod-${name}`, Statistic: 'Maximum' });
   });
 
+  it('know that one thread cannot use more than one vCPU', () => {
+    const thresholdOf = (context: Context): unknown =>
+      resources(synthesise(context).templates.observability, alarm).find(({ Properties }) =>
+        String(Properties['AlarmName']).endsWith('cpu-high'),
+      )!.Properties['Threshold'];
+    expect(thresholdOf({ stage: 'dev' })).toBe(21); // A quarter of a vCPU.
+    expect(thresholdOf({ stage: 'prod' })).toBe(85);
+    expect(thresholdOf({ stage: 'prod', brokerCpu: '4096', brokerMemoryMiB: '8192' })).toBe(85);
+  });
+
   it('have a row of the dashboard', () => {
     const body = JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard').Properties);
     expect(body).toContain('LinksDown');

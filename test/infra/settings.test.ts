@@ -83,7 +83,11 @@ const wrong: readonly (readonly [Context, string])[] = [
   [{ clientCidrs: '999.1.1.1/24' }, 'clientCidrs=999.1.1.1/24 is not a list of IPv4 ranges'],
   [{ clientCidrs: '10.0.0.0/8,10.0.0.0/33' }, 'is not a list of IPv4 ranges'],
   [{ logRetentionDays: '8' }, 'logRetentionDays=8 is not one of 1, 3, 5'],
-  [{ brokerImage: 'shoal:latest' }, 'brokerImage=shoal:latest is not an image in ECR with a tag'],
+  [{ brokerImage: 'shoal:latest' }, 'brokerImage=shoal:latest is not an image in ECR with a tag or digest'],
+  [
+    { stage: 'prod', region: 'us-east-1', brokerImage: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/shoal:1' },
+    'brokerImage is in eu-central-1, which egress=endpoints does not reach from region=us-east-1',
+  ],
   [{ alarmEmail: 'me' }, 'alarmEmail=me is not an e-mail address'],
   [{ account: '12' }, 'account=12 is not an AWS account of 12 digits'],
   [
