@@ -16,8 +16,10 @@ import { groupCommitOver } from './commits.js';
 
 const never = new Promise<never>(() => undefined);
 
+type OnCall = (action: string, table: string) => void;
+
 /** The calls of one broker: counted, so that time waits for them, and never answered when it is dead. */
-function callsOf(real: Dynamo, { line }: LeaseBroker): Dynamo {
+function callsOf(real: Dynamo, { line }: LeaseBroker, onCall: OnCall): Dynamo {
   const counted = async <T>(call: () => Promise<T>): Promise<T> => {
     if (line.isCut) return await never;
     line.inFlight++;
@@ -32,17 +34,20 @@ function callsOf(real: Dynamo, { line }: LeaseBroker): Dynamo {
     get: (target, name) => {
       const value = Reflect.get(target, name) as unknown;
       if (typeof value !== 'function') return value;
-      const call = value as (...args: unknown[]) => unknown;
+      const call = (...args: unknown[]): unknown => {
+        onCall(String(name), String(args[0]));
+        return (value as (...all: unknown[]) => unknown).apply(target, args);
+      };
       if (name === 'queryAll')
         return async function* (...args: unknown[]) {
-          const pages = (call.apply(target, args) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+          const pages = (call(...args) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
           for (;;) {
             const next = await counted(() => pages.next());
             if (next.done) return;
             yield next.value;
           }
         };
-      return (...args: unknown[]) => counted(async () => await (call.apply(target, args) as Promise<unknown>));
+      return (...args: unknown[]) => counted(async () => await (call(...args) as Promise<unknown>));
     },
   });
 }
@@ -56,11 +61,11 @@ export class Survivor {
   readonly seen: string[] = [];
   readonly #site: Site;
 
-  constructor(broker: LeaseBroker, real: Dynamo, accounts: MemoryAccounts) {
+  constructor(broker: LeaseBroker, real: Dynamo, accounts: MemoryAccounts, onCall: OnCall) {
     this.broker = broker;
     const { clock, id, succession, gate } = broker;
     this.#site = { clock, life: { isOver: false } } as unknown as Site;
-    const dynamo = callsOf(real, broker);
+    const dynamo = callsOf(real, broker, onCall);
     const ends = new LeaseEnds(dynamo);
     const adoptions: Adoptions = new Adoptions({
       adopt: (owner) => this.admission.adopt(owner),
@@ -128,13 +133,18 @@ export class Survivors {
     this.#accounts.put({ scope: acmeScope, name: 'device', secretHash, createdAtMs: 0, revision: 1 });
   }
 
+  get nowMs(): number {
+    return this.living[0]!.broker.clock.nowMs();
+  }
+
   get living(): Survivor[] {
     return this.all.filter(({ isDead }) => !isDead);
   }
 
-  async start(): Promise<Survivor> {
+  /** `onCall`: told of each call of its stores. */
+  async start(onCall: OnCall = () => {}): Promise<Survivor> {
     const broker = this.world.broker(`broker-${++this.#count}`, false, true);
-    const survivor = new Survivor(broker, this.#dynamo, this.#accounts);
+    const survivor = new Survivor(broker, this.#dynamo, this.#accounts, onCall);
     this.all.push(survivor);
     let isServing = false;
     void broker.membership.start().then(() => (isServing = true));
