@@ -106,6 +106,22 @@ export class TopicTree<T> {
   }
 
   /**
+   * The values, in no order. Filters may come and go between two of them: those that do neither until the end are said once, and of the
+   * others one may be said that has gone, so whoever asks looks again. A node that is divided or joined meanwhile keeps what it had.
+   */
+  *[Symbol.iterator](): Generator<T, void, void> {
+    const stack: Iterator<Node<T>>[] = [childrenOf(this.#root)];
+    for (let top = stack.at(-1); top; top = stack.at(-1)) {
+      const next = top.next();
+      if (next.done) stack.pop();
+      else {
+        if (next.value.value !== undefined) yield next.value.value;
+        if (next.value.children !== undefined) stack.push(childrenOf(next.value));
+      }
+    }
+  }
+
+  /**
    * Calls `visit` with the value of every filter that matches the topic name, in an order that only the filters decide. Returns
    * how many nodes it has looked at.
    */
@@ -204,6 +220,10 @@ function commonEnd(path: string, filter: string, at: number): number {
 function childOf<T>({ children }: Node<T>, level: string): Node<T> | undefined {
   if (children instanceof Map) return children.get(level);
   return children !== undefined && levelAt(children.path, 0) === level ? children : undefined;
+}
+
+function childrenOf<T>({ children }: Node<T>): Iterator<Node<T>> {
+  return children instanceof Map ? children.values() : (children === undefined ? [] : [children])[Symbol.iterator]();
 }
 
 function addChild<T>(node: Node<T>, child: Node<T>): void {

@@ -193,6 +193,35 @@ describe(`TopicTree (seed ${seed})`, () => {
     );
   });
 
+  it('says each filter that stays while others come and go, once, and none that has never been', () => {
+    const change = fc.tuple(filter, fc.boolean());
+    fc.assert(
+      fc.property(
+        fc.array(filter, { maxLength: 30 }),
+        fc.array(fc.array(change, { maxLength: 4 }), { maxLength: 40 }),
+        (begun, changes) => {
+          const tree = new TopicTree<string>();
+          for (const text of begun) tree.set(text, text);
+          const staying = new Set(begun);
+          const ever = new Set(begun);
+          const said: string[] = [];
+          for (const text of tree) {
+            said.push(text);
+            for (const [other, isSet] of changes.shift() ?? []) {
+              if (isSet) tree.set(other, other);
+              else tree.delete(other);
+              staying.delete(other);
+              ever.add(other);
+            }
+          }
+          for (const text of staying) expect(said.filter((one) => one === text)).toEqual([text]);
+          for (const text of said) expect(ever).toContain(text);
+        },
+      ),
+      random(500),
+    );
+  });
+
   it('keeps apart what begins alike, however the levels lie together', () => {
     const level = fc.constantFrom('a', 'a', 'b', '', '+', 'ab');
     const long = fc
