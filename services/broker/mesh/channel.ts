@@ -5,7 +5,8 @@
  *
  *     event                       | up                                             | down
  *     ----------------------------|------------------------------------------------|----------------------------------------
- *     send                        | numbered, kept, sent                           | numbered, kept
+ *     send                        | numbered, kept, sent as soon as there is room   | numbered, kept
+ *     room                        | what has not been sent is, `control` first      | -
  *     connected (hello of theirs) | -                                              | up; kept ones after `handled` are sent
  *     frame with the next number  | handled; `heard` is due                        | -
  *     frame with an older number  | not handled again; `heard` is due              | -
@@ -14,6 +15,9 @@
  *     ping                        | answered, behind everything sent before        | -
  *     answer to the latest ping   | proves what had been sent before it was answered | -
  *     cut                         | down                                           | -
+ *
+ * A connection that has no room (its credit is used up) takes nothing: frames wait in their lanes, a ping or its answer is left out
+ * and proves nothing.
  *
  * Two lanes, since a receiver that is slow with messages must not keep its subscribers waiting: `control` for what is said
  * of subscriptions and receipts, `data` for messages. What is kept has no bound here: who sends looks at `unheard`.
@@ -62,6 +66,8 @@ interface Kept<F> {
 class Out<F> {
   /** Of the last frame that got one. */
   number = 0;
+  /** Of the last one that has been sent on this connection. */
+  sent = 0;
   /** In order, up to `number`. */
   kept: Kept<F>[] = [];
 
@@ -71,11 +77,14 @@ class Out<F> {
   }
 }
 
+/** False: there is no room. */
+type Send<F> = (frame: ChannelFrame<F>) => boolean;
+
 export class Channel<F> {
   readonly #host: ChannelHost<F>;
   readonly #out: Readonly<Record<Lane, Out<F>>> = { control: new Out(), data: new Out() };
   readonly #handled: Record<Lane, number> = { control: 0, data: 0 };
-  #send: ((frame: ChannelFrame<F>) => void) | undefined;
+  #send: Send<F> | undefined;
   #isHeardDue = false;
   #pings = 0;
   /** When those left that are not answered yet, in order. A way of a second takes several at a time. */
@@ -85,10 +94,6 @@ export class Channel<F> {
 
   constructor(host: ChannelHost<F>) {
     this.#host = host;
-  }
-
-  get isUp(): boolean {
-    return this.#send !== undefined;
   }
 
   /** For the hello. */
@@ -102,13 +107,29 @@ export class Channel<F> {
   }
 
   /** `theirs`: what their hello says. */
-  connected(theirs: Handled, send: (frame: ChannelFrame<F>) => void): void {
+  connected(theirs: Handled, send: Send<F>): void {
     this.#send = send;
     for (const lane of lanes) {
       const out = this.#out[lane];
+      out.sent = out.number; // On earlier connections, perhaps.
       this.#heard(lane, theirs[lane]);
-      const first = out.number - out.kept.length + 1;
-      for (const [i, { frame }] of out.kept.entries()) send({ type: 'frame', lane, number: first + i, frame });
+      out.sent = out.number - out.kept.length;
+    }
+    for (const lane of lanes) this.#pump(lane);
+  }
+
+  /** The connection has room again. */
+  room(): void {
+    this.flush();
+    for (const lane of lanes) this.#pump(lane);
+  }
+
+  #pump(lane: Lane): void {
+    const out = this.#out[lane];
+    while (out.sent < out.number && this.#send) {
+      const { frame } = out.kept[out.kept.length - (out.number - out.sent)]!;
+      if (!this.#send({ type: 'frame', lane, number: out.sent + 1, frame })) return;
+      out.sent++;
     }
   }
 
@@ -129,22 +150,20 @@ export class Channel<F> {
     const out = this.#out[lane];
     out.kept.push({ frame, heard });
     const number = ++out.number;
-    this.#send?.({ type: 'frame', lane, number, frame });
+    this.#pump(lane);
     return number;
   }
 
   ping(nowMs: number): void {
-    if (!this.#send) return;
+    if (!this.#send?.({ type: 'ping', ping: this.#pings + 1 })) return;
     this.#pinged.push({ ping: ++this.#pings, atMs: nowMs });
     if (this.#pinged.length > pingsMax) this.#pinged.shift();
-    this.#send({ type: 'ping', ping: this.#pings });
   }
 
   /** To be called when what has come together has been handled: one word for all of it. */
   flush(): void {
     if (!this.#isHeardDue || !this.#send) return;
-    this.#isHeardDue = false;
-    this.#send({ type: 'heard', handled: this.handled });
+    this.#isHeardDue = !this.#send({ type: 'heard', handled: this.handled });
   }
 
   receive(message: ChannelFrame<F>, nowMs: number): void {
@@ -156,7 +175,8 @@ export class Channel<F> {
         return;
       case 'ping':
         this.#host.answers(nowMs);
-        return this.#send?.({ type: 'pong', ping: message.ping, told: this.#out.control.number });
+        this.#send?.({ type: 'pong', ping: message.ping, told: this.#out.control.number });
+        return;
       case 'pong':
         return this.#answered(message.ping, message.told, nowMs);
     }
@@ -189,7 +209,7 @@ export class Channel<F> {
   }
 
   #heard(lane: Lane, number: number): void {
-    if (number > this.#out[lane].number) throw new OutOfOrder(`frame ${number} of lane ${lane} has never been sent`);
+    if (number > this.#out[lane].sent) throw new OutOfOrder(`frame ${number} of lane ${lane} has never been sent`);
     this.#out[lane].keepAfter(number);
     this.#host.heard(lane, number);
   }

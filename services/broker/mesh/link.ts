@@ -6,6 +6,8 @@ import { type Buffer } from 'node:buffer';
 import { caught, type Clock, type Counter } from '../../kernel/kernel.js';
 import { type Flusher, SendQueue } from '../outbox/outbox.js';
 import { type Ending, endings } from './endings.js';
+import { OutOfOrder } from './channel.js';
+import { MalformedContent } from './frames/content.js';
 import type { Hello } from './frames/v1.js';
 import { type LinkOut, LinkState, type LinkTerms, type Stage } from './link-state.js';
 import type { Wire, WireSink } from './ports.js';
@@ -75,6 +77,9 @@ export class Link implements WireSink, LinkOut {
     try {
       this.#state.received(chunk, this.#world.clock.monotonicMs());
     } catch (error) {
+      // What comes from the other broker and cannot be: its fault, and of this link alone.
+      if (error instanceof MalformedContent) return this.#state.end(endings.malformedFrame);
+      if (error instanceof OutOfOrder) return this.#state.end(endings.unexpectedFrame);
       caught('link', error, { peer: this.hello?.from });
       this.#state.end(endings.ownFault);
     }

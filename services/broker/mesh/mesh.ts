@@ -28,12 +28,27 @@ import { Link, type LinkWorld } from './link.js';
 import { tickMs } from './link-state.js';
 import { LinkNews } from './news.js';
 import { membersMax, newPeer, type Peer, redialMs } from './peer.js';
-import type { Member } from './ports.js';
+import type { Member, PeerListener } from './ports.js';
 import { MeshSockets } from './sockets.js';
 
 export { Channel, type ChannelFrame, type ChannelHost, type Handled, type Lane, OutOfOrder } from './channel.js';
 export { clusterKey, type ClusterKeys, keyCharactersMin } from './keys.js';
 export { readAddress, reachableHost } from './address.js';
+export {
+  contentTypes,
+  type Encoded,
+  handledContent,
+  MalformedContent,
+  numberBytes,
+  numberOf,
+  pingContent,
+  pongContent,
+  readHandled,
+  readNumbers,
+} from './frames/content.js';
+export { type ForwardedMessage, ForwardsWriter, readForwards } from './frames/forwards.js';
+export { type ControlContent, controlContent, readControl, type ReceiptRange } from './frames/interest.js';
+export type { PeerListener } from './ports.js';
 
 /** A broker that joins waits no longer for its links: one of the others may have died and its lease may last. */
 const joinMsMax = 1000;
@@ -71,6 +86,7 @@ export class Mesh {
   #ended = new Set<string>();
   readonly #handlers = new Map<number, Handler>();
   readonly #onRoom: ((brokerId: string) => void)[] = [];
+  readonly #onPeers: PeerListener[] = [];
   #address = '';
   #dials = 0;
   #isStopped = false;
@@ -182,6 +198,11 @@ export class Mesh {
     this.#onRoom.push(listener);
   }
 
+  /** To be called before the first broker is heard of. */
+  onPeers(listener: PeerListener): void {
+    this.#onPeers.push(listener);
+  }
+
   /** Says by the end of all links that it stops: its lease, given up then, says it to those who do not hear that. */
   stop(): void {
     if (this.#isStopped) return;
@@ -207,7 +228,12 @@ export class Mesh {
     }
     const peer = newPeer(id, address);
     this.#peers.set(id, peer);
+    this.#tell((listener) => listener.joined(id));
     return peer;
+  }
+
+  #tell(news: (listener: PeerListener) => void): void {
+    eachGuarded('link', this.#onPeers, news);
   }
 
   #forget(peer: Peer, why: Ending = endings.leaseEnded): void {
@@ -215,6 +241,7 @@ export class Mesh {
     peer.cancelRedial?.();
     peer.dialled?.end(why);
     peer.link?.end(why);
+    if (why === endings.leaseEnded) this.#tell((listener) => listener.ended(peer.id));
   }
 
   // Dialling.
@@ -268,6 +295,7 @@ export class Mesh {
     peer.dialled = peer.dialled === link ? undefined : peer.dialled;
     peer.failures = 0;
     this.#news.up(link);
+    this.#tell((listener) => listener.up(peer.id));
     this.#joining?.();
   }
 
@@ -278,8 +306,10 @@ export class Mesh {
     const isPeers = peer !== undefined && (peer.link === link || peer.dialled === link);
     this.#news.end(link, ending, isTold, isPeers ? peer.failures : 0);
     if (!isPeers) return;
-    if (peer.link === link) peer.link = undefined;
-    else peer.dialled = undefined;
+    if (peer.link === link) {
+      peer.link = undefined;
+      this.#tell((listener) => listener.cut(id));
+    } else peer.dialled = undefined;
     if (this.#isStopped || this.#options.brokerId > peer.id) return; // The other one dials.
     this.#redial(peer, redialMs(peer.failures++, (this.#options.chance ?? Math.random)()));
   }

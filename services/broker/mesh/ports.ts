@@ -30,3 +30,14 @@ export interface Member {
   /** Its lease is given up, or taken by another broker: it never comes back. */
   readonly hasEnded: boolean;
 }
+
+/** Who depends on links is told who is a member, and which link is there. */
+export interface PeerListener {
+  /** Another broker is a member; told before anything else of it. */
+  joined(brokerId: string): void;
+  /** Its lease has ended: it never comes back. */
+  ended(brokerId: string): void;
+  /** A link to it is up; one before it has been cut. */
+  up(brokerId: string): void;
+  cut(brokerId: string): void;
+}

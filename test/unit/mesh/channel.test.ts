@@ -7,6 +7,8 @@ class Side {
   readonly proofs: number[] = [];
   readonly sent: ChannelFrame<string>[] = [];
   answered = 0;
+  /** Frames for which there is room. */
+  room = Infinity;
   readonly channel = new Channel<string>({
     handle: (lane, frame) => void this.got.push(`${lane} ${frame}`),
     heard: (lane, number) => void this.heard.push(`${lane} ${number}`),
@@ -15,7 +17,11 @@ class Side {
   });
 
   up(handled = { control: 0, data: 0 }): this {
-    this.channel.connected(handled, (frame) => this.sent.push(frame));
+    this.channel.connected(handled, (frame) => {
+      if (this.room === 0) return false;
+      this.room--;
+      return this.sent.push(frame) > 0;
+    });
     return this;
   }
 }
@@ -41,6 +47,33 @@ describe('a channel', () => {
     expect(side.sent).toEqual([frame(2, 'b'), frame(3, 'c'), frame(1, 'x', 'data')]);
     side.channel.receive({ type: 'heard', handled: { control: 3, data: 0 } }, 0);
     expect([side.channel.unheard('control'), side.channel.unheard('data')]).toEqual([0, 1]);
+  });
+
+  it('without room keeps frames until there is some, subscriptions before messages', () => {
+    const side = new Side().up();
+    side.room = 1;
+    side.channel.send('data', 'x');
+    side.channel.send('data', 'y');
+    side.channel.send('control', 'a');
+    expect(side.sent).toEqual([frame(1, 'x', 'data')]);
+    side.channel.receive(frame(1, 'b'), 0);
+    side.channel.flush();
+    side.channel.ping(5);
+    side.channel.receive({ type: 'ping', ping: 7 }, 5);
+    expect(side.sent.length).toBe(1);
+    side.room = Infinity;
+    side.sent.length = 0;
+    side.channel.room();
+    expect(side.sent).toEqual([
+      { type: 'heard', handled: { control: 1, data: 0 } },
+      frame(1, 'a'),
+      frame(2, 'y', 'data'),
+    ]);
+    // A ping that did not leave proves nothing.
+    side.channel.receive({ type: 'pong', ping: 1, told: 0 }, 10);
+    expect(side.proofs).toEqual([]);
+    expect(() => side.channel.receive({ type: 'heard', handled: { control: 1, data: 2 } }, 0)).not.toThrow();
+    expect([side.channel.unheard('control'), side.channel.unheard('data')]).toEqual([0, 0]);
   });
 
   it('handles a frame once, and says what it has handled in one word', () => {
