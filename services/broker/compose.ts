@@ -7,6 +7,7 @@ import { brokersPartition, scopeOfPartition } from '../tenancy/tenancy.js';
 import { Adoptions } from './adoptions.js';
 import { Admission } from './admission/admission.js';
 import { type Config, ConfigError } from './config.js';
+import { Cluster } from './cluster/cluster.js';
 import { Mesh } from './mesh/mesh.js';
 import { type Orders, whileServing, whileStandingBy } from './orders.js';
 import { EmfReporter, processMetrics, serveHealth, Heap } from './ops/ops.js';
@@ -33,6 +34,8 @@ import { Slab, TopicTable } from './wire/wire.js';
 const obeyedLateMs = 120_000;
 /** How long no broker ran, when nobody knows. */
 const unknownGapMs = 3_600_000;
+/** While one broker serves at a time, those that do not know of it in time stand by: no client is connected to them. */
+const knownMsMax = 1000;
 /** For what a client waits for at the door: accounts, claims, releases. A core makes some 2000 calls a second, of 10 to 30 ms. */
 const doorSocketsMax = 64;
 
@@ -65,6 +68,7 @@ interface Rooms {
   readonly gate: Gate;
   readonly membership: Membership;
   readonly mesh: Mesh | undefined;
+  readonly cluster: Cluster | undefined;
   readonly adoptions: Adoptions;
   readonly commitLog: GroupCommit;
   readonly units: UnitLedger;
@@ -91,6 +95,8 @@ function assemble(config: Config, orders: Orders, clock: Clock, log: Log): Rooms
     config.mesh &&
     new Mesh({ ...config.mesh, cluster: config.dynamo.tablePrefix, ...{ brokerId, gate, clock, log, metrics } });
   const succession = config.servesTogether ? new Succession(atTheDoor, brokerId, clock) : undefined;
+  const topics = new TopicTable(config.topicLevelsMax);
+  const cluster = mesh && new Cluster({ links: mesh, topics, clock, metrics });
   const membership = new Membership({
     dynamo: leaseDynamo,
     ...(succession && { succession }),
@@ -145,6 +151,7 @@ function assemble(config: Config, orders: Orders, clock: Clock, log: Log): Rooms
     shared: new DynamoSharedStore(dynamo),
     sharedOf: succession && brokerId,
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.scope, tenant.limits, tenant.units, clock, log),
+    remotes: cluster && ((tenant) => cluster.enter(tenant)),
     commitLog,
     unsafeBytesMax,
     holdBackMs,
@@ -168,11 +175,10 @@ function assemble(config: Config, orders: Orders, clock: Clock, log: Log): Rooms
     log,
     whileServing(orders, () => admission),
   );
-  const topics = new TopicTable(topicLevelsMax);
   const world = { admission, thread, topics, clock, log, metrics };
   const places = { connectionsMax, newcomersPercentMax, newcomersPerAddressPercentMax };
   const transport = new Transport({ ...world, ...places, trustedProxies, isWebSocketAtRoot, gate });
-  const store = { dynamo, leaseDynamo, gate, membership, mesh, adoptions, commitLog, units, controlLog };
+  const store = { dynamo, leaseDynamo, gate, membership, mesh, cluster, adoptions, commitLog, units, controlLog };
   return { ...store, metrics, admission, transport };
 }
 
@@ -187,7 +193,7 @@ export async function startBroker(
   await checkDynamo(config);
   const orders = { brokerId, onDrain };
   const rooms = assemble(config, orders, clock, log);
-  const { metrics, dynamo, leaseDynamo, gate, membership, mesh, adoptions, controlLog, transport } = rooms;
+  const { metrics, dynamo, leaseDynamo, gate, membership, mesh, cluster, adoptions, controlLog, transport } = rooms;
   const endReport = reportFaults({ log, metrics, clock });
   gate.onLost(onLost);
   let trouble: string | undefined = 'standing by';
@@ -204,6 +210,7 @@ export async function startBroker(
   const abort = (): void => {
     standby.stop();
     controlLog.stop();
+    cluster?.stop();
     void membership.stop().catch(() => undefined); // Awaited below.
   };
   aborted.addEventListener('abort', abort);
@@ -215,6 +222,8 @@ export async function startBroker(
     await membership.start();
     standby.stop();
     await mesh?.joined();
+    const knownInMs = config.servesTogether ? Infinity : knownMsMax;
+    if (cluster) await new Promise<void>((resolve) => cluster.serve(resolve, knownInMs));
     // Before the first client is let in: what was deleted while no broker ran is gone then.
     await controlLog.catchUp(unheardSince(adoptions.earliestEndMs, clock.nowMs()));
     controlLog.start();
@@ -224,6 +233,7 @@ export async function startBroker(
     standby.stop();
     controlLog.stop();
     transport.stop();
+    cluster?.stop();
     mesh?.stop();
     await membership.stop().catch(() => undefined); // The next one need not wait, whatever was wrong with this one.
     close();
@@ -268,7 +278,7 @@ function emfReporter(
 
 /** Clients first, then what they have left to be written, and at the very end the lease under which that is written. */
 async function stopServing(
-  { transport, admission, controlLog, commitLog, units, mesh, membership }: Rooms,
+  { transport, admission, controlLog, commitLog, units, mesh, cluster, membership }: Rooms,
   clock: Clock,
   drainMsMax: number,
 ): Promise<void> {
@@ -281,6 +291,7 @@ async function stopServing(
   await admission.noteQueues();
   await units.save();
   transport.stop();
+  cluster?.stop();
   mesh?.stop();
   await membership.stop();
 }

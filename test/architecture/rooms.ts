@@ -26,6 +26,7 @@ const brokerRooms = [
   'admission',
   'outbox',
   'mesh',
+  'cluster',
   'transport',
   'store',
   'ops',
@@ -96,6 +97,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     files: under('services/broker/mesh'),
     door: 'services/broker/mesh/mesh.ts',
     mayImport: ['kernel', 'outbox'],
+  },
+  cluster: {
+    files: under('services/broker/cluster'),
+    door: 'services/broker/cluster/cluster.ts',
+    mayImport: ['kernel', 'message', 'interest', 'mesh'],
   },
   transport: {
     files: under('services/broker/transport'),

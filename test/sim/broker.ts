@@ -1,21 +1,13 @@
 /**
- * A broker of the simulation: the code that brokers have for each other (`interest`, `mesh/channel`) around the least that a
- * broker needs besides: subscribers by filter, and a store that takes its time.
+ * A broker of the simulation: the code that brokers have for each other (`cluster`, with `interest` and `mesh/channel`, and the frames
+ * as they go over links) around the least that a broker needs besides: subscribers by filter, and a store that takes its time.
  */
-import type { BrokerId, TenantScope } from '../../services/kernel/kernel.js';
+import type { BrokerId, Cancel, Clock, TenantScope } from '../../services/kernel/kernel.js';
+import { Metrics } from '../../services/kernel/kernel.js';
 import { filterMatches } from '../../services/topic/topic.js';
-import {
-  connected,
-  durable,
-  type InterestFrame,
-  type Kind,
-  none,
-  pingMs,
-  Watchers,
-  Watches,
-} from '../../services/broker/interest/interest.js';
-import { Channel, type ChannelFrame, type Handled, type Lane } from '../../services/broker/mesh/mesh.js';
-import { bothReceipts, PendingReceipt, type Receipt } from '../../services/broker/message/message.js';
+import { Cluster, type Home, type Links } from '../../services/broker/cluster/cluster.js';
+import { Message, type Receipt, topicName } from '../../services/broker/message/message.js';
+import { TopicTable } from '../../services/broker/wire/wire.js';
 import type { End } from './network.js';
 import type { Subscription } from './observer.js';
 import type { World } from './world.js';
@@ -27,41 +19,36 @@ export interface SimMessage {
   readonly qos: 0 | 1 | 2;
 }
 
-type Frame =
-  | InterestFrame
-  | { readonly type: 'forward'; readonly message: SimMessage; readonly receipt: number | undefined }
-  | { readonly type: 'receipt'; readonly receipt: number };
-
-type Wire = { readonly type: 'hello'; readonly handled: Handled } | ChannelFrame<Frame>;
-
-class Peer {
-  readonly channel: Channel<Frame>;
-  send: ((message: unknown) => void) | undefined;
-  hasBeenUp = false;
-
-  constructor(channel: Channel<Frame>) {
-    this.channel = channel;
-  }
+interface Frame {
+  readonly type: number;
+  readonly body: Buffer;
 }
 
-export class SimBroker implements End {
+type PeerListener = Parameters<Links['onPeers']>[0];
+type Routes = ReturnType<Cluster['enter']>;
+
+/** Without publishers for so long a tenant is not watched any more. */
+const idleMs = 2000;
+
+export class SimBroker implements End, Links {
   readonly id: BrokerId;
   readonly #world: World;
   /** Its clock runs at another rate, from another moment. */
   readonly #rate: number;
   readonly #offsetMs: number;
-  readonly #peers = new Map<SimBroker, Peer>();
+  readonly #peers = new Map<string, SimBroker>();
   readonly #dead = new Set<SimBroker>();
-  readonly #subscribers = new Map<TenantScope, Map<string, Set<Subscription>>>();
-  readonly #receipts = new Map<number, { readonly receipt: PendingReceipt; readonly from: SimBroker }>();
-  #nextReceipt = 0;
-  readonly watchers: Watchers;
-  readonly watches: Watches<SimMessage>;
+  readonly #connections = new Map<string, (message: unknown) => void>();
+  readonly #handlers = new Map<number, (from: string, body: Buffer) => void>();
+  readonly #cluster: Cluster;
+  readonly #homes = new Map<TenantScope, SimHome>();
+  #listener: PeerListener | undefined;
   isAlive = true;
   isServing = false;
   frozenUntilMs = 0;
   /** What has come while it stood still. */
   readonly #waiting: (() => void)[] = [];
+  readonly #deferred: (() => void)[] = [];
 
   constructor(id: string, world: World) {
     const { chance, drift } = world;
@@ -69,228 +56,232 @@ export class SimBroker implements End {
     this.#world = world;
     this.#rate = 1 + (chance.next() * 2 - 1) * drift;
     this.#offsetMs = chance.next() * 1e6;
-    this.watchers = new Watchers({
-      of: (tenant) => [...(this.#subscribers.get(tenant) ?? [])].map(([filter, all]) => [filter, kindOf(all)] as const),
+    const clock: Clock = {
+      nowMs: () => this.nowMs(),
+      monotonicMs: () => this.nowMs(),
+      after: (delayMs, run) => this.#after(delayMs, run),
+    };
+    const defer = (run: () => void): void => void this.#deferred.push(run);
+    this.#cluster = new Cluster({
+      links: this,
+      topics: new TopicTable(),
+      clock,
+      metrics: new Metrics(),
+      defer,
+      idleMs,
     });
-    this.watches = new Watches<SimMessage>({
-      forward: (broker, _tenant, message, needsReceipt) => this.#forward(broker, message, needsReceipt),
-      keep: (message) => message,
-      dropped: (message) => world.observer.dropped(message.id),
-    });
-    this.#tick();
   }
 
   nowMs(): number {
     return this.#offsetMs + this.#world.events.nowMs * this.#rate;
   }
 
+  #after(delayMs: number, run: () => void): Cancel {
+    let isWanted = true;
+    this.#world.events.in(delayMs / this.#rate, () => this.act(() => isWanted && run()));
+    return () => (isWanted = false);
+  }
+
   /** Does it now, or when the process goes on. Not at all if it has ended by then. */
   act(step: () => void): void {
     if (!this.isAlive) return;
-    if (this.#waiting.length === 0 && this.#world.events.nowMs >= this.frozenUntilMs) return step();
+    if (this.#waiting.length === 0 && this.#world.events.nowMs >= this.frozenUntilMs) return this.#do(step);
     this.#waiting.push(step);
     if (this.#waiting.length === 1) this.#goOn();
+  }
+
+  #do(step: () => void): void {
+    step();
+    for (let run = this.#deferred.shift(); run; run = this.#deferred.shift()) run();
   }
 
   #goOn(): void {
     this.#world.events.at(this.frozenUntilMs, () => {
       if (this.#world.events.nowMs < this.frozenUntilMs) return this.#goOn();
-      for (const step of this.#waiting.splice(0)) if (this.isAlive) step();
+      for (const step of this.#waiting.splice(0)) if (this.isAlive) this.#do(step);
     });
   }
 
-  #tick(): void {
-    this.#world.events.in(pingMs / this.#rate, () => {
-      if (!this.isAlive) return;
-      this.act(() => {
-        for (const { channel } of this.#peers.values()) channel.ping(this.nowMs());
-        this.#look();
-      });
-      this.#tick();
-    });
+  // Links to other brokers.
+
+  send(brokerId: string, type: number, body: Buffer): boolean {
+    const connection = this.#connections.get(brokerId);
+    connection?.({ type, body: Buffer.from(body) } satisfies Frame);
+    return connection !== undefined;
   }
 
-  #look(): void {
-    const nextMs = this.watchers.look(this.nowMs());
-    if (nextMs === Infinity) return;
-    this.#world.events.in((nextMs - this.nowMs()) / this.#rate + 0.001, () => this.act(() => this.#look()));
+  handle(type: number, handler: (from: string, body: Buffer) => void): void {
+    this.#handlers.set(type, handler);
   }
 
-  // Other brokers.
+  onRoom(): void {
+    // There always is.
+  }
+
+  onPeers(listener: PeerListener): void {
+    this.#listener = listener;
+  }
 
   /** Knows of it from now on. */
   join(other: SimBroker): void {
-    if (this.#peers.has(other) || this.#dead.has(other)) return;
-    const channel: Channel<Frame> = new Channel<Frame>({
-      handle: (lane, frame) => this.#handle(other, lane, frame),
-      heard: (lane, number) => {
-        if (lane === 'control') this.watchers.heard(other.id, number);
-      },
-      answers: (nowMs) => this.watchers.answers(other.id, nowMs),
-      proven: (pingedAtMs, nowMs) => this.watches.proven(other.id, pingedAtMs, nowMs),
-    });
-    this.#peers.set(other, new Peer(channel));
-    const lane = { send: (frame: InterestFrame) => channel.send('control', frame) };
-    this.watchers.join(other.id, lane);
-    this.watches.join(other.id, lane);
+    if (this.#peers.has(other.id) || this.#dead.has(other)) return;
+    this.#peers.set(other.id, other);
+    this.#listener!.joined(other.id);
   }
 
   opened(to: SimBroker, send: (message: unknown) => void): void {
     this.act(() => {
       this.join(to);
-      const peer = this.#peers.get(to);
-      if (!peer) return;
-      peer.channel.cut();
-      peer.send = send;
-      send({ type: 'hello', handled: peer.channel.handled } satisfies Wire);
+      if (!this.#peers.has(to.id)) return;
+      this.#connections.set(to.id, send);
+      this.#listener!.up(to.id);
     });
   }
 
   received(from: SimBroker, message: unknown): void {
     this.act(() => {
-      const peer = this.#peers.get(from);
-      if (!peer?.send) return;
-      const wire = message as Wire;
-      const { send } = peer;
-      if (wire.type === 'hello') {
-        peer.channel.connected(wire.handled, send);
-        peer.channel.ping(this.nowMs());
-        peer.hasBeenUp = true;
-        this.#mayServe();
-      } else peer.channel.receive(wire, this.nowMs());
-      peer.channel.flush();
+      if (!this.#connections.has(from.id)) return;
+      const { type, body } = message as Frame;
+      this.#handlers.get(type)!(from.id, body);
     });
   }
 
   cut(to: SimBroker): void {
     this.act(() => {
-      const peer = this.#peers.get(to);
-      if (!peer) return;
-      peer.channel.cut();
-      peer.send = undefined;
+      if (this.#connections.delete(to.id)) this.#listener!.cut(to.id);
     });
   }
 
   died(other: SimBroker): void {
     this.act(() => {
-      this.#peers.get(other)?.channel.end();
-      this.#peers.delete(other);
+      this.#connections.delete(other.id);
       this.#dead.add(other);
-      this.watchers.died(other.id);
-      this.watches.died(other.id);
-      for (const [number, { receipt, from }] of this.#receipts)
-        if (from === other) {
-          this.#receipts.delete(number);
-          receipt.settle(0);
-        }
-      this.#mayServe();
+      if (this.#peers.delete(other.id)) this.#listener!.ended(other.id);
     });
   }
 
   /** Those that were there before it: it serves once each of them knows it. */
-  #mayServe(): void {
-    this.isServing ||= [...this.#peers.values()].every(({ hasBeenUp }) => hasBeenUp);
-  }
-
   start(others: readonly SimBroker[]): void {
-    for (const other of others) this.join(other);
-    this.#mayServe();
-  }
-
-  #handle(from: SimBroker, _lane: Lane, frame: Frame): void {
-    switch (frame.type) {
-      case 'watch':
-        return this.watchers.watch(from.id, frame.tenant, frame.watch);
-      case 'unwatch':
-        return this.watchers.unwatch(from.id, frame.tenant, frame.watch);
-      case 'interest':
-        return this.watches.heard(from.id, frame, this.nowMs());
-      case 'forward': {
-        const receipt = this.#deliver(frame.message);
-        const { channel } = this.#peers.get(from)!;
-        const number = frame.receipt;
-        if (number !== undefined)
-          if (receipt) receipt.whenSettled(() => channel.send('control', { type: 'receipt', receipt: number }));
-          else channel.send('control', { type: 'receipt', receipt: number });
-        return;
-      }
-      case 'receipt': {
-        const waiting = this.#receipts.get(frame.receipt);
-        this.#receipts.delete(frame.receipt);
-        return waiting?.receipt.settle(0);
-      }
-    }
-  }
-
-  #forward(broker: BrokerId, message: SimMessage, needsReceipt: boolean): Receipt | undefined {
-    this.#world.forwards++;
-    const [to, { channel }] = [...this.#peers].find(([{ id }]) => id === broker)!;
-    if (message.qos === 0) return void channel.send('data', { type: 'forward', message, receipt: undefined });
-    const receipt = new PendingReceipt();
-    if (!needsReceipt) {
-      channel.send('data', { type: 'forward', message, receipt: undefined }, () => receipt.settle(0));
-      return receipt;
-    }
-    const number = ++this.#nextReceipt;
-    this.#receipts.set(number, { receipt, from: to });
-    channel.send('data', { type: 'forward', message, receipt: number });
-    return receipt;
+    this.act(() => {
+      for (const other of others) this.join(other);
+      this.#cluster.serve(() => (this.isServing = true));
+    });
   }
 
   // Clients.
 
+  #home(tenant: TenantScope): SimHome {
+    const known = this.#homes.get(tenant);
+    if (known) return known;
+    const home = new SimHome(tenant, this, this.#world);
+    home.routes = this.#cluster.enter(home);
+    this.#homes.set(tenant, home);
+    return home;
+  }
+
+  /** A tenant without sessions here is forgotten after a while. */
+  forget(tenant: TenantScope): void {
+    const home = this.#homes.get(tenant);
+    if (!home || home.subscribers.size > 0) return;
+    this.#homes.delete(tenant);
+    home.routes.leave();
+  }
+
   subscribe(subscription: Subscription, matched: () => void): void {
-    const { tenant, filter } = subscription;
-    const filters = this.#subscribers.get(tenant) ?? new Map<string, Set<Subscription>>();
-    this.#subscribers.set(tenant, filters);
-    const all = filters.get(filter) ?? new Set();
-    const before = kindOf(all);
-    filters.set(filter, all.add(subscription));
-    if (kindOf(all) !== before) this.watchers.changed(tenant, filter, kindOf(all));
-    this.watchers.whenMatched(tenant, this.nowMs(), matched);
-    this.#look();
+    const { subscribers, routes } = this.#home(subscription.tenant);
+    const { filter } = subscription;
+    const all = subscribers.get(filter) ?? new Set();
+    subscribers.set(filter, all.add(subscription));
+    if (all.size === 1) routes.changed(filter, true);
+    routes.whenMatched(matched);
   }
 
   unsubscribe(subscription: Subscription): void {
-    const { tenant, filter } = subscription;
-    const filters = this.#subscribers.get(tenant)!;
-    const all = filters.get(filter)!;
-    const before = kindOf(all);
+    const { subscribers, routes } = this.#home(subscription.tenant);
+    const { filter } = subscription;
+    const all = subscribers.get(filter)!;
     all.delete(subscription);
-    if (all.size === 0) filters.delete(filter);
-    if (kindOf(all) !== before) this.watchers.changed(tenant, filter, kindOf(all));
+    if (all.size > 0) return;
+    subscribers.delete(filter);
+    routes.changed(filter, false);
   }
 
-  publish(message: SimMessage, acknowledge: () => void): void {
-    const remote = this.watches.publish(message.tenant, message, this.nowMs());
-    const local = this.#deliver(message);
-    const receipt = remote && local ? bothReceipts(remote, local) : (remote ?? local);
-    if (receipt) receipt.whenSettled(acknowledge);
-    else acknowledge();
-  }
-
-  /** To the subscribers here. Stored sessions take their time. */
-  #deliver(message: SimMessage): Receipt | undefined {
-    let isDurable = false;
-    for (const [filter, all] of this.#subscribers.get(message.tenant) ?? []) {
-      if (!filterMatches(filter, message.topic)) continue;
-      for (const subscription of all) {
-        this.#world.observer.delivered(subscription, message.id);
-        isDurable ||= subscription.isDurable;
-      }
-    }
-    if (!isDurable || message.qos === 0) return undefined;
-    const receipt = new PendingReceipt();
-    this.#world.events.in(this.#world.chance.next() * 50, () => this.act(() => receipt.settle(0)));
-    return receipt;
+  /** `answer`: with the reason code of the acknowledgement. */
+  publish({ id, tenant, topic, qos }: SimMessage, answer: (reasonCode: number) => void): void {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32BE(id);
+    const message = Message.of({ topic: topicName(topic), payload, qos, retain: false });
+    const home = this.#home(tenant);
+    if (home.routes.publish(message)) this.#world.forwards++;
+    home.deliver(message);
+    const receipt = message.pending;
+    if (receipt) receipt.whenSettled(() => answer(receipt.reasonCode!));
+    else answer(0);
   }
 }
 
-function kindOf(all: ReadonlySet<Subscription>): Kind {
-  let kind: Kind = none;
-  for (const { isDurable } of all) {
-    if (isDurable) return durable;
-    kind = connected;
+class SimHome implements Home {
+  readonly scope: TenantScope;
+  readonly subscribers = new Map<string, Set<Subscription>>();
+  routes!: Routes;
+  readonly #broker: SimBroker;
+  readonly #world: World;
+
+  constructor(scope: TenantScope, broker: SimBroker, world: World) {
+    this.scope = scope;
+    this.#broker = broker;
+    this.#world = world;
   }
-  return kind;
+
+  filters(): Iterable<string> {
+    return this.subscribers.keys();
+  }
+
+  arrive(message: Message): Receipt {
+    const kept = message.keep();
+    this.deliver(kept);
+    return kept.pending ?? { reasonCode: 0, whenSettled: (listener) => listener() };
+  }
+
+  /** To the subscribers here. Stored sessions take their time. */
+  deliver(message: Message): void {
+    let isDurable = false;
+    for (const [filter, all] of this.subscribers) {
+      if (!filterMatches(filter, message.topic.text)) continue;
+      for (const subscription of all) {
+        this.#world.observer.delivered(subscription, message.payload.readUInt32BE(0));
+        isDurable ||= subscription.isDurable;
+      }
+    }
+    if (!isDurable || message.qos === 0) return;
+    message.owe();
+    this.#world.events.in(this.#world.chance.next() * 50, () => this.#broker.act(() => message.pay(0)));
+  }
+
+  owe(message: Message): void {
+    message.owe();
+  }
+
+  pay(message: Message, reasonCode: number): void {
+    message.pay(reasonCode);
+  }
+
+  hinder(): void {
+    throw new Error('so much is not kept');
+  }
+
+  unhinder(): void {
+    throw new Error('nobody was hindered');
+  }
+
+  notForwarded(message: Message): void {
+    this.#world.observer.dropped(message.payload.readUInt32BE(0));
+  }
+
+  later(job: { step(): boolean }): void {
+    const step = (): void => {
+      if (job.step()) this.#world.events.in(0.1, () => this.#broker.act(step));
+    };
+    this.#world.events.in(0.1, () => this.#broker.act(step));
+  }
 }

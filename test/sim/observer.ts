@@ -28,6 +28,8 @@ export interface Publication {
   readonly sentMs: number;
   ackedMs: number | undefined;
   isDropped: boolean;
+  /** Its publisher has been told that it may not be everywhere: a broker that it went to has died. */
+  isRefused: boolean;
 }
 
 export class Observer {
@@ -48,8 +50,8 @@ export class Observer {
 
   /** What has been broken, in words; to be asked when all is quiet again. */
   *complaints(): Generator<string> {
-    for (const { message, broker, ackedMs, sentMs } of this.publications)
-      if (message.qos > 0 && ackedMs === undefined && broker.isAlive)
+    for (const { message, broker, ackedMs, sentMs, isRefused } of this.publications)
+      if (message.qos > 0 && ackedMs === undefined && !isRefused && broker.isAlive)
         yield `message ${message.id}, sent at ${sentMs.toFixed(1)} to ${broker.id}, was never acknowledged`;
     for (const subscription of this.subscriptions) {
       yield* this.#missed(subscription);

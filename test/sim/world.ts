@@ -151,11 +151,11 @@ export class World {
     );
   }
 
-  /** A broker without publishers of the tenant watches it no more, until the next one comes. */
+  /** A broker without sessions of the tenant forgets it, until the next one comes. */
   #forget(): void {
     const broker = this.#servingBroker();
     const tenant = this.#pick(tenants);
-    broker?.act(() => broker.watches.unwatch(tenant));
+    broker?.act(() => broker.forget(tenant));
   }
 
   #publish(publisher: number, seen?: Subscription): void {
@@ -173,14 +173,17 @@ export class World {
       sentMs: events.nowMs,
       ackedMs: undefined,
       isDropped: false,
+      isRefused: false,
     };
     publications.push(publication);
     // One connection: in order.
     const delayMs = 0.5;
     events.in(delayMs, () =>
       broker.act(() =>
-        broker.publish(message, () => {
-          if (broker.isAlive) publication.ackedMs = events.nowMs;
+        broker.publish(message, (reasonCode) => {
+          if (!broker.isAlive) return;
+          if (reasonCode < 0x80) publication.ackedMs = events.nowMs;
+          else publication.isRefused = true;
         }),
       ),
     );

@@ -16,7 +16,7 @@ import {
 import { type BrokerLoad, scopeOf, splitUserName, type TenantEntry, tenantOf } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { Receipt } from '../message/message.js';
-import type { RetainedStore } from '../fanout/fanout.js';
+import type { RemoteRoutes, RetainedStore } from '../fanout/fanout.js';
 import { type ConnectPacket, PeerFault, type Reason, reasons, type Slab } from '../wire/wire.js';
 import {
   type Admitted,
@@ -82,6 +82,8 @@ export interface AdmissionOptions {
   /** When the lease of a broker that has gone ended; undefined when it is not known. */
   readonly leaseEndedAtMs: (owner: BrokerId) => Promise<number | undefined>;
   readonly makeRetained: (tenant: Tenant) => RetainedStore;
+  /** What a tenant has of the other brokers, if there may be any. */
+  readonly remotes?: ((tenant: Tenant) => RemoteRoutes) | undefined;
   readonly clock: Clock;
   readonly slab: Slab;
   readonly log: Log;

@@ -49,6 +49,8 @@ interface Waiting {
   /** It may be held. */
   readonly message: Message;
   readonly receipt: PendingReceipt;
+  /** Another broker retains it, if it asks for that. */
+  readonly isFromElsewhere: boolean;
 }
 
 interface Begun extends Waiting {
@@ -92,8 +94,8 @@ export class FanOutLine implements Continuation {
   }
 
   /** The first slice is delivered at once if nobody is in line. */
-  add(message: Message, nowMs: number): Receipt {
-    const waiting = { message: message.keep(), receipt: new PendingReceipt() };
+  add(message: Message, nowMs: number, isFromElsewhere = false): Receipt {
+    const waiting = { message: message.keep(), receipt: new PendingReceipt(), isFromElsewhere };
     this.#host.lineUp(waiting.message);
     if (this.isEmpty) {
       this.#begin(waiting, nowMs);
@@ -125,9 +127,9 @@ export class FanOutLine implements Continuation {
     return (this.#goesOn = !this.isEmpty);
   }
 
-  #begin({ message, receipt }: Waiting, nowMs: number): void {
+  #begin({ message, receipt, isFromElsewhere }: Waiting, nowMs: number): void {
     const begun: Begun = {
-      ...{ message, receipt, plan: nobody, targets: nobody.targets, groups: nobody.groups, at: 0 },
+      ...{ message, receipt, isFromElsewhere, plan: nobody, targets: nobody.targets, groups: nobody.groups, at: 0 },
       ...{ retained: undefined, left: undefined, worstCode: 0 },
     };
     this.#current = begun;
@@ -140,7 +142,7 @@ export class FanOutLine implements Continuation {
     plan.readers++;
     message.subscribers = plan.targets.length + plan.groups.length;
     if (message.qos > 0) this.#host.owe(message);
-    this.#guarded(begun, () => (begun.retained = this.#routing.retain(message, nowMs)));
+    if (!isFromElsewhere) this.#guarded(begun, () => (begun.retained = this.#routing.retain(message, nowMs)));
   }
 
   /** At most so many deliveries; returns how many there were. */

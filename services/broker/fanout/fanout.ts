@@ -1,9 +1,10 @@
-/** The door of fan-out: one message in, to local subscribers, retained state and later other brokers. */
+/** The door of fan-out: one message in, to local subscribers, retained state and other brokers. */
 export type {
   Continuation,
   FanOutHost,
   GroupQueue,
   GroupQueues,
+  RemoteRoutes,
   RetainedCount,
   RetainedRead,
   RetainedStore,

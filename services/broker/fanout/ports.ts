@@ -51,6 +51,8 @@ export interface RetainedStore {
    * of calls on several brokers the one with the greatest `nowMs`.
    */
   put(message: Message, nowMs: number): Receipt;
+  /** The topic has got another message, on another broker, which stores it: a read that is under way leaves out what it finds. */
+  overwritten(topic: string): void;
   /**
    * Some of the retained messages whose topic matches and that have not expired. One that gets another retained message
    * while it is read is left out: whoever subscribed before the call has been sent that one already.
@@ -95,6 +97,18 @@ export interface GroupQueues<Queue extends GroupQueue = GroupQueue> {
 export interface Continuation {
   /** Whether there is more to do. */
   step(): boolean;
+}
+
+/** Subscribers on other brokers. */
+export interface RemoteRoutes {
+  /** Sends the message to each broker with subscribers, which owes it then. Whether there are, or may be, any. */
+  publish(message: Message): boolean;
+  /** The first subscription to the filter has come, or the last one has gone. */
+  changed(filter: string, isThere: boolean): void;
+  /** Calls `then` once every other broker matches all subscriptions that are here: at once, mostly. */
+  whenMatched(then: () => void): void;
+  /** The tenant is not on this broker any more. */
+  leave(): void;
 }
 
 /** The tenant, as far as a fan-out takes more than one turn of the event loop (`fan-out-line.ts`). */

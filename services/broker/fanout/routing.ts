@@ -8,7 +8,7 @@ import { bothReceipts, handedOn, type Message, noSubscribers, type Receipt } fro
 import { FanOutLine, sliceMax } from './fan-out-line.js';
 import { FilterRoutes, type RouteOptions, type Target } from './filter-routes.js';
 import { type Plan, Plans } from './plans.js';
-import type { FanOutHost, GroupQueues, RetainedStore, Subscriber } from './ports.js';
+import type { FanOutHost, GroupQueues, RemoteRoutes, RetainedStore, Subscriber } from './ports.js';
 import type { SharedGroup } from './shared-group.js';
 
 /**
@@ -21,6 +21,7 @@ export const patternsMax = 500;
 export class Routing {
   readonly retained: RetainedStore;
   readonly #queues: GroupQueues | undefined;
+  readonly #remotes: RemoteRoutes | undefined;
   readonly #tree = new TopicTree<FilterRoutes>();
   readonly #plans = new Plans(this.#tree);
   readonly #line: FanOutLine | undefined;
@@ -30,11 +31,12 @@ export class Routing {
 
   /**
    * `queues`: where shared subscriptions keep messages; without, nobody keeps any. `host`: shares the thread; without, every
-   * fan-out is done in one go.
+   * fan-out is done in one go. `remotes`: without, there is no other broker.
    */
-  constructor(retained: RetainedStore, queues?: GroupQueues, host?: FanOutHost) {
+  constructor(retained: RetainedStore, queues?: GroupQueues, host?: FanOutHost, remotes?: RemoteRoutes) {
     this.retained = retained;
     this.#queues = queues;
+    this.#remotes = remotes;
     const lined = {
       planOf: (topic: string) => this.#plans.of(topic),
       retain: (message: Message, nowMs: number) => (message.retain ? retained.put(message, nowMs) : undefined),
@@ -59,9 +61,11 @@ export class Routing {
   /** Adds or replaces. `filter` is valid and without `$share/group/`. */
   subscribe(filter: string, group: string | undefined, subscriber: Subscriber, options: RouteOptions): void {
     const routes = this.#tree.getOrMake(filter, this.#makeRoutes);
+    const isFirst = routes.isEmpty;
     if (group === undefined) routes.set(subscriber, options);
     else routes.setShared(group, subscriber, options, this.#queues);
     this.#plans.forget(routes);
+    if (isFirst) this.#remotes?.changed(filter, true);
   }
 
   readonly #makeRoutes = (filter: string): FilterRoutes => {
@@ -79,8 +83,14 @@ export class Routing {
     if (routes.isEmpty) {
       this.#tree.delete(filter);
       this.#countPattern(filter, -1);
+      this.#remotes?.changed(filter, false);
     }
     this.#plans.forget(routes);
+  }
+
+  /** Those with subscriptions; they may come and go while these are read (`TopicTree`). */
+  *filters(): Generator<string, void, void> {
+    for (const routes of this.#tree) if (!routes.isEmpty) yield routes.filter;
   }
 
   #countPattern(filter: string, change: 1 | -1): void {
@@ -96,13 +106,26 @@ export class Routing {
     return this.#tree.get(filter)?.sharedGroup(group);
   }
 
-  /** Hands the message to everyone whose subscription matches, and retains it if it asks for that. */
+  /** Hands the message to everyone whose subscription matches, here and elsewhere, and retains it if it asks for that. */
   publish(message: Message, nowMs: number): Receipt {
+    // Before the subscribers here: what they do to the message is none of the others' business.
+    const isElsewhere = this.#remotes !== undefined && this.#remotes.publish(message);
+    const receipt = this.#publish(message, nowMs);
+    return isElsewhere && receipt === noSubscribers ? handedOn : receipt;
+  }
+
+  /** One that another broker has accepted, which retains it: to the subscribers here. */
+  deliver(message: Message, nowMs: number): Receipt {
+    if (message.retain) this.retained.overwritten(message.topic.text);
+    return this.#publish(message, nowMs, true);
+  }
+
+  #publish(message: Message, nowMs: number, isFromElsewhere = false): Receipt {
     const line = this.#line;
-    if (line?.isEmpty === false) return line.add(message, nowMs);
+    if (line?.isEmpty === false) return line.add(message, nowMs, isFromElsewhere);
     const plan = this.#plans.of(message.topic.text);
     const { targets, groups } = plan;
-    if (line && targets.length + groups.length > sliceMax) return line.add(message, nowMs);
+    if (line && targets.length + groups.length > sliceMax) return line.add(message, nowMs, isFromElsewhere);
     message.subscribers = targets.length + groups.length;
     // What is delivered may end a subscription at once: the others get it all the same.
     plan.readers++;
@@ -111,7 +134,7 @@ export class Routing {
     } finally {
       if (plan.targets === targets) plan.readers--;
     }
-    if (message.retain) return bothReceipts(this.retained.put(message, nowMs), message.pending);
+    if (message.retain && !isFromElsewhere) return bothReceipts(this.retained.put(message, nowMs), message.pending);
     if (message.qos > 0) {
       const pending = message.pending;
       if (pending) return pending;

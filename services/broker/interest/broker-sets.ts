@@ -2,29 +2,13 @@
  * Which brokers have a subscription, as a number: most filters are on one broker, the others on a few different sets of
  * them, so the sets are kept once. A broker that has gone is taken out of the sets, not out of the millions of entries
  * that say their numbers; an entry whose set has become empty is dropped when its table is next copied.
- *
- * A member is a broker's slot and whether stored sessions are behind the subscription (then a message needs a receipt).
  */
-
-/** 0: this broker has none. */
-export type Kind = 0 | 1 | 2;
-export const none = 0;
-/** Connected sessions only. */
-export const connected = 1;
-/** Stored ones, too. */
-export const durable = 2;
-
-export interface Member {
-  readonly slot: number;
-  readonly kind: Kind;
-}
-
 interface BrokerSet {
-  members: readonly Member[];
+  members: readonly number[];
   uses: number;
 }
 
-const nobody: readonly Member[] = [];
+const nobody: readonly number[] = [];
 
 export class BrokerSets {
   /** By number; the first stands for the empty set. */
@@ -36,20 +20,19 @@ export class BrokerSets {
     return this.#sets.length - 1 - this.#free.length;
   }
 
-  /** In ascending order of slots. */
-  members(number: number): readonly Member[] {
+  /** Their slots, in ascending order. */
+  members(number: number): readonly number[] {
     return this.#sets[number]!.members;
   }
 
-  kindOf(number: number, slot: number): Kind {
-    for (const member of this.members(number)) if (member.slot === slot) return member.kind;
-    return none;
+  has(number: number, slot: number): boolean {
+    return this.members(number).includes(slot);
   }
 
-  /** The number for an entry that has had `number` until now, and of whose brokers the one at `slot` has become of that kind. */
-  change(number: number, slot: number, kind: Kind): number {
-    const others = this.members(number).filter((member) => member.slot !== slot);
-    const members = kind === none ? others : [...others, { slot, kind }].sort((a, b) => a.slot - b.slot);
+  /** The number for an entry that has had `number` until now, and which the broker at `slot` has, or has not, from now on. */
+  change(number: number, slot: number, isThere: boolean): number {
+    const others = this.members(number).filter((member) => member !== slot);
+    const members = isThere ? [...others, slot].sort((a, b) => a - b) : others;
     const next = this.#use(members);
     this.release(number);
     return next;
@@ -68,17 +51,17 @@ export class BrokerSets {
   /** The broker at this slot has gone: so many microseconds as there are different sets. */
   drop(slot: number): void {
     for (const [number, set] of this.#sets.entries()) {
-      if (!set?.members.some((member) => member.slot === slot)) continue;
+      if (!set?.members.includes(slot)) continue;
       const key = keyOf(set.members);
       if (this.#numbers.get(key) === number) this.#numbers.delete(key);
-      set.members = set.members.filter((member) => member.slot !== slot);
+      set.members = set.members.filter((member) => member !== slot);
       const left = keyOf(set.members);
       // Another set may be the same now: then new entries use that one, and this one ends with its last entry.
       if (set.members.length > 0 && !this.#numbers.has(left)) this.#numbers.set(left, number);
     }
   }
 
-  #use(members: readonly Member[]): number {
+  #use(members: readonly number[]): number {
     if (members.length === 0) return 0;
     const key = keyOf(members);
     let number = this.#numbers.get(key);
@@ -92,4 +75,4 @@ export class BrokerSets {
   }
 }
 
-const keyOf = (members: readonly Member[]): string => members.map(({ slot, kind }) => slot * 2 + kind - 1).join();
+const keyOf = (members: readonly number[]): string => members.join();

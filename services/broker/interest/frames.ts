@@ -1,12 +1,11 @@
 /** What brokers tell each other of subscriptions, in the order in which it is sent. Number: of the watch, per tenant and watcher. */
 import type { TenantScope } from '../../kernel/kernel.js';
-import type { Kind } from './broker-sets.js';
 
 export interface ToldFilter {
   readonly pattern: string;
   readonly high: number;
   readonly low: number;
-  readonly kind: Kind;
+  readonly isThere: boolean;
 }
 
 export type InterestFrame =

@@ -3,10 +3,13 @@
  * each fingerprint which brokers. `match` looks a topic up once a shape. Costs 13 to 16 bytes a filter, however many
  * brokers have it.
  */
-import { type BrokerSets, type Kind, type Member, none } from './broker-sets.js';
+import { SparseMap } from '../../kernel/kernel.js';
+import type { BrokerSets } from './broker-sets.js';
 import { FingerprintTable } from './fingerprint-table.js';
-import type { Shape } from './shape.js';
-import { type Fingerprint } from './shape.js';
+import type { Fingerprint, Shape } from './shape.js';
+
+/** Topics whose brokers are remembered. */
+const topicsMax = 10_000;
 
 interface KnownShape {
   readonly shape: Shape;
@@ -14,11 +17,20 @@ interface KnownShape {
   readonly counts: Map<number, number>;
 }
 
+interface Remembered {
+  slots: readonly number[];
+  /** When they were looked up. */
+  version: number;
+}
+
 export class RemoteInterest {
   readonly #sets: BrokerSets;
   readonly #table: FingerprintTable;
   readonly #shapes = new Map<string, KnownShape>();
   #version = 0;
+  readonly #byTopic = new SparseMap<string, Remembered>();
+  #lastTopic: string | undefined;
+  #last: Remembered | undefined;
 
   constructor(sets: BrokerSets) {
     this.#sets = sets;
@@ -27,11 +39,6 @@ export class RemoteInterest {
       sets.release(number);
       return false;
     });
-  }
-
-  /** Changes with what `match` says. */
-  get version(): number {
-    return this.#version;
   }
 
   get shapes(): number {
@@ -46,16 +53,14 @@ export class RemoteInterest {
     return this.#table.bytes;
   }
 
-  /** The broker at `slot` has this of the filter from now on. Saying the same again changes nothing. */
-  set(slot: number, shape: Shape, { high, low }: Fingerprint, kind: Kind): void {
+  /** The broker at `slot` has the filter, or has it not, from now on. Saying the same again changes nothing. */
+  set(slot: number, shape: Shape, { high, low }: Fingerprint, isThere: boolean): void {
     const number = this.#table.get(high, low);
-    const before = this.#sets.kindOf(number, slot);
-    if (before === kind) return;
+    if (this.#sets.has(number, slot) === isThere) return;
     // With the number that the entry has afterwards, if the table asks while it is copied.
-    const after = this.#sets.change(number, slot, kind);
+    const after = this.#sets.change(number, slot, isThere);
     this.#table.set(high, low, after);
-    if (before === none) this.#count(shape, slot, 1);
-    else if (kind === none) this.#count(shape, slot, -1);
+    this.#count(shape, slot, isThere ? 1 : -1);
     this.#version++;
   }
 
@@ -73,9 +78,26 @@ export class RemoteInterest {
     this.#table.forEach((_high, _low, number) => this.#sets.release(number));
   }
 
+  /** As `match`; remembered until somebody has told something new of the tenant: then it is looked up again. */
+  slotsOf(topic: string): readonly number[] {
+    let remembered = topic === this.#lastTopic ? this.#last : this.#byTopic.get(topic);
+    if (remembered?.version !== this.#version) {
+      const slots = this.match(topic);
+      if (remembered) Object.assign(remembered, { slots, version: this.#version });
+      else {
+        remembered = { slots, version: this.#version };
+        if (this.#byTopic.size >= topicsMax) this.#byTopic.clear();
+        this.#byTopic.set(topic, remembered);
+      }
+    }
+    this.#lastTopic = topic;
+    this.#last = remembered;
+    return remembered.slots;
+  }
+
   /** The brokers with a filter that matches the topic, each once and in ascending order of slots. */
-  match(topic: string): readonly Member[] {
-    let found: readonly Member[] = [];
+  match(topic: string): readonly number[] {
+    let found: readonly number[] = [];
     for (const { shape } of this.#shapes.values()) {
       const print = shape.ofTopic(topic);
       const members = print && this.#sets.members(this.#table.get(print.high, print.low));
@@ -94,8 +116,5 @@ export class RemoteInterest {
   }
 }
 
-function joined(some: readonly Member[], others: readonly Member[]): readonly Member[] {
-  const kinds = new Map<number, Kind>();
-  for (const { slot, kind } of [...some, ...others]) kinds.set(slot, Math.max(kind, kinds.get(slot) ?? none) as Kind);
-  return [...kinds].map(([slot, kind]) => ({ slot, kind })).sort((a, b) => a.slot - b.slot);
-}
+const joined = (some: readonly number[], others: readonly number[]): readonly number[] =>
+  [...new Set([...some, ...others])].sort((a, b) => a - b);

@@ -25,21 +25,22 @@
  * Costs: for a filter that comes first or goes last one frame a watcher of the tenant; for one of which there are more, nothing.
  */
 import { eachGuarded, type BrokerId, type TenantScope } from '../../kernel/kernel.js';
-import type { Kind } from './broker-sets.js';
 import type { InterestLane, ToldFilter } from './frames.js';
 import { Shape } from './shape.js';
 import { endedMs } from './validity.js';
 
 export interface OwnFilters {
   /**
-   * The filters of a tenant, each with its kind. Those that neither come nor change nor go until the end are said; of the others
-   * it does not matter.
+   * Calls `visit` with the filters of a tenant, some at a time and in turns to come if they are many, as long as it returns
+   * true; the last time with `isLast`. Those that neither come nor go until the end are said; of the others it does not matter.
    */
-  of(tenant: TenantScope): Iterable<readonly [filter: string, kind: Kind]>;
+  each(tenant: TenantScope, filtersMax: number, visit: (filters: readonly string[], isLast: boolean) => boolean): void;
 }
 
-/** In one frame, of an answer. */
-const filtersAtOnce = 500;
+/** In one frame of an answer, and in one step: 0.2 ms of the thread. */
+const filtersAtOnce = 200;
+/** What the shapes of a frame may come to. Filters of very many levels have shapes of 200 KB. */
+const patternsMax = 1 << 16;
 
 class Watcher {
   readonly lane: InterestLane;
@@ -51,6 +52,22 @@ class Watcher {
 
   constructor(lane: InterestLane) {
     this.lane = lane;
+  }
+
+  tellAll(tenant: TenantScope, told: Told, filters: readonly string[], isWhole: boolean): void {
+    let some: ToldFilter[] = [];
+    let patterns = 0;
+    for (const filter of filters) {
+      const one = printed(filter, true);
+      if (patterns + one.pattern.length > patternsMax && some.length > 0) {
+        this.tell(tenant, told, some, false);
+        some = [];
+        patterns = 0;
+      }
+      some.push(one);
+      patterns += one.pattern.length;
+    }
+    this.tell(tenant, told, some, isWhole);
   }
 
   tell(tenant: TenantScope, told: Told, filters: readonly ToldFilter[], isWhole: boolean): void {
@@ -105,14 +122,11 @@ export class Watchers {
     const watchers = this.#byTenant.get(tenant);
     if (watchers) watchers.add(watcher);
     else this.#byTenant.set(tenant, new Set([watcher]));
-    let filters: ToldFilter[] = [];
-    for (const [filter, kind] of this.#filters.of(tenant)) {
-      filters.push(printed(filter, kind));
-      if (filters.length < filtersAtOnce) continue;
-      watcher.tell(tenant, told, filters, false);
-      filters = [];
-    }
-    watcher.tell(tenant, told, filters, true);
+    this.#filters.each(tenant, filtersAtOnce, (filters, isLast) => {
+      if (watcher.tenants.get(tenant) !== told) return false; // Another watch has taken its place, or none.
+      watcher.tellAll(tenant, told, filters, isLast);
+      return true;
+    });
   }
 
   unwatch(broker: BrokerId, tenant: TenantScope, watch: number): void {
@@ -129,10 +143,10 @@ export class Watchers {
   }
 
   /** What this broker has of the filter has changed. */
-  changed(tenant: TenantScope, filter: string, kind: Kind): void {
+  changed(tenant: TenantScope, filter: string, isThere: boolean): void {
     const watchers = this.#byTenant.get(tenant);
     if (!watchers) return;
-    const filters = [printed(filter, kind)];
+    const filters = [printed(filter, isThere)];
     for (const watcher of watchers) watcher.tell(tenant, watcher.tenants.get(tenant)!, filters, false);
   }
 
@@ -179,9 +193,9 @@ export class Watchers {
   }
 }
 
-const printed = (filter: string, kind: Kind): ToldFilter => {
+const printed = (filter: string, isThere: boolean): ToldFilter => {
   const shape = Shape.of(filter);
-  return { pattern: shape.pattern, ...shape.ofFilter(filter), kind };
+  return { pattern: shape.pattern, ...shape.ofFilter(filter), isThere };
 };
 
 /** Those at the front: of a later frame neither comes before. */

@@ -8,10 +8,10 @@
  *     asked, and not whole yet                                 | held for B: matched and forwarded when it is
  *     not proven: no answer to a ping of the last `validMs`    | "
  *     proven again, and something is held                      | what is held goes first, in order (G3)
- *     B has died                                               | what is held for B is settled; B has no subscribers
+ *     B has died                                               | what is held for B is let go; B has no subscribers
  *
  * "Proven" is a lease of its own (`validity.ts`): all that B told before its answer has been handled here. A message that is held
- * is not acknowledged. One of QoS 0 is dropped if too many are held, as on a connection that is too slow.
+ * is not acknowledged; how much may be held is said by who answers for it (`Forwarding.hold`).
  *
  * Interleavings:
  *  - B tells of a filter while messages are held for B, which are older: they are matched when they leave, so that
@@ -22,8 +22,7 @@
  * Costs: with everything proven one comparison a message beyond the matching; with n tenants and b brokers n × b small records.
  */
 import { type BrokerId, eachGuarded, type TenantScope } from '../../kernel/kernel.js';
-import { bothReceipts, handedOn, PendingReceipt, type Receipt } from '../message/message.js';
-import { BrokerSets, durable } from './broker-sets.js';
+import { BrokerSets } from './broker-sets.js';
 import type { InterestFrame, InterestLane } from './frames.js';
 import { RemoteInterest } from './remote-interest.js';
 import { Shape } from './shape.js';
@@ -31,32 +30,24 @@ import { validMs } from './validity.js';
 
 /** What is known of a message here. */
 export interface Forwardable {
-  readonly qos: 0 | 1 | 2;
-  readonly topic: string;
+  readonly topic: { readonly text: string };
 }
 
-export interface Forwarding<M extends Forwardable> {
-  /** `needsReceipt`: stored sessions may be behind it. Without a receipt it counts as handed on. */
-  forward(broker: BrokerId, tenant: TenantScope, message: M, needsReceipt: boolean): Receipt | undefined;
-  /** The same message, for as long as it is held. */
-  keep(message: M): M;
-  dropped(message: M): void;
+/** What becomes of messages, and who answers for them until then. `H`: one that is held for a broker. */
+export interface Forwarding<M extends Forwardable, H extends Forwardable> {
+  forward(broker: BrokerId, tenant: TenantScope, message: M): void;
+  /** Undefined: there is no room, and it may be dropped. */
+  hold(broker: BrokerId, tenant: TenantScope, message: M): H | undefined;
+  /** It is held no more. `isMatched`: it is to be forwarded; otherwise the broker has no subscribers for it, or has died. */
+  letGo(broker: BrokerId, held: H, isMatched: boolean): void;
 }
 
-/** Of QoS 0, for one broker and tenant: a second of a busy tenant. */
-export const heldVolatileMax = 1000;
-
-interface Held<M> {
-  readonly message: M;
-  readonly receipt: PendingReceipt;
-}
-
-class Other<M> {
+class Other<H> {
   readonly id: BrokerId;
   readonly slot: number;
   readonly lane: InterestLane;
   provenUntilMs = -Infinity;
-  readonly held = new Map<TenantScope, { readonly messages: Held<M>[]; volatile: number }>();
+  readonly held = new Map<TenantScope, H[]>();
 
   constructor(id: BrokerId, slot: number, lane: InterestLane) {
     this.id = id;
@@ -65,35 +56,41 @@ class Other<M> {
   }
 }
 
-interface Watch<M> {
+interface Watch<H> {
   readonly number: number;
   readonly interest: RemoteInterest;
-  readonly asked: Set<Other<M>>;
+  readonly asked: Set<Other<H>>;
 }
 
-export class Watches<M extends Forwardable> {
-  readonly #forwarding: Forwarding<M>;
+export class Watches<M extends Forwardable, H extends Forwardable = M> {
+  readonly #forwarding: Forwarding<M, H>;
   readonly #sets = new BrokerSets();
-  readonly #brokers = new Map<BrokerId, Other<M>>();
-  readonly #bySlot: (Other<M> | undefined)[] = [];
-  readonly #tenants = new Map<TenantScope, Watch<M>>();
+  readonly #brokers = new Map<BrokerId, Other<H>>();
+  readonly #bySlot: (Other<H> | undefined)[] = [];
+  readonly #tenants = new Map<TenantScope, Watch<H>>();
   #watches = 0;
   #allProvenUntilMs = Infinity;
   /** Brokers for which messages are held. */
   #holding = 0;
 
-  constructor(forwarding: Forwarding<M>) {
+  constructor(forwarding: Forwarding<M, H>) {
     this.#forwarding = forwarding;
   }
 
+  /** Tenants that are watched. */
   get size(): number {
     return this.#tenants.size;
+  }
+
+  /** Those that may have subscribers. */
+  get brokers(): number {
+    return this.#brokers.size;
   }
 
   join(broker: BrokerId, lane: InterestLane): void {
     let slot = this.#bySlot.indexOf(undefined);
     if (slot < 0) slot = this.#bySlot.length;
-    const other = new Other<M>(broker, slot, lane);
+    const other = new Other<H>(broker, slot, lane);
     this.#bySlot[slot] = other;
     this.#brokers.set(broker, other);
     this.#proofs();
@@ -112,18 +109,20 @@ export class Watches<M extends Forwardable> {
       watch.interest.dropped(other.slot);
     }
     if (other.held.size > 0) this.#holding--;
-    for (const { messages } of other.held.values()) for (const { receipt } of messages) receipt.settle(0);
     this.#proofs();
+    for (const messages of other.held.values())
+      eachGuarded('forward', messages, (message) => this.#forwarding.letGo(broker, message, false));
   }
 
-  /** The tenant has no publishers here any more, and nothing is held. */
-  unwatch(tenant: TenantScope): void {
+  /** The tenant has no publishers here any more. False: something is held, so it goes on. */
+  unwatch(tenant: TenantScope): boolean {
     const watch = this.#tenants.get(tenant);
-    if (!watch) return;
-    for (const { held } of this.#brokers.values()) if (held.has(tenant)) return;
+    if (!watch) return true;
+    for (const { held } of this.#brokers.values()) if (held.has(tenant)) return false;
     this.#tenants.delete(tenant);
     watch.interest.end();
     for (const { lane } of this.#brokers.values()) lane.send({ type: 'unwatch', tenant, watch: watch.number });
+    return true;
   }
 
   /** The frame has come from that broker. */
@@ -131,9 +130,9 @@ export class Watches<M extends Forwardable> {
     const other = this.#brokers.get(broker);
     const watch = this.#tenants.get(frame.tenant);
     if (!other || watch?.number !== frame.watch) return;
-    for (const { pattern, high, low, kind } of frame.filters) {
+    for (const { pattern, high, low, isThere } of frame.filters) {
       const shape = Shape.parse(pattern);
-      if (shape) watch.interest.set(other.slot, shape, { high, low }, kind);
+      if (shape) watch.interest.set(other.slot, shape, { high, low }, isThere);
     }
     if (!frame.isWhole) return;
     watch.asked.delete(other);
@@ -156,77 +155,67 @@ export class Watches<M extends Forwardable> {
   }
 
   /**
-   * To the brokers with subscribers. Returns what its acknowledgement has to wait for. `nowMs`: asked after the message has
-   * been read from its socket.
+   * To the brokers with subscribers. Returns whether there are, or may be, any. `nowMs`: asked after the message has been
+   * read from its socket.
    */
-  publish(tenant: TenantScope, message: M, nowMs: number): Receipt | undefined {
-    if (this.#brokers.size === 0) return undefined;
+  publish(tenant: TenantScope, message: M, nowMs: number): boolean {
+    if (this.#brokers.size === 0) return false;
     const watch = this.#tenants.get(tenant) ?? this.#watch(tenant);
     const isKnown = nowMs < this.#allProvenUntilMs && watch.asked.size === 0 && this.#holding === 0;
-    let receipt: Receipt | undefined;
-    for (const { slot, kind } of watch.interest.match(message.topic)) {
-      const other = this.#bySlot[slot]!;
+    const slots = watch.interest.slotsOf(message.topic.text);
+    let isForSomebody = false;
+    for (let i = 0; i < slots.length; i++) {
+      const other = this.#bySlot[slots[i]!]!;
       if (!isKnown && this.#mustHold(other, tenant, watch, nowMs)) continue;
-      receipt = joined(receipt, this.#forward(other, tenant, message, kind === durable));
+      this.#forwarding.forward(other.id, tenant, message);
+      isForSomebody = true;
     }
-    if (isKnown) return receipt;
+    if (isKnown) return isForSomebody;
     for (const other of this.#brokers.values())
-      if (this.#mustHold(other, tenant, watch, nowMs)) receipt = joined(receipt, this.#hold(other, tenant, message));
-    return receipt;
+      if (this.#mustHold(other, tenant, watch, nowMs) && this.#hold(other, tenant, message)) isForSomebody = true;
+    return isForSomebody;
   }
 
-  #watch(tenant: TenantScope): Watch<M> {
-    const watch = { number: ++this.#watches, interest: new RemoteInterest(this.#sets), asked: new Set<Other<M>>() };
+  #watch(tenant: TenantScope): Watch<H> {
+    const watch = { number: ++this.#watches, interest: new RemoteInterest(this.#sets), asked: new Set<Other<H>>() };
     this.#tenants.set(tenant, watch);
     for (const other of this.#brokers.values()) ask(other, tenant, watch);
     return watch;
   }
 
-  #mustHold(other: Other<M>, tenant: TenantScope, watch: Watch<M>, nowMs: number): boolean {
+  #mustHold(other: Other<H>, tenant: TenantScope, watch: Watch<H>, nowMs: number): boolean {
     return nowMs >= other.provenUntilMs || watch.asked.has(other) || other.held.has(tenant);
   }
 
-  #hold(other: Other<M>, tenant: TenantScope, message: M): Receipt | undefined {
-    let held = other.held.get(tenant);
-    if (!held) {
+  #hold(other: Other<H>, tenant: TenantScope, message: M): boolean {
+    const kept = this.#forwarding.hold(other.id, tenant, message);
+    if (kept === undefined) return false;
+    const held = other.held.get(tenant);
+    if (held) held.push(kept);
+    else {
       if (other.held.size === 0) this.#holding++;
-      other.held.set(tenant, (held = { messages: [], volatile: 0 }));
+      other.held.set(tenant, [kept]);
     }
-    if (message.qos === 0 && ++held.volatile > heldVolatileMax) {
-      held.volatile--;
-      this.#forwarding.dropped(message);
-      return undefined;
-    }
-    const receipt = new PendingReceipt();
-    held.messages.push({ message: this.#forwarding.keep(message), receipt });
-    return message.qos === 0 ? undefined : receipt;
+    return true;
   }
 
   /** What is held for it, as far as more is known of it now. */
-  #release(other: Other<M>, nowMs: number): void {
+  #release(other: Other<H>, nowMs: number): void {
     if (nowMs >= other.provenUntilMs) return;
-    for (const [tenant, { messages }] of other.held) {
+    for (const [tenant, messages] of other.held) {
       const watch = this.#tenants.get(tenant)!;
       if (watch.asked.has(other)) continue;
       other.held.delete(tenant);
       if (other.held.size === 0) this.#holding--;
-      eachGuarded('forward', messages, ({ message, receipt }) => {
-        const member = watch.interest.match(message.topic).find(({ slot }) => slot === other.slot);
-        const forwarded = member ? this.#forward(other, tenant, message, member.kind === durable) : handedOn;
-        forwarded.whenSettled(() => receipt.settle(forwarded.reasonCode!));
+      eachGuarded('forward', messages, (message) => {
+        const isMatched = watch.interest.slotsOf(message.topic.text).includes(other.slot);
+        this.#forwarding.letGo(other.id, message, isMatched);
       });
     }
   }
-
-  #forward(other: Other<M>, tenant: TenantScope, message: M, needsReceipt: boolean): Receipt {
-    return this.#forwarding.forward(other.id, tenant, message, needsReceipt && message.qos > 0) ?? handedOn;
-  }
 }
 
-function ask<M>(other: Other<M>, tenant: TenantScope, watch: Watch<M>): void {
+function ask<H>(other: Other<H>, tenant: TenantScope, watch: Watch<H>): void {
   watch.asked.add(other);
   other.lane.send({ type: 'watch', tenant, watch: watch.number });
 }
-
-const joined = (one: Receipt | undefined, other: Receipt | undefined): Receipt | undefined =>
-  one && other ? bothReceipts(one, other) : (one ?? other);

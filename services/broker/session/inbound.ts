@@ -187,6 +187,7 @@ export class Inbound {
   #send(type: AckType, packetId: number, reasonCode: number): void {
     const channel = this.#channel;
     if (channel === undefined) return;
+    if (reasonCode === givenUp) return this.#notDone(packetId, channel);
     if (type === packetType.pubrec && reasonCode >= 0x80) this.#ended();
     // [MQTT-4.3.3-9] PUBREC with an error ends the exchange; before MQTT 5.0 there is no such PUBREC.
     if (type === packetType.pubrec && reasonCode >= 0x80 && channel.version === 5) {
@@ -194,6 +195,16 @@ export class Inbound {
       this.#exchanges.received()?.remove(packetId);
     }
     channel.ack(type, packetId, reasonCode);
+  }
+
+  /**
+   * Nobody knows whether the message is with all its subscribers: a broker that had some has died. It is not acknowledged, and the client
+   * has to send it again; of itself it does so in its next connection.
+   */
+  #notDone(packetId: number, channel: Channel): void {
+    this.#qos2?.delete(packetId);
+    this.#exchanges.received()?.remove(packetId);
+    channel.outbox.giveUp(reasons.serverUnavailable, 'another broker that a message has been sent to is gone');
   }
 
   onPubrel(packetId: number): void {
@@ -248,6 +259,8 @@ export class Inbound {
   }
 }
 
+/** Of a receipt: 0x88 Server unavailable. */
+const givenUp = 0x88;
 /** 0x97 Quota exceeded. */
 const tooManyUnreleased: Receipt = { reasonCode: 0x97, whenSettled: (listener) => listener() };
 /** 0x87 Not authorized. */

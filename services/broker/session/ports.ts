@@ -108,6 +108,8 @@ export interface SessionHost {
   /** Adds the route of one subscription, or replaces it when it is not new. */
   subscribe(session: Session, subscription: Subscription, isNew: boolean): void;
   unsubscribe(session: Session, subscription: Subscription): void;
+  /** Calls `then` once every broker matches all subscriptions that have been made so far (G2): at once, mostly. */
+  whenMatched(then: () => void): void;
   /**
    * Reads the next retained messages that match, in the order of their topics, when it is this session's turn. One that
    * is replaced while it is read is left out: who is connected has been sent that one already.

@@ -2,7 +2,7 @@
 import { levelsError, parseShared, topicBytesMax, topicFilterError } from '../../topic/topic.js';
 import { protocolError, type SubscribePacket, type SubscriptionRequest, type UnsubscribePacket } from '../wire/wire.js';
 import type { StoredRoute, StoredRoutes } from '../inbox/inbox.js';
-import { handedOn, type Receipt } from '../message/message.js';
+import { bothReceipts, handedOn, PendingReceipt, type Receipt } from '../message/message.js';
 import type { Channel } from './channel.js';
 import type { Access, SessionHost, Subscription } from './ports.js';
 import type { Session } from './client-session.js';
@@ -66,11 +66,23 @@ export function receiveSubscribe(
     if (isOwed && granted.get(filter)!.group === undefined && !owing.has(filter))
       owing.set(filter, owed.request(filter));
   }
-  if (!stored) return answer(0);
+  const matched = matchedBy(host);
+  if (!stored && matched === handedOn) return answer(0);
   channel.owedAnswers++;
+  if (!stored) return answerWhen(matched, channel, session, answer);
   whenStoredWith(granted, owing, session, host, owed, stored, (receipt) =>
-    answerWhen(receipt, channel, session, answer),
+    answerWhen(matched === handedOn ? receipt : bothReceipts(receipt, matched), channel, session, answer),
   );
+}
+
+/** Settles when all brokers match what has been subscribed to so far: a message that is sent anywhere after the SUBACK is not missed (G2). */
+function matchedBy(host: SessionHost): Receipt {
+  let matched: Receipt | undefined;
+  host.whenMatched(() => {
+    if (matched) (matched as PendingReceipt).settle(0);
+    else matched = handedOn;
+  });
+  return (matched ??= new PendingReceipt());
 }
 
 /** Unless the client has gone by then. The count of owed answers has been raised before. */

@@ -85,7 +85,7 @@ export class DynamoRetained implements RetainedStore {
     if (this.#closed) return handedOn;
     const kept = message.keep();
     const topic = kept.topic.text;
-    for (const overwritten of this.#reads) overwritten.add(topic);
+    this.overwritten(topic);
     // A wall clock that was set back must not make the newer message lose.
     this.#lastPublishedAtMs = Math.max(this.#lastPublishedAtMs, nowMs);
     const waiting = this.#waiting.get(topic);
@@ -101,6 +101,10 @@ export class DynamoRetained implements RetainedStore {
     this.#waiting.set(topic, { message: kept, publishedAtMs: this.#lastPublishedAtMs, receipts: [receipt] });
     this.#writeSome();
     return receipt;
+  }
+
+  overwritten(topic: string): void {
+    for (const overwritten of this.#reads) overwritten.add(topic);
   }
 
   counted(): Promise<RetainedCount> {

@@ -16,6 +16,7 @@ import { parseShared } from '../../topic/topic.js';
 import {
   type Continuation,
   type FanOutHost,
+  type RemoteRoutes,
   type RetainedCount,
   RetainedReads,
   type RetainedStore,
@@ -34,6 +35,7 @@ import type { Keeping, RetainedRead, Session, SessionHost, Subscription } from '
 import { clientPartition, scopeOf, type Tenant as TenantRecord } from '../../tenancy/tenancy.js';
 import type { Backlog, StoredOrigin } from '../inbox/inbox.js';
 import type { Activity, Touchable } from './activity.js';
+import { Arrivals } from './arrivals.js';
 import { Entrance } from './entrance.js';
 import { isWill, KeptWills } from './kept-wills.js';
 import { TenantLimits } from './limits.js';
@@ -79,6 +81,8 @@ export interface TenantWorld {
   readonly activity: Activity<Tenant>;
   /** When subscribers of `$SYS` were last told: of a tenant that has not been touched by then nothing was counted before. */
   readonly systemLooks: { readonly lastMs: number };
+  /** Undefined: this broker has no links to others. */
+  readonly remotes?: ((tenant: Tenant) => RemoteRoutes) | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -123,6 +127,8 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
   readonly #told = new SparseMap<string, string>();
   readonly #retainedReads: RetainedReads;
   readonly #heldAcknowledgements: HeldAcknowledgements;
+  readonly #remotes: RemoteRoutes | undefined;
+  readonly #arrivals: Arrivals;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #pace: Pace;
@@ -159,7 +165,9 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
     this.queues = new SharedQueues(this.scope, this, world.queues);
     const partitionOf = (clientId: ClientId): string => clientPartition(this.scope, clientId);
     this.keeping = { log: world.queues.commitLog, partitionOf };
-    this.routing = new Routing(world.makeRetained(this), this.queues, this);
+    this.#remotes = world.remotes?.(this);
+    this.routing = new Routing(world.makeRetained(this), this.queues, this, this.#remotes);
+    this.#arrivals = new Arrivals(this, clock);
     this.#retainedReads = new RetainedReads(this.routing.retained, async () => {
       await this.time.turn();
       this.time.spend(requestMs);
@@ -197,6 +205,37 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
       this.#withholds = this.#lease.state === 'lapsed' || this.#lease.state === 'lost';
     }
     return this.#withholds ? this.#whenAwake(receipt) : receipt;
+  }
+
+  /** One that another broker has accepted. */
+  arrive(message: Message): Receipt {
+    return this.#arrivals.take(message);
+  }
+
+  hinder(): void {
+    this.ledger.hinder();
+  }
+
+  unhinder(): void {
+    this.ledger.unhinder();
+  }
+
+  notForwarded(_message: Message): void {
+    this.meters.droppedSlowSubscriber++;
+  }
+
+  filters(): Iterable<string> {
+    return this.routing.filters();
+  }
+
+  whenMatched(then: () => void): void {
+    if (this.#remotes) this.#remotes.whenMatched(then);
+    else then();
+  }
+
+  /** It is not on this broker any more. */
+  leave(): void {
+    this.#remotes?.leave();
   }
 
   /** Not acknowledged before DynamoDB has said who serves, or has failed to: an outage stops no clean traffic. */
@@ -275,7 +314,7 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
     this.#updateLoad();
     if (!this.hasSystemSubscribers) return;
     const nowMs = this.#clock.nowMs();
-    for (const message of changedSystemMessages(this, this.#told)) this.routing.publish(message, nowMs);
+    for (const message of changedSystemMessages(this, this.#told)) this.routing.deliver(message, nowMs);
   }
 
   get hasSystemSubscribers(): boolean {

@@ -5,6 +5,7 @@
  *      held      QoS 1 and 2 messages in the memory of sessions; bounded by the tenant's memory (`memory.ts`)
  *      unsafe    messages that sessions which outlive their connections have yet to store; above the limit publishers wait,
  *                and so do fan-outs that are under way
+ *      hindered  another broker, for which messages are kept, has as many of the tenant as it may have; above it publishers wait
  *      in line   messages that wait for fan-outs before them (`fanout/fan-out-line.ts`); above the limit publishers wait
  */
 import { SparseSet } from '../../kernel/kernel.js';
@@ -23,6 +24,7 @@ export class SafetyLedger {
   #heldBytes = 0;
   #unsafeBytes = 0;
   #lineBytes = 0;
+  #hindrances = 0;
   /** Called once when `isUnsafe` is over. */
   #listeners = new SparseSet<() => void>();
 
@@ -50,7 +52,7 @@ export class SafetyLedger {
   }
 
   #look(): void {
-    this.isBehind = this.#unsafeBytes > this.#unsafeBytesMax || this.#lineBytes > lineBytesMax;
+    this.isBehind = this.#unsafeBytes > this.#unsafeBytesMax || this.#lineBytes > lineBytesMax || this.#hindrances > 0;
   }
 
   hold(message: Message): void {
@@ -90,6 +92,19 @@ export class SafetyLedger {
     this.#lineBytes -= message.heldBytes;
     this.#look();
     this.#becameLess();
+    if (wasBehind && !this.isBehind) this.whenInTime();
+  }
+
+  /** Publishers are to wait until `unhinder` has been called as often. */
+  hinder(): void {
+    this.#hindrances++;
+    this.#look();
+  }
+
+  unhinder(): void {
+    const wasBehind = this.isBehind;
+    this.#hindrances--;
+    this.#look();
     if (wasBehind && !this.isBehind) this.whenInTime();
   }
 

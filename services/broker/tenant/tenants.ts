@@ -22,7 +22,7 @@ import {
   unattended,
 } from '../../kernel/kernel.js';
 import { type BrokerLoad, scopeOf, type Tenant as TenantRecord, tenantOf } from '../../tenancy/tenancy.js';
-import type { RetainedStore } from '../fanout/fanout.js';
+import type { RemoteRoutes, RetainedStore } from '../fanout/fanout.js';
 import type { CommitLog } from '../inbox/inbox.js';
 import type { LeaseGate, SharedStore } from './ports.js';
 import { Activity } from './activity.js';
@@ -53,6 +53,8 @@ export interface TenantsOptions {
   readonly lease: LeaseGate;
   readonly units: UnitLedger;
   readonly thread: Thread;
+  /** What a tenant has of the other brokers, if there may be any. */
+  readonly remotes?: ((tenant: Tenant) => RemoteRoutes) | undefined;
   /** Takes over what earlier brokers have left of it. */
   readonly restore: (tenant: Tenant, record: TenantRecord) => Promise<void>;
   /** Nothing can stand in the way any more: it is here. */
@@ -110,13 +112,14 @@ export class Tenants {
     metrics.gauge('shoal_tenants_empty', empty, () => this.#empty.size);
     this.#totals = new Totals(this.#activity.look(), metrics);
     const { makeRetained, unsafeBytesMax, holdBackMs, topicLevelsMax, lease, clock, log, shared, commitLog } = options;
+    const { remotes } = options;
     this.#world = {
       makeRetained,
       queues: { store: shared, of: options.sharedOf, commitLog, clock, log },
       pace: { unsafeBytesMax, holdBackMs, topicLevelsMax },
       activity: this.#activity,
       systemLooks: this.#systemLooks,
-      ...{ lease, thread, clock, log },
+      ...{ lease, thread, remotes, clock, log },
     };
   }
 
@@ -185,12 +188,14 @@ export class Tenants {
       await units.begin(tenant.units);
       now = await current(record.id);
     } catch (error) {
+      tenant.leave();
       this.#activity.forget(tenant); // The next attempt has another one.
       throw error;
     }
     if (now === undefined || now.status === 'deleting' || scopeOf(now) !== tenant.scope) {
       await this.#retire(tenant);
       await tenant.turns.idle();
+      tenant.leave();
       throw new TenantGone(record.id);
     }
     tenant.limits.set(now, clock.nowMs());
@@ -271,6 +276,7 @@ export class Tenants {
     if (this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
     this.#empty.delete(tenant);
     this.#told.delete(tenant);
+    tenant.leave();
     void this.#options.units.end(tenant.units);
     if (!tenant.isGone) unattended('retained', tenant.routing.retained.rest());
     this.#activity.forget(tenant);

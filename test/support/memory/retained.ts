@@ -27,6 +27,8 @@ export class MemoryRetained implements RetainedStore {
   readonly #clock: Pick<Clock, 'nowMs'>;
   readonly #table: Map<string, Stored>;
   readonly #limits: { readonly retainedMessages: number; readonly retainedBytes: number };
+  /** Of each read under way: topics with a newer message that another broker stores. */
+  readonly #reads = new Set<Set<string>>();
   #lastPublishedAtMs = 0;
   #closed = false;
 
@@ -56,12 +58,20 @@ export class MemoryRetained implements RetainedStore {
 
   async read(filter: string, { after, messagesMax, isWanted, take }: RetainedRead): Promise<void> {
     const before = this.#matching(filter).filter(({ topic }) => topic.bytes.compare(Buffer.from(after)) > 0);
+    const overwritten = new Set<string>();
+    this.#reads.add(overwritten);
     await Promise.resolve();
+    this.#reads.delete(overwritten);
     if (!isWanted()) return;
     const bite = before.slice(0, messagesMax);
-    const isLatest = (message: Message): boolean => this.#table.get(message.topic.text)?.message === message;
+    const isLatest = (message: Message): boolean =>
+      !overwritten.has(message.topic.text) && this.#table.get(message.topic.text)?.message === message;
     const copies = bite.filter(isLatest).map((message) => message.withOrigin(undefined)); // As from a real table.
     take(copies, bite.length < before.length ? bite.at(-1)!.topic.text : undefined);
+  }
+
+  overwritten(topic: string): void {
+    for (const overwritten of this.#reads) overwritten.add(topic);
   }
 
   mayMatch(filter: string): Promise<boolean> {

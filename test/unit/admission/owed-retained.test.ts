@@ -465,6 +465,7 @@ describe('bounded memory', () => {
     const reads = new RetainedReads(
       {
         put: () => handedOn,
+        overwritten: () => undefined,
         rest: () => Promise.resolve(),
         close: () => undefined,
         counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
@@ -508,7 +509,7 @@ describe('bounded memory', () => {
     const began: number[] = [];
     let turns = 0;
     const store = {
-      ...{ put: () => handedOn, rest: () => Promise.resolve(), close: () => undefined },
+      ...{ put: () => handedOn, overwritten: () => undefined, rest: () => Promise.resolve(), close: () => undefined },
       ...{ counted: () => Promise.resolve({ messages: 0, bytes: 0 }), mayMatch: () => Promise.resolve(false) },
       read: async (filter: string, read: RetainedRead) => {
         if (filter === 'same') began.push(turns);
@@ -533,7 +534,7 @@ describe('bounded memory', () => {
 
   it('one that throws is told so, and costs nobody a place', async () => {
     const store = {
-      ...{ put: () => handedOn, rest: () => Promise.resolve(), close: () => undefined },
+      ...{ put: () => handedOn, overwritten: () => undefined, rest: () => Promise.resolve(), close: () => undefined },
       ...{ counted: () => Promise.resolve({ messages: 0, bytes: 0 }), mayMatch: () => Promise.resolve(false) },
       read: (_: string, read: RetainedRead) => Promise.resolve(read.take([], undefined)),
     };
@@ -559,7 +560,7 @@ describe('bounded memory', () => {
     const read: string[] = [];
     const turns: (() => void)[] = [];
     const store = {
-      ...{ put: () => handedOn, rest: () => Promise.resolve(), close: () => undefined },
+      ...{ put: () => handedOn, overwritten: () => undefined, rest: () => Promise.resolve(), close: () => undefined },
       ...{ counted: () => Promise.resolve({ messages: 0, bytes: 0 }), mayMatch: () => Promise.resolve(false) },
       read: (filter: string) => Promise.resolve(void read.push(filter)),
     };

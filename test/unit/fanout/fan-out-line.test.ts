@@ -102,6 +102,7 @@ function world(count = many, put: RetainedStore['put'] = () => handedOn) {
   const nothing: RetainedStore = {
     put,
     read: () => Promise.resolve(),
+    overwritten: () => undefined,
     counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
     mayMatch: () => Promise.resolve(false),
     rest: () => Promise.resolve(),

@@ -5,6 +5,7 @@ import type { ClientId } from '../../../services/kernel/kernel.js';
 import { filterMatches } from '../../../services/topic/topic.js';
 import {
   type GroupQueue,
+  type RemoteRoutes,
   type RetainedStore,
   type RouteOptions,
   Routing,
@@ -60,6 +61,7 @@ class Queue implements GroupQueue {
 const nothing: RetainedStore = {
   put: () => handedOn,
   read: () => Promise.resolve(),
+  overwritten: () => undefined,
   counted: () => Promise.resolve({ messages: 0, bytes: 0 }),
   mayMatch: () => Promise.resolve(false),
   rest: () => Promise.resolve(),
@@ -304,5 +306,52 @@ describe('a shared subscription', () => {
     routing.publish(again('old'), 0);
     routing.publish(again('new'), 0);
     expect([b.got.map(({ payload }) => payload), queue().kept]).toEqual([['new'], []]);
+  });
+});
+
+describe('other brokers', () => {
+  const world = (isElsewhere = false) => {
+    const told: string[] = [];
+    const remotes: RemoteRoutes = {
+      publish: ({ topic }) => told.push(`publish ${topic.text}`) > 0 && isElsewhere,
+      changed: (filter, isThere) => void told.push(`${isThere ? 'has' : 'lost'} ${filter}`),
+      whenMatched: (then) => then(),
+      leave: () => undefined,
+    };
+    const retained: string[] = [];
+    const store: RetainedStore = {
+      ...nothing,
+      put: ({ topic }) => (retained.push(`put ${topic.text}`), handedOn),
+      overwritten: (topic) => void retained.push(`overwritten ${topic}`),
+    };
+    return { routing: new Routing(store, undefined, undefined, remotes), told, retained };
+  };
+
+  it('are told of the first subscription to a filter and of the last, shared or not', () => {
+    const { routing, told } = world();
+    const [one, other] = [new Sink('c1'), new Sink('c2')];
+    routing.subscribe('a', undefined, one, options());
+    routing.subscribe('a', undefined, one, options({ qos: 2 }));
+    routing.subscribe('a', 'g', other, options());
+    routing.unsubscribe('a', undefined, one);
+    expect([told, [...routing.filters()]]).toEqual([['has a'], ['a']]);
+    routing.unsubscribe('a', 'g', other);
+    routing.unsubscribe('a', 'g', other);
+    expect([told, [...routing.filters()]]).toEqual([['has a', 'lost a'], []]);
+  });
+
+  it('get what is published here, and not what they have sent; which is retained once', () => {
+    const { routing, told, retained } = world();
+    const client = new Sink('c1');
+    routing.subscribe('a', undefined, client, options());
+    told.length = 0;
+    routing.publish(message('a', { retain: true }), 0);
+    routing.deliver(message('a', { retain: true }), 0);
+    expect([told, retained, client.got.length]).toEqual([['publish a'], ['put a', 'overwritten a'], 2]);
+  });
+
+  it('with subscribers are subscribers', () => {
+    expect(world(true).routing.publish(message('a'), 0).reasonCode).toBe(0);
+    expect(world(false).routing.publish(message('a'), 0).reasonCode).toBe(0x10);
   });
 });

@@ -1,6 +1,6 @@
 /** What other brokers have, in few bytes: against maps that do the same without cleverness. */
 import { describe, expect, it } from 'vitest';
-import { BrokerSets, connected, durable, type Kind, none } from '../../../services/broker/interest/broker-sets.js';
+import { BrokerSets } from '../../../services/broker/interest/broker-sets.js';
 import { FingerprintTable } from '../../../services/broker/interest/fingerprint-table.js';
 import { RemoteInterest } from '../../../services/broker/interest/remote-interest.js';
 import { Shape } from '../../../services/broker/interest/shape.js';
@@ -58,27 +58,24 @@ describe('a table of fingerprints', () => {
 describe('sets of brokers', () => {
   it('are kept once each, and no longer than they are used', () => {
     const sets = new BrokerSets();
-    const a = sets.change(0, 1, connected);
-    const b = sets.change(0, 1, connected);
+    const a = sets.change(0, 1, true);
+    const b = sets.change(0, 1, true);
     expect([a === b, sets.size]).toEqual([true, 1]);
-    const both = sets.change(a, 7, durable);
-    expect(sets.members(both)).toEqual([
-      { slot: 1, kind: connected },
-      { slot: 7, kind: durable },
-    ]);
-    expect(sets.change(both, 1, none)).toBe(sets.change(0, 7, durable));
-    expect(sets.change(b, 1, none)).toBe(0);
+    const both = sets.change(a, 7, true);
+    expect(sets.members(both)).toEqual([1, 7]);
+    expect(sets.change(both, 1, false)).toBe(sets.change(0, 7, true));
+    expect(sets.change(b, 1, false)).toBe(0);
     expect(sets.size).toBe(1);
   });
 
   it('a broker that goes leaves all of them, and what has become the same is one for those who come', () => {
     const sets = new BrokerSets();
-    const alone = sets.change(0, 1, connected);
-    const both = sets.change(sets.change(0, 1, connected), 2, connected);
-    const second = sets.change(0, 2, connected);
+    const alone = sets.change(0, 1, true);
+    const both = sets.change(sets.change(0, 1, true), 2, true);
+    const second = sets.change(0, 2, true);
     sets.drop(2);
-    expect([alone, both, second].map((number) => sets.members(number).map(({ slot }) => slot))).toEqual([[1], [1], []]);
-    expect(sets.change(0, 1, connected)).toBe(alone);
+    expect([alone, both, second].map((number) => sets.members(number))).toEqual([[1], [1], []]);
+    expect(sets.change(0, 1, true)).toBe(alone);
     for (const number of [alone, alone, both, second]) sets.release(number);
     expect(sets.size).toBe(0);
   });
@@ -91,7 +88,7 @@ describe('what other brokers have subscribed to', () => {
     const chance = new Chance(seed);
     const sets = new BrokerSets();
     const interest = new RemoteInterest(sets);
-    const told = new Map<number, Map<string, Kind>>();
+    const told = new Map<number, Set<string>>();
     for (let i = 0; i < 4000; i++) {
       const slot = chance.between(0, 5);
       if (chance.happens(0.002)) {
@@ -102,17 +99,19 @@ describe('what other brokers have subscribed to', () => {
       }
       const parts = Array.from({ length: chance.between(1, 4) }, () => levels[chance.between(0, 3)]!);
       const filter = (chance.happens(0.2) ? [...parts, '#'] : parts).join('/');
-      const kind = chance.between(0, 2) as Kind;
+      const isThere = chance.happens(0.6);
       const shape = Shape.of(filter);
-      interest.set(slot, shape, shape.ofFilter(filter), kind);
-      told.set(slot, (told.get(slot) ?? new Map<string, Kind>()).set(filter, kind));
+      interest.set(slot, shape, shape.ofFilter(filter), isThere);
+      const filters = told.get(slot) ?? new Set();
+      told.set(slot, filters);
+      if (isThere) filters.add(filter);
+      else filters.delete(filter);
       const topic = Array.from({ length: chance.between(1, 4) }, () => levels[chance.between(0, 1)]!).join('/');
-      const expected = [...told].flatMap(([slot, filters]) => {
-        let kind: Kind = none;
-        for (const [filter, other] of filters) if (other > kind && filterMatches(filter, topic)) kind = other;
-        return kind === none ? [] : [{ slot, kind }];
-      });
-      expect(interest.match(topic)).toEqual(expected.sort((a, b) => a.slot - b.slot));
+      const expected = [...told].flatMap(([slot, filters]) =>
+        [...filters].some((filter) => filterMatches(filter, topic)) ? [slot] : [],
+      );
+      expect(interest.match(topic)).toEqual(expected.sort((a, b) => a - b));
+      expect(interest.slotsOf(topic)).toEqual(interest.match(topic));
     }
     expect(interest.shapes).toBeGreaterThan(5);
     interest.end();
@@ -122,12 +121,12 @@ describe('what other brokers have subscribed to', () => {
   it('a shape is forgotten with its last filter', () => {
     const interest = new RemoteInterest(new BrokerSets());
     const shape = Shape.of('a/+');
-    interest.set(3, shape, shape.ofFilter('a/+'), durable);
-    interest.set(3, shape, shape.ofFilter('b/+'), connected);
-    interest.set(3, shape, shape.ofFilter('a/+'), none);
+    interest.set(3, shape, shape.ofFilter('a/+'), true);
+    interest.set(3, shape, shape.ofFilter('b/+'), true);
+    interest.set(3, shape, shape.ofFilter('a/+'), false);
     expect(interest.shapes).toBe(1);
-    interest.set(3, shape, shape.ofFilter('b/+'), none);
-    interest.set(3, shape, shape.ofFilter('b/+'), none);
+    interest.set(3, shape, shape.ofFilter('b/+'), false);
+    interest.set(3, shape, shape.ofFilter('b/+'), false);
     expect([interest.shapes, interest.filters]).toEqual([0, 0]);
   });
 });

@@ -47,6 +47,21 @@ describe('acknowledgements', () => {
     expect([before.said(), client.outbox.said()]).toEqual([[], []]);
   });
 
+  it.each([4, 5] as const)('are not given for what may be lost: the connection ends (version %i)', (version) => {
+    const client = connect({ version });
+    const [first, second] = pending(client.host, 2) as [PendingReceipt, PendingReceipt];
+    client.send(publish('a', 'x', 1, 1), publish('a', 'y', 2, 2));
+    second.settle(0x88);
+    first.settle(0x88);
+    const before = client.outbox;
+    expect([before.said(), before.closedBy]).toEqual([[], reasons.serverUnavailable]);
+    client.reconnect();
+    // Both are published again.
+    client.send(publish('a', 'x', 1, 1, { dup: true }), publish('a', 'y', 2, 2, { dup: true }));
+    expect(client.outbox.said()).toEqual(['puback 1', 'pubrec 2']);
+    expect(client.host.published.map(({ payload }) => payload)).toEqual(['x', 'y', 'x', 'y']);
+  });
+
   it('have no reason codes before MQTT 5.0', () => {
     const { send, outbox } = connect({ version: 4, access: refusing });
     send(publish('secret', '', 1, 1), publish('secret', '', 2, 2), ack('pubrel', 2));

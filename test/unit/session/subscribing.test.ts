@@ -117,6 +117,20 @@ describe('SUBSCRIBE', () => {
     send(unsubscribe(2, ...filters.slice(1)));
   });
 
+  it.each([0, 1000])('is answered when all brokers match it, and it is stored (expiry %i)', async (expiry) => {
+    const log = new MemoryCommitLog({ nowMs: () => nowMs });
+    const host = new FakeHost();
+    host.unmatched = [];
+    const { send, outbox } = connect({ host, ...(expiry > 0 && { keeping: { partitionOf: () => 'tenant#c', log } }) });
+    send(subscribe(1, { topic: 'a' }));
+    await turn();
+    if (expiry > 0) log.commit();
+    await turn();
+    expect([outbox.take(), host.routes]).toEqual([[], ['+a:0']]);
+    for (const then of host.unmatched) then();
+    expect(granted(outbox.take())).toEqual([[0]]);
+  });
+
   it('is refused what the tenant cannot have, and told why', () => {
     const { send, outbox, host, session } = connect({ problemInformation: true });
     host.filterError = (filter) => (filter.includes('+') ? 'no wildcards there' : undefined);

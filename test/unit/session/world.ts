@@ -64,6 +64,13 @@ export class FakeHost implements SessionHost {
     return this.receipts.shift() ?? handedOn;
   }
   filterError: SessionHost['filterError'] = () => undefined;
+  /** Those who wait until all brokers match; undefined: nobody has to. */
+  unmatched: (() => void)[] | undefined;
+  whenMatched(then: () => void): void {
+    if (this.unmatched) this.unmatched.push(then);
+    else then();
+  }
+
   subscribe(_session: Session, { filter, qos }: Subscription, isNew: boolean): void {
     if (isNew) this.subscriptions++;
     this.routes.push(`${isNew ? '+' : '='}${filter}:${qos}`);

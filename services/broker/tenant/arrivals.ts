@@ -1,0 +1,75 @@
+/**
+ * Messages of a tenant that other brokers have accepted. The thread that their delivery takes is the tenant's: while it has time left they
+ * are delivered as they come, otherwise they wait for its turn, in order, like the packets of its connections.
+ *
+ * What waits is bounded: of QoS 1 and 2 by what the other brokers may have under way for this one (`cluster/shares.ts`), of QoS 0 here.
+ */
+import { BoundedFifo, caught, type Clock } from '../../kernel/kernel.js';
+import { handedOn, type Message, type Meters, PendingReceipt, type Receipt } from '../message/message.js';
+import type { Routing } from '../fanout/fanout.js';
+import type { Job, TimeAccount } from './thread.js';
+
+/** Of QoS 0: what a client's connection may have waiting, too. */
+const volatileBytesMax = 1 << 20;
+
+interface Waiting {
+  readonly message: Message;
+  readonly receipt: PendingReceipt;
+}
+
+/** The tenant, as far as it has a part in this. */
+interface Receiver {
+  readonly routing: Routing;
+  readonly time: TimeAccount;
+  readonly meters: Meters;
+}
+
+export class Arrivals implements Job {
+  readonly #receiver: Receiver;
+  readonly #clock: Clock;
+  readonly #waiting = new BoundedFifo<Waiting>({ itemsMax: Infinity, bytesMax: Infinity }, () => 0);
+  #volatileBytes = 0;
+
+  constructor(receiver: Receiver, clock: Clock) {
+    this.#receiver = receiver;
+    this.#clock = clock;
+  }
+
+  take(message: Message): Receipt {
+    const { time, routing } = this.#receiver;
+    if (this.#waiting.length > 0 || !time.begin()) return this.#wait(message);
+    try {
+      return routing.deliver(message, this.#clock.nowMs());
+    } finally {
+      time.end();
+    }
+  }
+
+  #wait(message: Message): Receipt {
+    if (message.qos === 0) {
+      if (this.#volatileBytes >= volatileBytesMax) {
+        this.#receiver.meters.droppedOverQuota++;
+        return handedOn;
+      }
+      this.#volatileBytes += message.heldBytes;
+    }
+    const waiting = { message: message.keep(), receipt: new PendingReceipt() };
+    this.#waiting.push(waiting);
+    if (this.#waiting.length === 1) this.#receiver.time.add(this);
+    return waiting.receipt;
+  }
+
+  /** Called by the thread. */
+  step(): boolean {
+    const { message, receipt } = this.#waiting.shift()!;
+    if (message.qos === 0) this.#volatileBytes -= message.heldBytes;
+    try {
+      const delivered = this.#receiver.routing.deliver(message, this.#clock.nowMs());
+      delivered.whenSettled(() => receipt.settle(delivered.reasonCode!));
+    } catch (error) {
+      receipt.settle(0x80); // Unspecified error
+      caught('fan-out', error);
+    }
+    return this.#waiting.length > 0;
+  }
+}
