@@ -237,6 +237,14 @@ class SimHome implements Home {
     return this.subscribers.keys();
   }
 
+  arriving(): void {
+    // There is time.
+  }
+
+  arrived(): void {
+    // Nothing has begun.
+  }
+
   arrive(message: Message): Receipt {
     const kept = message.keep();
     this.deliver(kept);

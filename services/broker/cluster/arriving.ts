@@ -5,7 +5,6 @@
 import { caught, type Clock, type Counter, type Metrics, type TenantScope } from '../../kernel/kernel.js';
 import { type ForwardedMessage, MalformedContent, readForwards } from '../mesh/mesh.js';
 import { emptyBytes, Message, noSubscribers, type Receipt, type TopicName } from '../message/message.js';
-import type { ClientId } from '../../kernel/kernel.js';
 import type { Peer } from './peer.js';
 import type { Home, Topics } from './ports.js';
 
@@ -32,25 +31,31 @@ export class Arriving {
     });
   }
 
-  /** A frame of messages. */
+  /** A frame of messages. Those of one tenant that follow each other share a slice of its time. */
   take(peer: Peer, body: Buffer): void {
     const nowMs = this.#options.clock.nowMs();
     let tenant = '';
     let home: Home | undefined;
-    readForwards(body, (forwarded) => {
-      if (forwarded.tenant !== '') {
-        ({ tenant } = forwarded);
-        home = this.#options.homeOf(tenant as TenantScope);
-      } else if (tenant === '') throw new MalformedContent('the first message has no tenant');
-      this.#fill(body, forwarded, nowMs);
-      this.#counter.add();
-      const receipt = home ? this.#deliver(home) : noSubscribers;
-      if (forwarded.qos > 0) peer.answer(forwarded.receipt, receipt);
-    });
+    try {
+      readForwards(body, (forwarded) => {
+        if (forwarded.tenant !== '') {
+          home?.arrived();
+          ({ tenant } = forwarded);
+          home = this.#options.homeOf(tenant as TenantScope);
+          home?.arriving();
+        } else if (tenant === '') throw new MalformedContent('the first message has no tenant');
+        this.#fill(body, forwarded, nowMs);
+        this.#counter.add();
+        const receipt = home ? this.#deliver(home) : noSubscribers;
+        if (forwarded.qos > 0) peer.answer(forwarded.receipt, receipt);
+      });
+    } finally {
+      home?.arrived();
+    }
   }
 
   #fill(body: Buffer, forwarded: ForwardedMessage, nowMs: number): void {
-    const { qos, retain, publisher, expiresInMs, topicStart, topicEnd, payloadStart, payloadEnd } = forwarded;
+    const { qos, retain, expiresInMs, topicStart, topicEnd, payloadStart, payloadEnd } = forwarded;
     const message = this.#message;
     message.renew();
     message.topic = this.#topic(body, topicStart, topicEnd);
@@ -61,7 +66,6 @@ export class Arriving {
     message.payloadEnd = payloadEnd;
     const { propertiesStart } = forwarded;
     message.properties = propertiesStart < payloadStart ? body.subarray(propertiesStart, payloadStart) : emptyBytes;
-    message.publisher = publisher === '' ? undefined : (publisher as ClientId);
     if (expiresInMs !== undefined) message.expiresAtMs = nowMs + expiresInMs;
   }
 

@@ -178,7 +178,8 @@ export class Cluster implements World {
 
   publish(routes: HomeRoutes, message: Message): boolean {
     if (this.#watches.brokers === 0) return false;
-    if (!this.#recent.has(routes)) {
+    if (!routes.isRecent) {
+      routes.isRecent = true;
       this.#older.delete(routes);
       this.#recent.add(routes);
     }
@@ -385,6 +386,7 @@ export class Cluster implements World {
     this.#cancelIdle = this.#options.clock.after(this.#options.idleMs ?? idleMs, () => {
       const idle = this.#older;
       this.#older = this.#recent;
+      for (const routes of this.#recent) routes.isRecent = false;
       this.#recent = new Set();
       for (const routes of idle) if (!this.#watches.unwatch(routes.home.scope)) this.#older.add(routes);
       for (const scope of this.#leaving)

@@ -12,6 +12,8 @@ export interface World {
 
 export class HomeRoutes {
   readonly home: Home;
+  /** It has published since the last look at who is idle; of the cluster. */
+  isRecent = false;
   readonly #world: World;
 
   constructor(home: Home, world: World) {

@@ -60,6 +60,8 @@ export class Peer {
   readonly #askFlush: (peer: Peer) => void;
   #isFlushAsked = false;
   #writer: ForwardsWriter | undefined;
+  /** The next one will be alike. */
+  #lastFrameBytes = 0;
   /** Of QoS 0, in the frame that is being written. */
   #volatile: Kept[] = [];
   #lastReceipt = 0;
@@ -83,7 +85,7 @@ export class Peer {
     const { qos } = message;
     const bytes = message.storedBytes + overheadBytes;
     if (qos === 0 && !this.shares.hasRoom(share)) return false;
-    const writer = (this.#writer ??= new ForwardsWriter());
+    const writer = (this.#writer ??= new ForwardsWriter(this.#lastFrameBytes));
     const receipt = qos > 0 ? this.#lastReceipt + 1 : 0;
     writer.add(message, home.scope, receipt, expiresInMs);
     this.shares.take(share, bytes);
@@ -132,6 +134,7 @@ export class Peer {
   #send(): void {
     if (!this.#writer) return;
     const frame = this.#writer.end();
+    this.#lastFrameBytes = Math.min(frame.body.length, frameBytes);
     const kept = this.#volatile;
     this.#writer = undefined;
     this.#volatile = [];

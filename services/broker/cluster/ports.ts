@@ -23,8 +23,11 @@ export interface Home {
   readonly scope: TenantScope;
   /** Those with subscribers here; while they come and go, as `OwnFilters.each` says. */
   filters(): Iterable<string>;
-  /** A message that another broker has accepted: to the subscribers here. It is volatile. */
+  /** Messages come that another broker has accepted, some at once: `arrived` follows. */
+  arriving(): void;
+  /** One of them: to the subscribers here. It is volatile. */
   arrive(message: Message): Receipt;
+  arrived(): void;
   /** One more broker has to make the message safe. Only for one that may be held. */
   owe(message: Message): void;
   pay(message: Message, reasonCode: number): void;

@@ -12,6 +12,9 @@ import type { Job, TimeAccount } from './thread.js';
 /** Of QoS 0: what a client's connection may have waiting, too. */
 const volatileBytesMax = 1 << 20;
 
+/** Between two looks at the clock: some tens of microseconds, unless they have many subscribers. */
+const messagesALook = 32;
+
 interface Waiting {
   readonly message: Message;
   readonly receipt: PendingReceipt;
@@ -29,20 +32,39 @@ export class Arrivals implements Job {
   readonly #clock: Clock;
   readonly #waiting = new BoundedFifo<Waiting>({ itemsMax: Infinity, bytesMax: Infinity }, () => 0);
   #volatileBytes = 0;
+  /** A slice has begun. */
+  #isServed = false;
+  #nowMs = 0;
+  #untilLook = 0;
 
   constructor(receiver: Receiver, clock: Clock) {
     this.#receiver = receiver;
     this.#clock = clock;
   }
 
+  /** Some messages come; `end` follows in the same turn. */
+  begin(): void {
+    this.#isServed = this.#waiting.length === 0 && this.#receiver.time.begin();
+    this.#nowMs = this.#clock.nowMs();
+    this.#untilLook = messagesALook;
+  }
+
   take(message: Message): Receipt {
-    const { time, routing } = this.#receiver;
-    if (this.#waiting.length > 0 || !time.begin()) return this.#wait(message);
-    try {
-      return routing.deliver(message, this.#clock.nowMs());
-    } finally {
-      time.end();
+    if (!this.#isServed) return this.#wait(message);
+    if (this.#untilLook-- === 0) {
+      this.#untilLook = messagesALook;
+      if (this.#receiver.time.isOver) {
+        this.end(); // The others wait for the next slice.
+        return this.#wait(message);
+      }
     }
+    return this.#receiver.routing.deliver(message, this.#nowMs);
+  }
+
+  end(): void {
+    if (!this.#isServed) return;
+    this.#isServed = false;
+    this.#receiver.time.end();
   }
 
   #wait(message: Message): Receipt {

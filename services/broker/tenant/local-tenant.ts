@@ -207,9 +207,17 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
     return this.#withholds ? this.#whenAwake(receipt) : receipt;
   }
 
-  /** One that another broker has accepted. */
+  /** Some come that another broker has accepted. */
+  arriving(): void {
+    this.#arrivals.begin();
+  }
+
   arrive(message: Message): Receipt {
     return this.#arrivals.take(message);
+  }
+
+  arrived(): void {
+    this.#arrivals.end();
   }
 
   hinder(): void {

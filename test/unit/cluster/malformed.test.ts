@@ -11,7 +11,7 @@ const number = (n: number): Buffer => Buffer.from([0, 0, 0, 0, 0, n]);
 function messages(change: (body: Buffer) => Buffer): Buffer {
   const writer = new ForwardsWriter();
   const message = {
-    ...({ qos: 1, retain: false, publisher: 'c', topic: { bytes: Buffer.from('x') } } as const),
+    ...({ qos: 1, retain: false, topic: { bytes: Buffer.from('x') } } as const),
     ...{ properties: Buffer.alloc(0), source: Buffer.from('payload'), payloadStart: 0, payloadEnd: 7 },
   };
   writer.add(message, 'acme', 1, undefined);

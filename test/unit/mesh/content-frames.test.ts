@@ -123,7 +123,7 @@ const of = (more: Partial<ToForward> & { text?: string; name?: string }): ToForw
   const { text = '', name = 't', ...rest } = more;
   const source = Buffer.from(`..${text}..`);
   return {
-    ...{ qos: 0, retain: false, publisher: undefined, topic: { bytes: Buffer.from(name) } },
+    ...{ qos: 0, retain: false, topic: { bytes: Buffer.from(name) } },
     ...{ properties: Buffer.alloc(0), source, payloadStart: 2, payloadEnd: source.length - 2 },
     ...rest,
   };
@@ -145,24 +145,24 @@ function readAll(body: Buffer): unknown[] {
 describe('messages', () => {
   const hex =
     '19 000000000005' +
-    '00000013000461636d6500000003612f62000000006869' +
-    '000000270e000001630000000000090000000003e8000174000000050102' +
-    '0304057061796c6f61642e2e2e';
-  const firstBytes = 19;
+    '00000011000461636d650003612f62000000006869' +
+    '000000240e000000000000090000000003e8000174000000050102030405' +
+    '7061796c6f61642e2e2e';
+  const firstBytes = 17;
 
   it('are read and written as version 1 has sent them', () => {
     const writer = new ForwardsWriter();
     writer.add(of({ name: 'a/b', text: 'hi' }), 'acme', 0, undefined);
     const properties = Buffer.from('0102030405', 'hex');
-    writer.add(of({ qos: 2, retain: true, publisher: 'c', properties, text: 'payload...' }), 'acme', 9, 1000);
+    writer.add(of({ qos: 2, retain: true, properties, text: 'payload...' }), 'acme', 9, 1000);
     expect(numbered(writer.end(), 5)).toBe(hex);
     expect(readAll(Buffer.from(hex.slice(3), 'hex'))).toEqual([
       {
-        ...{ qos: 0, retain: false, tenant: 'acme', publisher: '', receipt: 0, expiresInMs: undefined },
+        ...{ qos: 0, retain: false, tenant: 'acme', receipt: 0, expiresInMs: undefined },
         ...{ topic: 'a/b', properties: '', payload: 'hi' },
       },
       {
-        ...{ qos: 2, retain: true, tenant: '', publisher: 'c', receipt: 9, expiresInMs: 1000 },
+        ...{ qos: 2, retain: true, tenant: '', receipt: 9, expiresInMs: 1000 },
         ...{ topic: 't', properties: '0102030405', payload: 'payload...' },
       },
     ]);
@@ -184,7 +184,6 @@ describe('messages', () => {
     const message = fc.record({
       qos: fc.constantFrom(0 as const, 1 as const, 2 as const),
       retain: fc.boolean(),
-      publisher: fc.option(fc.string({ minLength: 1, maxLength: 80, unit: 'grapheme' }), { nil: undefined }),
       name: fc.string({ maxLength: 300, unit: 'grapheme' }),
       text: fc.string({ maxLength: 3000 }),
       tenant: fc.constantFrom('a', 'b', 'tenant-é'),
@@ -200,7 +199,7 @@ describe('messages', () => {
           const isSame = tenant === last;
           last = tenant;
           return {
-            ...{ qos: more.qos, retain: more.retain, tenant: isSame ? '' : tenant, publisher: more.publisher ?? '' },
+            ...{ qos: more.qos, retain: more.retain, tenant: isSame ? '' : tenant },
             ...{ receipt: more.qos > 0 ? receipt : 0, expiresInMs, topic: name, properties: '', payload: text },
           };
         });
@@ -214,9 +213,8 @@ describe('messages', () => {
     const writer = new ForwardsWriter();
     const long = Buffer.alloc(65_535, 'x');
     const source = Buffer.alloc(384 * 1024 - long.length);
-    const publisher = long.toString();
     writer.add(
-      of({ qos: 2, topic: { bytes: long }, source, payloadStart: 0, payloadEnd: source.length, publisher }),
+      of({ qos: 2, topic: { bytes: long }, source, payloadStart: 0, payloadEnd: source.length }),
       't'.repeat(255),
       1,
       1,

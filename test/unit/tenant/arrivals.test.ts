@@ -14,11 +14,14 @@ function world() {
   const time = new Thread(clock, (run) => void deferred.push(run)).account();
   const routing = new Routing(new MemoryRetained({ clock }));
   const got: string[] = [];
+  /** What a delivery takes. */
+  const slow = { ms: 0 };
   const subscriber = {
     ...{ clientId: 'c' as never, readiness: 'now' as const, isDurable: false },
     deliver({ payload }: Message) {
       if (payload.toString() === 'bad') throw new Error('planted');
       got.push(payload.toString());
+      clock.advance(slow.ms);
     },
     whenReady: () => undefined,
     hasStored: () => false,
@@ -26,14 +29,21 @@ function world() {
   routing.subscribe('x', undefined, subscriber, { qos: 2, noLocal: false, retainAsPublished: false, id: 0 });
   const meters = newMeters();
   const arrivals = new Arrivals({ routing, time, meters }, clock);
-  const come = (text: string | Buffer, qos: QoS = 1) =>
-    arrivals.take(Message.of({ topic: topicName('x'), payload: Buffer.from(text), qos, retain: false }));
+  const message = (text: string | Buffer, qos: QoS): Message =>
+    Message.of({ topic: topicName('x'), payload: Buffer.from(text), qos, retain: false });
+  const come = (text: string | Buffer, qos: QoS = 1) => comeTogether([text], qos)[0]!;
+  const comeTogether = (texts: readonly (string | Buffer)[], qos: QoS = 1) => {
+    arrivals.begin();
+    const receipts = texts.map((text) => arrivals.take(message(text, qos)));
+    arrivals.end();
+    return receipts;
+  };
   const turn = (): void => {
     for (const run of deferred.splice(0)) run();
   };
   /** It has had more than its share. */
   const spend = (): void => time.spend(50);
-  return { come, turn, spend, got, meters, clock };
+  return { come, comeTogether, turn, spend, got, meters, clock, slow };
 }
 
 describe('a message from another broker', () => {
@@ -56,6 +66,16 @@ describe('a message from another broker', () => {
     ]);
     clock.advance(1000);
     expect([come('4').reasonCode, got.at(-1)]).toEqual([0, '4']);
+  });
+
+  it('waits with those behind it when its slice is over', () => {
+    const { comeTogether, turn, got, slow } = world();
+    slow.ms = 0.5;
+    const texts = Array.from({ length: 100 }, (_, i) => String(i));
+    const receipts = comeTogether(texts);
+    expect(got).toEqual(texts.slice(0, 32));
+    for (let i = 0; i < 200; i++) turn();
+    expect([got, receipts.every(({ reasonCode }) => reasonCode === 0)]).toEqual([texts, true]);
   });
 
   it('of QoS 0 is dropped when very much waits, and counted; others are not', () => {

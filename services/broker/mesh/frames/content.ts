@@ -12,14 +12,13 @@
  *      interest  0x17 | frame (6) | watch (6) | whole (1) | tenant | groups: length of the pattern (4), pattern, filters (2), and
  *                     |   of each filter its fingerprint (8) and whether it is there (1)
  *      receipts  0x18 | frame (6) | ranges: first (6), how many (4), reason code (1)
- *      forwards  0x19 | frame (6) | messages: length of what follows (4), flags (1), tenant, publisher with a length (2), then as
- *                     |   the flags say receipt (6) and expiry in ms from now on (6), topic with a length (2), properties with a
- *                     |   length (4), and the payload
+ *      forwards  0x19 | frame (6) | messages: length of what follows (4), flags (1), tenant, then as the flags say receipt (6) and
+ *                     |   expiry in ms from now on (6), topic with a length (2), properties with a length (4), and the payload
  *      knows     0x1a | frame (6): the answer to serves
  *
  * Numbers are big-endian; a text is its length (1) and that many bytes of UTF-8. Flags: QoS (0x03), retain (0x04), expires (0x08). QoS 1
- * and 2 have a receipt. An empty tenant of a message is that of the message before. An empty publisher is none. Forwards are of the
- * lane data, all others with a frame number of the lane control (`channel.ts`).
+ * and 2 have a receipt. An empty tenant of a message is that of the message before. Forwards are of the lane data, all others with a
+ * frame number of the lane control (`channel.ts`).
  */
 import { Buffer } from 'node:buffer';
 import type { Handled } from '../channel.js';
@@ -106,6 +105,7 @@ export class Reading {
   }
 
   text(length = this.byte()): string {
+    if (length === 0) return '';
     const at = this.take(length);
     return this.#body.toString('utf8', at, at + length);
   }

@@ -8,7 +8,6 @@ export interface ForwardedMessage {
   readonly retain: boolean;
   /** Empty: that of the message before. */
   readonly tenant: string;
-  readonly publisher: string;
   /** 0 with QoS 0. */
   readonly receipt: number;
   /** Milliseconds; undefined without expiry. */
@@ -37,7 +36,6 @@ export function readForwards(body: Buffer, take: (message: ForwardedMessage) => 
     const qos = flags & 0x03;
     if (qos > 2 || flags > 0x0f) throw new MalformedContent('flags of a message that mean nothing');
     const tenant = reading.text();
-    const publisher = reading.text(reading.number(2));
     const receipt = qos > 0 ? reading.number(6) : 0;
     const expiresInMs = (flags & expiresFlag) > 0 ? reading.number(6) : undefined;
     const topicBytes = reading.number(2);
@@ -48,7 +46,6 @@ export function readForwards(body: Buffer, take: (message: ForwardedMessage) => 
       qos: qos as 0 | 1 | 2,
       retain: (flags & retainFlag) > 0,
       tenant,
-      publisher,
       receipt,
       expiresInMs,
       topicStart,
@@ -64,7 +61,6 @@ export function readForwards(body: Buffer, take: (message: ForwardedMessage) => 
 export interface ToForward {
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
-  readonly publisher: string | undefined;
   readonly topic: { readonly bytes: Buffer };
   readonly properties: Buffer;
   readonly source: Buffer;
@@ -72,13 +68,18 @@ export interface ToForward {
   readonly payloadEnd: number;
 }
 
-const partsBytes = 4 + 1 + 1 + 255 + 2 + 6 + 6 + 2 + 4;
+const partsBytes = 4 + 1 + 1 + 255 + 6 + 6 + 2 + 4;
 
 /** Messages of one frame, as they come. */
 export class ForwardsWriter {
-  #bytes: Buffer = Buffer.allocUnsafe(firstBytes);
+  #bytes: Buffer;
   #at = numberBytes;
   #tenant: string | undefined;
+
+  /** `expectedBytes`: what it will come to, as far as anybody knows. */
+  constructor(expectedBytes = 0) {
+    this.#bytes = Buffer.allocUnsafe(Math.max(firstBytes, expectedBytes));
+  }
 
   get length(): number {
     return this.#at - numberBytes;
@@ -86,10 +87,9 @@ export class ForwardsWriter {
 
   /** `receipt`: its number, of QoS 1 and 2. */
   add(message: ToForward, tenant: string, receipt: number, expiresInMs: number | undefined): void {
-    const { qos, properties, payloadStart, payloadEnd, publisher = '' } = message;
+    const { qos, properties, payloadStart, payloadEnd } = message;
     const topic = message.topic.bytes;
-    const needed =
-      partsBytes + publisher.length * 3 + topic.length + properties.length + payloadEnd - payloadStart + this.#at;
+    const needed = partsBytes + topic.length + properties.length + payloadEnd - payloadStart + this.#at;
     if (needed > this.#bytes.length) this.#grow(needed);
     const bytes = this.#bytes;
     const start = this.#at;
@@ -102,8 +102,6 @@ export class ForwardsWriter {
       at += 1 + length;
       this.#tenant = tenant;
     }
-    const publisherBytes = publisher === '' ? 0 : bytes.write(publisher, at + 2);
-    at = bytes.writeUInt16BE(publisherBytes, at) + publisherBytes;
     if (qos > 0) at = bytes.writeUIntBE(receipt, at, 6);
     if (expiresInMs !== undefined) at = bytes.writeUIntBE(Math.min(expiresInMs, numberMax), at, 6);
     at = bytes.writeUInt16BE(topic.length, at);
