@@ -80,6 +80,19 @@ function controlLogContract({ name, start }: DynamoServer): void {
       expect(clock.timers).toBe(0);
     });
 
+    it('is obeyed once more, since a time that is asked for, and then no more', async () => {
+      const clock = new ManualClock();
+      const { obeyed, poll, log } = follow(clock);
+      await write('long ago', clock.nowMs() - 3_600_000);
+      await write('before', clock.nowMs() - 60_000);
+      await poll();
+      await write('since', clock.nowMs());
+      await poll();
+      log.again(clock.nowMs() - 70_000);
+      for (let i = 0; i < 3; i++) await poll();
+      expect(obeyed).toEqual(['since', 'before', 'since']);
+    });
+
     it('hears writers whose clocks are behind or ahead, and late writes', async () => {
       const clock = new ManualClock();
       const { obeyed, poll } = follow(clock);
