@@ -10,9 +10,11 @@ export interface BannerFacts {
   /** A tenant name that is still free, so that the commands work on every start. */
   readonly tenant: string;
   readonly kept: boolean;
+  /** Of several brokers all may serve. */
+  readonly preview?: boolean;
 }
 
-export function banner({ endpoints, endpointsFile, tenant, kept }: BannerFacts): string {
+export function banner({ endpoints, endpointsFile, tenant, kept, preview = false }: BannerFacts): string {
   const { api, mqtts, mqtt, ws, wss, host, caFile, brokers } = endpoints;
   const tls = `--cafile ${quoted(caFile)} -h ${quoted(host)} -p ${mqtts.port} -u sensor-1@${tenant} -P "$SHOAL_PASSWORD"`;
   const json = `-H 'content-type: application/json'`;
@@ -25,7 +27,7 @@ Shoal is running${kept ? '' : ' in memory only: everything is lost when it stops
   tenant API            ${api.url}  (browse ${api.url}/docs)
   CA certificate        ${caFile}
   ports, operator key   ${endpointsFile}
-${brokers === undefined ? '' : severalWords(brokers.length)}
+${brokers === undefined || preview ? '' : severalWords(brokers.length)}
 A first message, pasted into another shell:
 
   SHOAL_API_KEY=$(curl -s ${api.url}/v1/tenants ${json} -d '{"name":"${tenant}"}' | ${field('apiKey')})

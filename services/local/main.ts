@@ -74,7 +74,8 @@ async function start(): Promise<void> {
   const { endpoints, endpointsFile, isNew } = await machine.running;
   if (stopping) return;
   const tenant = isNew ? 'acme' : `acme-${randomBytes(2).toString('hex')}`;
-  process.stdout.write(banner({ endpoints, endpointsFile, tenant, kept: !settings.ephemeral }));
+  const preview = settings.clusterPreview !== undefined;
+  process.stdout.write(banner({ endpoints, endpointsFile, tenant, kept: !settings.ephemeral, preview }));
 }
 
 // The terminal may be gone, or whoever read what is printed: no reason to end without order.

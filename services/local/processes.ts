@@ -187,6 +187,7 @@ export function brokerBehindDoor(options: MemberOptions, { log, onRestarted }: S
         SHOAL_TRUST_PROXY: '127.0.0.1/32',
         SHOAL_CLUSTER_KEY_FILE: clusterKeyFile,
         SHOAL_MESH_HOST: '127.0.0.1',
+        SHOAL_CLUSTER_PREVIEW: options.settings.clusterPreview,
       },
     }),
     readyType: 'standing-by',

@@ -28,6 +28,8 @@ export interface Settings {
   readonly operatorKey: string | undefined;
   /** Processes; several are behind the front door. */
   readonly brokers: number;
+  /** Several brokers serve at once, as far as the broker knows how to; as it was given, and for several alone. */
+  readonly clusterPreview: string | undefined;
   /** Networks of load balancers in front of the broker, as it judges them itself. */
   readonly trustProxy: string | undefined;
   readonly logLevel: string;
@@ -49,6 +51,8 @@ export const brokerVariables = [
   'SHOAL_UNSAFE_MB_MAX',
   'SHOAL_WS_AT_ROOT',
 ];
+
+const previewVariable = 'SHOAL_CLUSTER_PREVIEW';
 
 const brokerWords = `To tune the broker, set these variables (see docs/settings.md):\n  ${brokerVariables.join('\n  ')}`;
 
@@ -154,7 +158,7 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
       api: portOf('api-port', chosen('api-port') ?? text('api-port')),
     }),
     operatorKey: operatorKeyOf(chosen('operator-key')),
-    ...brokersOf(chosen('brokers'), chosen('trust-proxy')),
+    ...brokersOf(chosen('brokers'), chosen('trust-proxy'), env[previewVariable] || undefined),
     logLevel: logLevelOf(chosen('log-level')?.from, text('log-level')),
     brokerEnv: brokerEnvOf(env),
   };
@@ -162,7 +166,12 @@ export function readSettings({ args, env, cwd }: Invocation): Settings | { reado
 
 /** A setting whose name is misspelt would be left out in silence. */
 function refuseUnknown(env: Invocation['env']): void {
-  const known = [...rows.map(({ flag }) => variableOf(flag)), variableOf('ephemeral'), ...brokerVariables];
+  const known = [
+    ...rows.map(({ flag }) => variableOf(flag)),
+    variableOf('ephemeral'),
+    previewVariable,
+    ...brokerVariables,
+  ];
   for (const name of Object.keys(env)) {
     if (!name.startsWith('SHOAL_') || known.includes(name) || othersVariables.test(name)) continue;
     const meant = nearestName(name, known);
@@ -221,7 +230,11 @@ function publicHostOf(choice: Choice | undefined): string | undefined {
   throw new StartFailure(`${from} ${value} is not a host name or an address that clients can connect to`);
 }
 
-function brokersOf(choice: Choice | undefined, proxies: Choice | undefined): Pick<Settings, 'brokers' | 'trustProxy'> {
+function brokersOf(
+  choice: Choice | undefined,
+  proxies: Choice | undefined,
+  clusterPreview: string | undefined,
+): Pick<Settings, 'brokers' | 'trustProxy' | 'clusterPreview'> {
   const brokers = choice === undefined ? 1 : /^\d{1,3}$/.test(choice.value) ? Number(choice.value) : NaN;
   if (!(brokers >= 1 && brokers <= brokersMax))
     throw new StartFailure(`${choice?.from} ${choice?.value} is not a number of brokers; use 1 to ${brokersMax}`);
@@ -229,7 +242,9 @@ function brokersOf(choice: Choice | undefined, proxies: Choice | undefined): Pic
     throw new StartFailure(
       `${proxies.from} is for a load balancer in front of one broker, and ${choice?.from} ${brokers} brings one of its own; leave one of them out`,
     );
-  return { brokers, trustProxy: proxies?.value };
+  if (brokers === 1 && clusterPreview !== undefined)
+    throw new StartFailure(`${previewVariable} is for several brokers; add --brokers 2, or leave it out`);
+  return { brokers, trustProxy: proxies?.value, clusterPreview };
 }
 
 /** The key itself is in no complaint: they end up in logs. */

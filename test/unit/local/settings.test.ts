@@ -20,6 +20,7 @@ test('the defaults are those of the documentation', () => {
     ports: { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084, api: 8080 },
     operatorKey: undefined,
     brokers: 1,
+    clusterPreview: undefined,
     trustProxy: undefined,
     logLevel: 'warn',
     brokerEnv: {},
@@ -93,6 +94,7 @@ test.each<[args: string[], env: Record<string, string>, named: string]>([
   [['--brokers=-1'], {}, '--brokers -1'],
   [[], { SHOAL_BROKERS: '9' }, 'SHOAL_BROKERS 9'],
   [['--brokers', '2', '--trust-proxy', '::1'], {}, '--trust-proxy is for a load balancer in front of one broker'],
+  [[], { SHOAL_CLUSTER_PREVIEW: 'true' }, 'SHOAL_CLUSTER_PREVIEW is for several brokers'],
   [['--log-level', 'loud'], {}, '--log-level loud'],
   [[], { SHOAL_EPHEMERAL: 'perhaps' }, 'SHOAL_EPHEMERAL perhaps'],
   [['extra'], {}, 'argument'],
@@ -118,6 +120,12 @@ describe('what tunes the broker', () => {
   test('is what the broker itself knows', () => {
     expect(brokerVariables).toEqual(Object.keys(tuning));
   });
+});
+
+test('the preview is handed on to several brokers as it was given', () => {
+  const env = { SHOAL_CLUSTER_PREVIEW: 'perhaps' };
+  expect(read(['--brokers', '2'], env).clusterPreview).toBe('perhaps');
+  expect(read(['--brokers', '2'], { SHOAL_CLUSTER_PREVIEW: '' }).clusterPreview).toBeUndefined();
 });
 
 describe('a variable that nothing reads', () => {
