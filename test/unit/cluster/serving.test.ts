@@ -27,12 +27,14 @@ describe('a message that is published on one broker the moment a subscriber on a
     const { a, b } = await apart();
     const [publisher, subscriber] = [await a.client(), await b.client()];
     const expected: string[] = [];
+    const published: Promise<unknown>[] = [];
     for (let i = 0; i < 200; i++) {
       const [filter, topic] = filters(i);
       await subscriber.subscribe(filter, 2);
-      void publisher.publish(topic, String(i), (i % 3) as 0 | 1 | 2);
+      published.push(publisher.publish(topic, String(i), (i % 3) as 0 | 1 | 2));
       expected.push(`${topic} ${i}`);
     }
+    await Promise.all(published);
     await until(() => subscriber.got.length >= expected.length, 'all messages');
     expect(subscriber.got.sort()).toEqual(expected.sort());
   });
