@@ -62,6 +62,7 @@ async function assemble() {
     ...{ accounts: await accountsOfOne(), commitLog, units, thread, clock, log, metrics, slab: new Slab() },
     ...{ memory: new Heap(), lease: { state: 'held', whenAwake: (listener) => listener() } },
     records: new DynamoSessionStore(records, 'broker-1' as BrokerId, clock),
+    brokerId: 'broker-1' as BrokerId,
     shared: new DynamoSharedStore(dynamo),
     makeRetained: (tenant) => new DynamoRetained(dynamo, tenant.scope, tenant.limits, tenant.units, clock, log),
     ...{ unsafeBytesMax: 1 << 26, holdBackMs: 5000, inFlightMax: 16_383, topicLevelsMax: levelsMax },

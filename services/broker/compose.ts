@@ -27,6 +27,7 @@ import {
   Succession,
 } from './store/store.js';
 import { stripOptionalHeader, Transport } from './transport/transport.js';
+import { Takeovers } from './takeovers.js';
 import { Thread, UnitLedger } from './tenant/tenant.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
@@ -144,7 +145,9 @@ function assemble(config: Config, orders: Orders, clock: Clock, log: Log): Rooms
   });
   const leaseEnds = new LeaseEnds(dynamo);
   const thread = new Thread(clock);
-  const admission = new Admission({
+  const takeoversOver = (over: Mesh): Takeovers =>
+    new Takeovers({ mesh: over, clock, host: () => admission.handingOver });
+  const admission: Admission = new Admission({
     memory: new Heap(),
     accounts: new DynamoAccounts(atTheDoor),
     records: new DynamoSessionStore({ records: atTheDoor, contents: dynamo }, brokerId, clock, succession),
@@ -160,6 +163,8 @@ function assemble(config: Config, orders: Orders, clock: Clock, log: Log): Rooms
     keepAliveSecondsMax,
     publishesRevokedWills,
     lease: gate,
+    brokerId,
+    takeover: mesh && takeoversOver(mesh),
     units,
     thread,
     isControlLogHeard: () => controlLog.isHeard,

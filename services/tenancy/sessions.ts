@@ -40,6 +40,11 @@ export interface SessionRecord {
    * It stays when the will has been let go, for a client mostly comes back with the same one.
    */
   readonly willItem?: string;
+  /**
+   * It was taken from this broker, which lived, at that epoch of its own, and may still have something to store for the session under
+   * that epoch: whoever has the record asks it first. Gone with the next claim.
+   */
+  readonly takenFrom?: { readonly owner: BrokerId; readonly epoch: number };
   /** Messages waiting for the client, as last written: when it left, and every few seconds since. */
   readonly queuedMessages: number;
   /** Messages its full queue has refused since the session began, as last written. */
@@ -99,6 +104,7 @@ export function sessionToItem(session: SessionRecord): Item & TableKey {
     willAtMs: session.willAtMs,
     willEpoch: session.willEpoch,
     willItem: session.willItem,
+    takenFrom: session.takenFrom,
     queuedMessages: session.queuedMessages,
     droppedMessages: session.droppedMessages,
     ttl:
@@ -135,6 +141,7 @@ export function sessionFromItem(item: Item): SessionRecord {
     willAtMs: read.optional('willAtMs', asNumber),
     willEpoch: read.optional('willEpoch', asNumber),
     willItem: read.optional('willItem', asText),
+    takenFrom: read.optional('takenFrom', asOwner),
     queuedMessages: read.optional('queuedMessages', asNumber) ?? 0,
     droppedMessages: read.optional('droppedMessages', asNumber) ?? 0,
   };
@@ -144,6 +151,11 @@ export function sessionFromItem(item: Item): SessionRecord {
 const protocolVersions = ['3.1', '3.1.1', '5'] as const;
 const asText = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 const asNumber = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
+const asOwner = (value: unknown): SessionRecord['takenFrom'] => {
+  if (!isObject(value)) return undefined;
+  const { owner, epoch } = value;
+  return typeof owner === 'string' && typeof epoch === 'number' ? { owner: owner as BrokerId, epoch } : undefined;
+};
 const asWill = (value: unknown): StoredWill | undefined => (isWill(value) ? value : undefined);
 
 /** Its content is nowhere else. */

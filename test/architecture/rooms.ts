@@ -84,8 +84,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   admission: {
     files: under('services/broker/admission'),
     door: 'services/broker/admission/admission.ts',
-    mayImport: ['kernel', 'tenancy', 'inbox', 'wire', 'tenant', 'residence'],
-    mayImportTypes: ['fanout', 'message'],
+    mayImport: ['kernel', 'tenancy', 'inbox', 'message', 'wire', 'tenant', 'residence'],
+    mayImportTypes: ['fanout'],
   },
   outbox: {
     files: under('services/broker/outbox'),

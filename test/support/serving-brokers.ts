@@ -78,6 +78,7 @@ export class ServingBroker {
       accounts,
       records: new MemorySessionStore(tables, id as BrokerId, clock),
       shared: new MemorySharedStore(tables),
+      brokerId: id as BrokerId,
       remotes: (tenant) => this.cluster.enter(tenant),
       commitLog: this.commits,
       unsafeBytesMax: 1 << 26,

@@ -13,9 +13,16 @@ import {
   type Metrics,
   type TenantScope,
 } from '../../kernel/kernel.js';
-import { type BrokerLoad, scopeOf, splitUserName, type TenantEntry, tenantOf } from '../../tenancy/tenancy.js';
+import {
+  type BrokerLoad,
+  scopeOf,
+  type SessionRecord,
+  splitUserName,
+  type TenantEntry,
+  tenantOf,
+} from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
-import type { Receipt } from '../message/message.js';
+import { handedOn, PendingReceipt, type Receipt } from '../message/message.js';
 import type { RemoteRoutes, RetainedStore } from '../fanout/fanout.js';
 import { type ConnectPacket, PeerFault, type Reason, reasons, type Slab } from '../wire/wire.js';
 import {
@@ -23,6 +30,7 @@ import {
   type Connection,
   type LeaseGate,
   type ProcessMemory,
+  type Residence,
   shedEveryMs,
   Shedding,
   type SharedStore,
@@ -42,10 +50,15 @@ import {
   chooseClientId,
   Departure,
   type Ending,
+  HandingOver,
+  Incoming,
+  type Interest,
+  Kicked,
   QueueNotes,
   Restoration,
   type SessionStore,
   sweepQueuesEveryMs,
+  type Takeover,
   Unread,
   Unreadable,
 } from '../residence/residence.js';
@@ -74,6 +87,11 @@ export interface AdmissionOptions {
   /** Most QoS 1 and 2 messages under way to a client, whatever it takes. */
   readonly inFlightMax: number;
   readonly lease: LeaseGate;
+  readonly brokerId: BrokerId;
+  /** Other brokers, of which clients may have sessions. Absent: there are none. */
+  readonly takeover?: Takeover | undefined;
+  /** Absent: what the tenants know of it. */
+  readonly interest?: Interest | undefined;
   readonly units: UnitLedger;
   /** Whether everything that it told two seconds ago has come to `hear`. Absent: nobody knows. */
   readonly isControlLogHeard?: () => boolean;
@@ -103,6 +121,18 @@ const patienceMs = 1500;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
+/** What of the tenant was on its way here is not told yet (decision 46). */
+const told: Interest = {
+  matched: (tenant) => {
+    const receipt = new PendingReceipt();
+    tenant.whenMatched(() => receipt.settle(0));
+    return receipt;
+  },
+  arrived: () => handedOn,
+};
+/** No other broker serves. */
+const alone: Takeover = { from: () => Promise.resolve(undefined), finish: () => Promise.resolve(false) };
+
 /** No tenant's name. */
 const refusedGroup = ' ';
 
@@ -123,6 +153,8 @@ export class Admission {
   readonly #records: SessionStore;
   readonly #places = new Places(placesMax);
   readonly #turnstile: Turnstile;
+  /** For other brokers, whose clients have sessions here. */
+  readonly handingOver: HandingOver;
   #isDraining = false;
   #stopping = false;
 
@@ -135,7 +167,17 @@ export class Admission {
     const unreadable = new Unreadable(options.log, metrics);
     this.#departure = new Departure({ ...options, unreadable });
     const unread = new Unread({ ...options, departure: this.#departure, unreadable });
-    const restoration = new Restoration({ ...options, accounts, departure: this.#departure, unreadable, unread });
+    const { takeover = alone, interest = told } = options;
+    const kicked = new Kicked(clock);
+    const shared = { ...options, accounts, departure: this.#departure, unreadable, unread, kicked, takeover, interest };
+    const incoming: Incoming = new Incoming({ ...shared, restore: (...args) => restoration.bring(...args) });
+    this.handingOver = new HandingOver({
+      ...shared,
+      known: (scope) => this.#tenants.known(scope),
+      isUnfinished: (residence) => incoming.unfinished(residence) !== undefined,
+    });
+    const returns = (known: Residence, found: SessionRecord): void => this.handingOver.inherits(known, found);
+    const restoration = new Restoration({ ...shared, incoming, returns });
     this.#tenants = new Tenants({
       ...options,
       restore: (tenant, record) => restoration.restore(tenant, record),
@@ -155,9 +197,11 @@ export class Admission {
       departure: this.#departure,
       restoration,
       unread,
+      incoming,
+      handingOver: this.handingOver,
       isStopping: () => this.#isDraining,
     });
-    this.#control = new Control({ ...options, accounts, tenants: this.#tenants, departure: this.#departure });
+    this.#control = new Control({ ...shared, tenants: this.#tenants, handingOver: this.handingOver });
     this.#refusals = ({ name }) =>
       metrics.counter('shoal_connects_refused_total', 'CONNECTs refused', { reason: name });
     metrics.gauge('shoal_connects_under_way', 'CONNECTs that are not answered yet', () => this.#places.taken);

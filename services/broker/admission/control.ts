@@ -3,8 +3,8 @@
  *
  * An entry tells that something has changed; what it is now is read. So it does no harm to obey it late or once more, as
  * a broker does that follows one that died: a session that began after its removal was asked for stays (`born`), and so do
- * clients of a tenant that is active again. An entry names the creation id of its tenant: another one of that name, and its
- * sessions, are none of its business. A tenant that is being opened is waited for.
+ * clients of a tenant that is active again. A session is removed by the broker that has it (`Kicked` says how none is forgotten).
+ * An entry names the creation id of its tenant: another one of that name, and its sessions, are none of its business. A tenant that is being opened is waited for.
  */
 import { type Clock, type TenantScope } from '../../kernel/kernel.js';
 import {
@@ -20,7 +20,14 @@ import { reasons } from '../wire/wire.js';
 import type { Tenants } from '../tenant/tenant.js';
 import { type Job, type Residence, type Tenant, TenantGone } from '../tenant/tenant.js';
 import type { CachedAccounts } from './accounts.js';
-import { clockMarginMs, type Departure, type SessionStore, wasDeleted } from '../residence/residence.js';
+import {
+  clockMarginMs,
+  type Departure,
+  type HandingOver,
+  type Kicked,
+  type SessionStore,
+  wasDeleted,
+} from '../residence/residence.js';
 
 type SessionKick = Extract<TenantEntry, { type: 'session-kick' }>;
 type CredentialChange = Extract<TenantEntry, { type: 'credential-changed' }>;
@@ -30,6 +37,8 @@ export interface ControlOptions {
   readonly tenants: Tenants;
   readonly departure: Departure;
   readonly records: SessionStore;
+  readonly handingOver: HandingOver;
+  readonly kicked: Kicked;
   readonly clock: Clock;
   readonly publishesRevokedWills: boolean;
 }
@@ -39,11 +48,16 @@ export class Control {
   readonly #tenants: Tenants;
   readonly #departure: Departure;
   readonly #records: SessionStore;
+  readonly #handingOver: HandingOver;
+  readonly #kicked: Kicked;
   readonly #clock: Clock;
   readonly #publishesRevokedWills: boolean;
 
-  constructor({ accounts, tenants, departure, records, clock, publishesRevokedWills }: ControlOptions) {
+  constructor(options: ControlOptions) {
+    const { accounts, tenants, departure, records, clock, publishesRevokedWills } = options;
     this.#records = records;
+    this.#handingOver = options.handingOver;
+    this.#kicked = options.kicked;
     this.#accounts = accounts;
     this.#tenants = tenants;
     this.#departure = departure;
@@ -83,19 +97,34 @@ export class Control {
   }
 
   /** Removed by its tenant: nothing of the session stays. */
-  async #kick(scope: TenantScope, { clientId, born }: SessionKick, atMs: number): Promise<void> {
+  async #kick(scope: TenantScope, entry: SessionKick, atMs: number): Promise<void> {
+    const { clientId, born } = entry;
     const tenant = (await this.#tenants.known(scope)) ?? (await this.#openStored(scope));
     if (!tenant) return;
-    const residence = tenant.residences.get(clientId);
-    if (!residence)
-      return tenant.turns.take(clientId, async () => {
-        if (!tenant.residences.has(clientId)) await this.#records.discard(scope, clientId, born);
+    const residence = await this.#settledHere(tenant, clientId);
+    if (!residence) {
+      const isHere = await tenant.turns.take(clientId, async () => {
+        if (tenant.residences.has(clientId)) return true;
+        if (!(await this.#records.discard(scope, clientId, born))) this.#kicked.remember(scope, clientId, born, atMs);
+        return false;
       });
+      return isHere ? this.#kick(scope, entry, atMs) : undefined;
+    }
     const isMeant = born === undefined ? isOlder(residence, atMs) : residence.record.born <= born;
     if (!isMeant) return;
     residence.session.expirySeconds = 0;
     if (residence.connection) residence.connection.close(reasons.administrativeAction);
     else this.#departure.endSession(tenant, residence, this.#clock.nowMs());
+  }
+
+  /** One that another broker is about to have is looked at when that is decided. */
+  async #settledHere(tenant: Tenant, clientId: SessionKick['clientId']): Promise<Residence | undefined> {
+    for (;;) {
+      const residence = tenant.residences.get(clientId);
+      const over = residence && this.#handingOver.over(residence);
+      if (!over) return residence;
+      await over;
+    }
   }
 
   async #openStored(scope: TenantScope): Promise<Tenant | undefined> {

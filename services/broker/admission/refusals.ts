@@ -21,6 +21,10 @@ const refusals: Readonly<Record<TurnedAwayBy, readonly [reason: Reason, words: s
     reasons.serverUnavailable,
     'the end of the previous connection of the client, perhaps its will, could not be stored yet; try again later',
   ],
+  elsewhere: [
+    reasons.serverUnavailable,
+    'another broker has the session of the client and could not hand it over yet; try again later',
+  ],
   gone: [reasons.connectionLost, 'the client left before it was admitted'],
 };
 

@@ -83,6 +83,10 @@ export class FanOutLine implements Continuation {
   /** The host has a step of ours, or will call back when it is safer. */
   #goesOn = false;
   readonly #again = (): void => this.#host.later(this);
+  #added = 0;
+  #ended = 0;
+  /** Who waits for the messages up to that one to have had all their turns. */
+  #whenPassed: { readonly number: number; readonly then: () => void }[] | undefined;
 
   constructor(routing: Lined, host: FanOutHost) {
     this.#routing = routing;
@@ -93,8 +97,15 @@ export class FanOutLine implements Continuation {
     return this.#current === undefined && this.#waiting.length === 0;
   }
 
+  /** Calls back when everything that is in line now has been delivered. */
+  whenPassed(then: () => void): void {
+    if (this.isEmpty) then();
+    else (this.#whenPassed ??= []).push({ number: this.#added, then });
+  }
+
   /** The first slice is delivered at once if nobody is in line. */
   add(message: Message, nowMs: number, isFromElsewhere = false): Receipt {
+    this.#added++;
     const waiting = { message: message.keep(), receipt: new PendingReceipt(), isFromElsewhere };
     this.#host.lineUp(waiting.message);
     if (this.isEmpty) {
@@ -182,6 +193,8 @@ export class FanOutLine implements Continuation {
     const outcome = bothReceipts(handed, message.pending);
     outcome.whenSettled(() => receipt.settle(Math.max(outcome.reasonCode!, worstCode)));
     if (message.qos > 0) this.#host.pay(message, 0);
+    this.#ended++;
+    while (this.#whenPassed?.[0] && this.#whenPassed[0].number <= this.#ended) this.#whenPassed.shift()!.then();
   }
 
   #guarded(begun: Begun, step: () => void): void {

@@ -142,6 +142,12 @@ export class Routing {
     return targets.length + groups.length > 0 ? handedOn : noSubscribers;
   }
 
+  /** Resolves when everything that has been published before has been handed to all whose subscriptions match. */
+  passed(): Promise<void> {
+    const line = this.#line;
+    return line ? new Promise((resolve) => line.whenPassed(resolve)) : Promise.resolve();
+  }
+
   #optionsOf(topic: string, subscriber: Subscriber): RouteOptions[] {
     const found: RouteOptions[] = [];
     this.#tree.match(topic, (routes) => {

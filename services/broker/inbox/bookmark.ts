@@ -76,12 +76,15 @@ export class Bookmark {
     this.confirmedKey = keyOf(this.epoch, 0);
   }
 
-  /** `count` messages were in the table when it was restored. More may have come since. Returns how many that is more than was believed. */
-  know(count: number, origins: readonly StoredOrigin[]): number {
+  /**
+   * `count` messages were in the table when it was restored. More may have come since. Returns how many that is more than was believed.
+   * `isOfLiving`: a broker that lives has stored them, and this one may have been sent the same.
+   */
+  know(count: number, origins: readonly StoredOrigin[], isOfLiving = false): number {
     const more = count - this.believed!;
     this.believed = undefined;
     this.unfinished += more;
-    if (origins.length > 0) this.inherited = new Inherited(origins);
+    if (origins.length > 0) this.inherited = new Inherited(origins, isOfLiving);
     if (this.unfinished === 0) this.unreadAfter = undefined;
     return more;
   }
@@ -94,6 +97,13 @@ export class Bookmark {
     return waiting - Math.min(this.believed ?? 0, limit) >= limit;
   }
 
+  /** The same of one that comes from its publisher, or from another broker. Nearly always there is nothing to look up. */
+  knows(message: Message, shared: string | undefined): boolean {
+    const { origin } = message;
+    if (!origin || !this.inherited || !(origin.again || this.inherited.isOfLiving)) return false;
+    return this.inherited.has(message, shared);
+  }
+
   /** Whether an earlier owner has stored this QoS 2 message: its publisher sends it again, or another inbox had it, too. */
   hasStored(message: Message, shared: string | undefined): boolean {
     return this.inherited?.has(message, shared) ?? false;
@@ -101,12 +111,14 @@ export class Bookmark {
 }
 
 class Inherited {
+  readonly isOfLiving: boolean;
   /** By publisher and packet identifier. */
   readonly #byName = new Map<string, StoredOrigin[]>();
   /** Those that have moved on. */
   #left: Set<StoredOrigin> | undefined;
 
-  constructor(origins: readonly StoredOrigin[]) {
+  constructor(origins: readonly StoredOrigin[], isOfLiving: boolean) {
+    this.isOfLiving = isOfLiving;
     for (const origin of origins) {
       const key = `${origin.packetId}/${origin.publisher}`;
       const same = this.#byName.get(key);

@@ -152,6 +152,11 @@ export class Received implements CommitSource {
     return doubtful;
   }
 
+  /** Settles when the table knows everything that has come so far; undefined: it does. */
+  get unstored(): Receipt | undefined {
+    return this.#begun.at(-1)?.origin.settled ?? this.#next ?? this.#writing?.receipt;
+  }
+
   /** The session ends: nothing comes again, and what is not under way is not written over the client's next one. */
   end(): void {
     this.#hasEnded = true;

@@ -63,6 +63,7 @@ export class Inbox implements CommitSource {
   readonly #pending: PendingWrites;
   readonly #unread: Unread;
   #quiet: (() => void)[] | undefined;
+  #whenStored: (() => void)[] | undefined;
 
   /** `backlog`: what the inboxes of a tenant come to. */
   constructor(partition: string, log: CommitLog, owner: InboxOwner, backlog: Backlog, mark = new Bookmark()) {
@@ -162,9 +163,7 @@ export class Inbox implements CommitSource {
   end(): void {
     for (const delivery of [...this.#pending.deliveries()]) if (!delivery.movedOn) this.done(delivery); // Those are done when they are safe where they are now.
     this.#pending.end();
-    // What is left in the table is removed, and is nobody's any more.
-    this.#backlog.messages -= this.#mark.unfinished;
-    this.#backlog = { messages: this.#mark.unfinished };
+    this.leave(); // What is left in the table is removed, and is nobody's any more.
   }
 
   /** After `end`: resolves when nothing is under way that would be left in the table. */
@@ -187,6 +186,18 @@ export class Inbox implements CommitSource {
     else remove();
   }
 
+  /** Resolves when nothing waits to be written and nothing is under way; undefined: so it is. */
+  get unstored(): Promise<void> | undefined {
+    if (this.#pending.isEmpty) return undefined;
+    return new Promise((resolve) => (this.#whenStored ??= []).push(resolve));
+  }
+
+  /** The session is another broker's, with all that is stored. */
+  leave(): void {
+    this.#backlog.messages -= this.#mark.unfinished;
+    this.#backlog = { messages: this.#mark.unfinished };
+  }
+
   take(max: number, nowMs: number, bytesMax: number): readonly Write[] {
     return this.#pending.take(max, nowMs, bytesMax);
   }
@@ -201,6 +212,7 @@ export class Inbox implements CommitSource {
     this.#pending.requestMore();
     if (this.#pending.isAllTaken) this.#owner.onAllStored();
     if (this.#quiet && this.#pending.isQuiet) for (const resolve of this.#quiet.splice(0)) resolve();
+    if (this.#whenStored && this.#pending.isEmpty) for (const resolve of this.#whenStored.splice(0)) resolve();
   }
 
   #stored(write: Extract<Write, { kind: 'messages' }>, deliveries: readonly Delivery[]): void {

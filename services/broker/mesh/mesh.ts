@@ -32,6 +32,16 @@ import type { Member, PeerListener } from './ports.js';
 import { MeshSockets } from './sockets.js';
 
 export { Channel, type ChannelFrame, type ChannelHost, type Handled, type Lane, OutOfOrder } from './channel.js';
+export {
+  type AnswerFrame,
+  answerBody,
+  finishBody,
+  giveBody,
+  readAnswer,
+  readFinish,
+  readGive,
+  takeoverTypes,
+} from './frames/takeover.js';
 export { clusterKey, type ClusterKeys, keyCharactersMin } from './keys.js';
 export { readAddress, reachableHost } from './address.js';
 export {

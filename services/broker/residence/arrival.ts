@@ -26,6 +26,8 @@
  *    will is stored (4 s at most), in an item that is removed when the claim is given back (decision 41).
  *  - Where brokers serve together, the session may have come from one that has died and not be here yet. It is read, with the others of
  *    its bucket, and the same turn begins anew.
+ *  - The session may be another broker's: then it is brought here in the client's turn (`incoming.ts`, decision 46), 4 s at most, and the
+ *    row begins again: a client that has left meanwhile leaves a session that is here, and away.
  *  - A record is released after somebody else has claimed it: the release names its epoch and then does nothing.
  */
 import type { ClientId, Clock } from '../../kernel/kernel.js';
@@ -38,7 +40,7 @@ import {
   sdkOf,
   type Tenant as TenantRecord,
 } from '../../tenancy/tenancy.js';
-import type { Receipt } from '../message/message.js';
+import { type Receipt, settled } from '../message/message.js';
 import { Channel, receiveMaximum, Session, topicAliasMax } from '../session/session.js';
 import { type ConnectPacket, encodeConnack, PeerFault, type Properties, reasons, type Slab } from '../wire/wire.js';
 import {
@@ -52,6 +54,8 @@ import {
 } from '../tenant/tenant.js';
 import { keepAliveSeconds, protocolNames, sessionExpirySeconds, willBytes } from './connect-request.js';
 import { type Departure, willEpochOf } from './departure.js';
+import type { HandingOver } from './handing-over.js';
+import type { Incoming } from './incoming.js';
 import type { Claim, SessionStore } from './ports.js';
 import type { Restoration } from './restoration.js';
 import { storedWill } from './stored-will.js';
@@ -59,6 +63,7 @@ import type { Unread } from './unread.js';
 
 /** A client that waits for CONNACK gives up soon after. */
 const willSafeWithinMs = 4000;
+const hereWithinMs = 4000;
 
 export interface ArrivalOptions {
   /** Whether tenant and credential are still those that the client came in with. */
@@ -67,6 +72,8 @@ export interface ArrivalOptions {
   readonly records: SessionStore;
   readonly restoration: Pick<Restoration, 'inherit' | 'isUnfinished'>;
   readonly unread: Unread;
+  readonly incoming: Incoming;
+  readonly handingOver: HandingOver;
   readonly lease: LeaseGate;
   readonly clock: Clock;
   readonly slab: Slab;
@@ -96,16 +103,18 @@ export class Arrival {
     return visit.tenant.turns.enter(visit.clientId, () => this.#inTurn(visit, cleared));
   }
 
-  async #inTurn(visit: Visit, cleared?: Receipt, hasLooked = false): Promise<Again | undefined> {
+  /** `hasLooked`: what has come from dead brokers is here. `untilMs`: how long a session may take that is another broker's; monotonic. */
+  async #inTurn(visit: Visit, cleared?: Receipt, hasLooked = false, untilMs?: number): Promise<Again | undefined> {
     const { packet, connection, tenant, account, credential, clientId, access, will } = visit;
     const { isStillValid, records, restoration, departure, unread, lease, clock, isStopping } = this.#options;
     // First of all: for a client that has left nobody else has to go, and nothing is written.
     if (connection.closed) throw new TurnedAway('gone');
     if (tenant.isGone || isStopping() || (cleared && cleared.reasonCode !== 0)) throw endedMeanwhile();
+    await this.#isHere(tenant, clientId, untilMs);
     const residence = tenant.residences.get(clientId);
     if (residence && restoration.isUnfinished(tenant, residence)) {
       await restoration.inherit(tenant, account, clientId);
-      return await this.#inTurn(visit, cleared, hasLooked);
+      return await this.#inTurn(visit, cleared, hasLooked, untilMs);
     }
     residence?.connection?.close(reasons.sessionTakenOver); // [MQTT-3.1.4-3]
     const discarded = packet.cleanStart ? tenant.residences.get(clientId) : undefined;
@@ -121,14 +130,21 @@ export class Arrival {
     const goesOn = packet.cleanStart ? undefined : tenant.residences.get(clientId);
     const claim = claimOf(packet, tenant, clientId, connection, will, goesOn?.session, clock.nowMs());
     const known = tenant.residences.get(clientId)?.record;
-    const granted = await records.claim(claim, goesOn?.record.born, known, hasLooked).catch((error: unknown) => {
+    const outcome = await records.claim(claim, goesOn?.record.born, known, hasLooked).catch((error: unknown) => {
       if (!(error instanceof NotHereYet)) throw error;
     });
-    if (!granted) {
+    if (!outcome) {
       await restoration.inherit(tenant, account, clientId);
-      return await this.#inTurn(visit, cleared, true);
+      return await this.#inTurn(visit, cleared, true, untilMs);
     }
-    const claimed = { ...claim, ...granted };
+    if ('isAlive' in outcome) {
+      if (untilMs !== undefined && clock.monotonicMs() > untilMs) throw new TurnedAway('elsewhere');
+      // What is here of it counts no more: somebody has followed this broker.
+      if (known) await departure.lose(tenant.residences.get(clientId)!);
+      else await this.#options.incoming.bring(visit, outcome);
+      return await this.#inTurn(visit, cleared, false, untilMs ?? clock.monotonicMs() + hereWithinMs);
+    }
+    const claimed = { ...claim, ...outcome };
     // Another broker may have inherited the record before it was written, and nothing may come of that. As long as the lease is
     // held nobody has, and whoever does from now on reads what was written.
     const isLate = lease.state !== 'held';
@@ -148,18 +164,31 @@ export class Arrival {
     return undefined;
   }
 
-  /** The claim writes the next will over the last one, which may have been published just now: that must be safe (G8). */
-  async #willSafe({ willSafe }: Residence): Promise<void> {
-    if (willSafe.reasonCode !== undefined) return;
-    const isSafe = await new Promise<boolean>((resolve) => {
-      const cancel = this.#options.clock.after(willSafeWithinMs, () => resolve(false));
-      willSafe.whenSettled(() => {
+  /** What is between this broker and another one, as to the session, is decided: it is here to the end, or not at all. */
+  async #isHere(tenant: Tenant, clientId: ClientId, untilMs: number | undefined): Promise<void> {
+    const { incoming, handingOver, clock } = this.#options;
+    const withinMs = untilMs === undefined ? hereWithinMs : untilMs - clock.monotonicMs();
+    const residence = tenant.residences.get(clientId);
+    if (!residence) return;
+    if (handingOver.over(residence)) await handingOver.takeBack(residence);
+    const decided = handingOver.over(residence) ?? incoming.unfinished(residence);
+    if (decided && !(await this.#inTime(decided, withinMs))) throw new TurnedAway('elsewhere');
+  }
+
+  #inTime(done: Promise<void>, withinMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(withinMs, () => resolve(false));
+      void done.then(() => {
         cancel();
         resolve(true);
       });
     });
-    if (!isSafe)
-      throw new PeerFault(reasons.serverUnavailable, 'the previous will of the client could not be published yet');
+  }
+
+  /** The claim writes the next will over the last one, which may have been published just now: that must be safe (G8). */
+  async #willSafe({ willSafe }: Residence): Promise<void> {
+    if (willSafe.reasonCode !== undefined || (await this.#inTime(settled(willSafe), willSafeWithinMs))) return;
+    throw new PeerFault(reasons.serverUnavailable, 'the previous will of the client could not be published yet');
   }
 
   /** A claim for a client that did not come in after all; a session that is here already lives on under it. */

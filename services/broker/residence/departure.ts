@@ -41,6 +41,8 @@ export class Departure {
   readonly #ends: Deadlines<'expiryPlace', Residence>;
   readonly #wills: Deadlines<'willPlace', Residence>;
   readonly #unreadWills: UnreadWills;
+  /** Other brokers may have taken them: nothing more is written of them here. */
+  readonly #given = new Set<Residence>();
   /** When the broker, which stops, expects to have sent its last client away. */
   drainedAtMs = 0;
 
@@ -105,7 +107,9 @@ export class Departure {
 
   /** The record as it is now, once its will is safe: in turn, so that it cannot overtake a CONNECT of the client. */
   write(tenant: Tenant, residence: Residence): Receipt {
-    const written = tenant.turns.take(residence.session.clientId, () => this.release(tenant, residence));
+    const written = tenant.turns.take(residence.session.clientId, async () => {
+      if (!this.#given.has(residence)) await this.release(tenant, residence);
+    });
     return this.#told(written, tenant, 'a session record could not be written');
   }
 
@@ -131,6 +135,42 @@ export class Departure {
     if (residence.record.inheritedFrom) residence.record = written(residence.record);
     residence.noted = depthOf(record, clock.nowMs());
     if (!record.will) tenant.wills.letGo(record.clientId, record.epoch);
+  }
+
+  /** Its record is another broker's from any moment on: what is due of it is due there. In the client's turn. */
+  give(residence: Residence): void {
+    this.nothingDue(residence);
+    this.#given.add(residence);
+  }
+
+  /** It is this broker's again. */
+  takeBack(residence: Residence): void {
+    this.#given.delete(residence);
+    this.scheduleEnd(residence);
+    if (this.resumeWill(residence)) this.write(residence.tenant, residence);
+  }
+
+  /** It is another broker's for good, and all of it is stored: memory lets it go. Its routes must be gone already. */
+  letGo(residence: Residence): void {
+    const { tenant, session, record } = residence;
+    tenant.drop(residence);
+    session.leave();
+    tenant.wills.letGo(session.clientId, record.epoch);
+    this.#given.delete(residence);
+  }
+
+  /** Another broker has had it for a while. What is stored stays, and what is not yet is not acknowledged before it is. */
+  async lose(residence: Residence): Promise<void> {
+    this.nothingDue(residence);
+    this.silence(residence);
+    await residence.session.stored();
+    this.letGo(residence);
+  }
+
+  /** It is nobody's subscriber any more. */
+  silence({ tenant, session }: Residence): void {
+    for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
+    session.subscriptions.clear();
   }
 
   /** The end of the session of a client that is away. */
@@ -206,11 +246,9 @@ export class Departure {
 
   /** It is nobody's subscriber any more, and nothing of it is due. */
   #leave(tenant: Tenant, residence: Residence): void {
-    const { session } = residence;
     tenant.drop(residence);
     this.nothingDue(residence);
-    for (const subscription of session.subscriptions.values()) tenant.unsubscribe(session, subscription);
-    session.subscriptions.clear();
+    this.silence(residence);
   }
 
   /**

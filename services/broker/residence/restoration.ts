@@ -29,8 +29,9 @@ import {
 } from '../../tenancy/tenancy.js';
 import type { StoredOrigin } from '../inbox/inbox.js';
 import { type Contents, Session } from '../session/session.js';
-import { depthOf, isWill, type Job, Residence, type Tenant } from '../tenant/tenant.js';
+import { depthOf, isWill, type Job, type OwnRecord, Residence, type Tenant } from '../tenant/tenant.js';
 import { type Departure, willEpochOf } from './departure.js';
+import type { Incoming } from './incoming.js';
 import type { Credentials, SessionStore, StoredSession } from './ports.js';
 import { isOfDeleted } from './revoked-wills.js';
 import { willFromStored } from './stored-will.js';
@@ -46,6 +47,9 @@ export interface RestorationOptions {
   readonly departure: Departure;
   readonly unreadable: Unreadable;
   readonly unread: Unread;
+  readonly incoming: Incoming;
+  /** A record has been found of a session that is here: see `HandingOver.inherits`. */
+  readonly returns: (known: Residence, found: SessionRecord) => void;
   readonly clock: Clock;
   /** When the lease of a broker that has gone ended, in milliseconds since the epoch. */
   readonly leaseEndedAtMs: (owner: BrokerId) => Promise<number | undefined>;
@@ -147,7 +151,10 @@ export class Restoration {
     leftOut: (clientId: ClientId, error: RecordUnreadable) => void,
   ): Promise<void> {
     const { tenant } = restoring;
-    const common = await this.#common(tenant, page);
+    const common = await this.#common(
+      tenant,
+      page.map(({ record }) => record),
+    );
     const asked: StoredSession[] = [];
     const left = page.values();
     let work: Job | undefined;
@@ -159,7 +166,9 @@ export class Restoration {
       const next = left.next();
       if (next.done === true) return false;
       const { record, routes } = next.value;
-      if (isDurable(record) && isAskedFor(routes)) asked.push(next.value);
+      const { takenFrom } = record;
+      // One that was not brought here to the end is read when that is done.
+      if (isDurable(record) && isAskedFor(routes) && !takenFrom) asked.push(next.value);
       else work = this.#restoreOne(restoring, common, next.value);
       return true;
     };
@@ -178,6 +187,19 @@ export class Restoration {
     });
   }
 
+  /**
+   * One session whose client has come, and that was taken from a broker that lives. What it had when that broker let it go is not known
+   * before `Incoming` says so.
+   */
+  async bring(tenant: Tenant, { status }: TenantRecord, stored: StoredSession, epoch: number): Promise<void> {
+    const restoring = restoringOf(tenant, status);
+    const { record } = stored;
+    const common = await this.#common(tenant, [record]);
+    const checking = this.#restoreOne(restoring, common, stored, undefined, epoch);
+    if (checking) await tenant.time.through(checking);
+    for (const residence of restoring.restored) this.#setDue(residence, restoring);
+  }
+
   /** Their publishers are told, each once what is stored of it is known. */
   async #leaveOpen(tenant: Tenant, origins: readonly StoredOrigin[]): Promise<void> {
     const publishers = new Set(origins.map(({ publisher }) => publisher as ClientId));
@@ -194,9 +216,13 @@ export class Restoration {
     { cameWith, leaseEnds }: Common,
     { record: found, routes }: StoredSession,
     contents?: Contents,
+    taken?: number,
   ): Job | undefined {
     const { clientId } = found;
-    if (tenant.residences.has(clientId) || tenant.isGone) return undefined;
+    if (tenant.isGone) return undefined;
+    const known = tenant.residences.get(clientId);
+    if (known) this.#options.returns(known, found);
+    if (known) return undefined;
     const { name, stored } = cameWith.get(found.userName)!;
     const nowMs = this.#options.clock.nowMs();
     // Whoever was connected when its broker died has been away since that broker's lease ended.
@@ -206,8 +232,9 @@ export class Restoration {
     const willAtMs = found.connected
       ? disconnectedAtMs + (will?.delaySeconds ?? 0) * 1000
       : (found.willAtMs ?? disconnectedAtMs);
-    const { epoch, inheritedFrom } = this.#options.records.inherit(found);
-    const own = { ...found, epoch, inheritedFrom, connected: false, disconnectedAtMs, willAtMs };
+    const inherited = taken === undefined ? this.#options.records.inherit(found) : { epoch: taken };
+    const { epoch } = inherited;
+    const own: Mutable<OwnRecord> = { ...found, ...inherited, connected: false, disconnectedAtMs, willAtMs };
     if (will) own.willEpoch = willEpochOf(found);
 
     const isThere = stored !== undefined && stored !== 'unreadable';
@@ -220,12 +247,14 @@ export class Restoration {
     if (will?.qos === 2) tenant.wills.keep(clientId, willEpochOf(own), true);
     if (isKept) {
       const { born, queuedMessages, droppedMessages } = found;
-      session.restore({ epoch, born, queuedMessages, droppedMessages, routes, contents });
+      const waitsForEarlier = found.takenFrom !== undefined;
+      session.restore({ epoch, born, queuedMessages, droppedMessages, routes, contents, waitsForEarlier });
       if (contents) origins.push(...contents.stored.origins);
     }
     const residence = new Residence(tenant, session, credential, own, depthOf(own, 0));
     tenant.residences.set(clientId, residence);
     restored.add(residence);
+    if (isKept && found.takenFrom) this.#options.incoming.goOn(residence, found.takenFrom);
     // What its rules have come to while nobody looked. Without a credential nobody can say.
     const checking = isThere ? session.changeAccess(access) : undefined;
     const hasLostWill = found.will !== undefined && session.will === undefined;
@@ -240,11 +269,11 @@ export class Restoration {
   }
 
   /** What the sessions of a page have in common: read once, and access rules are compiled as far as the clients need them. */
-  async #common({ scope, time }: Tenant, page: readonly StoredSession[]): Promise<Common> {
+  async #common({ scope, time }: Tenant, page: readonly SessionRecord[]): Promise<Common> {
     const cameWith = new Map<string, CameWith>();
     const leaseEnds = new Map<BrokerId, number | undefined>();
     const some = new Map<string, SessionRecord>();
-    for (const { record } of page) {
+    for (const record of page) {
       if (!some.has(record.userName)) some.set(record.userName, record);
       if (record.connected) leaseEnds.set(record.owner, undefined);
     }
@@ -253,7 +282,7 @@ export class Restoration {
       const name = splitUserName(record.userName)?.name ?? '';
       cameWith.set(record.userName, { name, stored: await this.#credential(scope, name, record.clientId) });
     });
-    for (const { record } of page) {
+    for (const record of page) {
       const { name, stored } = cameWith.get(record.userName)!;
       if (stored === undefined || stored === 'unreadable') continue;
       const work = accessWork(stored.grants, { clientId: record.clientId, username: name });
@@ -274,6 +303,8 @@ export class Restoration {
     }
   }
 }
+
+type Mutable<T> = { -readonly [field in keyof T]: T[field] };
 
 /** A credential as it is stored now. */
 type Found = Credential | 'unreadable' | undefined;

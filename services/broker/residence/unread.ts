@@ -49,15 +49,18 @@ export class Unread {
     this.#options = options;
   }
 
-  /** Resolves when nothing of it is unread: it is known, or left out. `isClientThere`: it waits for CONNACK. */
-  async read(tenant: Tenant, residence: Residence, isClientThere = false): Promise<void> {
+  /**
+   * Resolves when nothing of it is unread: it is known, or left out. `isClientThere`: it waits for CONNACK. `isOfLiving`: the broker that
+   * has stored it lives.
+   */
+  async read(tenant: Tenant, residence: Residence, isClientThere = false, isOfLiving = false): Promise<void> {
     const { records, departure, unreadable, clock } = this.#options;
     const { session, record } = residence;
     if (!session.isUnread) return;
     const isHere = (): boolean => tenant.residences.get(session.clientId) === residence; // It may end meanwhile.
     try {
       const contents = await records.load({ ...record, epoch: session.unreadBelow }, isClientThere);
-      if (isHere()) session.read(contents);
+      if (isHere()) session.read({ ...contents, isOfLiving });
     } catch (error) {
       if (!(error instanceof RecordUnreadable)) throw error;
       unreadable.session(tenant.scope, session.clientId, error);

@@ -30,6 +30,7 @@
  *  | the broker stops           | nothing is to be written                     | the log writes what waits                      |
  */
 import { StoredRoutes } from '../inbox/inbox.js';
+import { settled } from '../message/message.js';
 import { CleanOutbound } from './clean-outbound.js';
 import type { Session } from './client-session.js';
 import { DurableOutbound } from './durable-outbound.js';
@@ -57,6 +58,15 @@ export class Awake {
     this.outbound = this.durable ?? new CleanOutbound(session, host);
     this.inbound = new Inbound(session.clientId, host, session);
     this.owed = new OwedRetained(session, host, this.routes);
+  }
+
+  /** See `Session.stored`. */
+  get unstored(): Promise<void> | undefined {
+    return this.durable?.unstored ?? this.unstoredRoutes;
+  }
+
+  get unstoredRoutes(): Promise<void> | undefined {
+    return this.routes === undefined || this.routes.isIdle ? undefined : settled(this.routes.stored);
   }
 
   /** Lets go of all of it, unless something would be lost. */

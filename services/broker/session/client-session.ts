@@ -12,7 +12,7 @@
 import { caught, type ClientId } from '../../kernel/kernel.js';
 import { parseShared } from '../../topic/topic.js';
 import type { Received, StoredOrigin } from '../inbox/inbox.js';
-import { type DeliveryTerms, handedOn, type Message, type Receipt } from '../message/message.js';
+import { type DeliveryTerms, handedOn, type Message, type Receipt, settled } from '../message/message.js';
 import {
   type AckType,
   type InboundPublish,
@@ -106,6 +106,7 @@ export class Session {
     this.#checkedBy = undefined;
     this.#stored!.restoreFrom(restored);
     this.#host.backlog.messages += queuedMessages;
+    if (restored.waitsForEarlier) this.#wake().durable!.waitForEarlier();
     if (contents) this.read(contents);
     for (const route of routes) {
       const shared = parseShared(route.filter);
@@ -126,6 +127,40 @@ export class Session {
   /** What is unread has epochs below this one. */
   get unreadBelow(): number {
     return this.#stored!.unreadBelow;
+  }
+
+  /** What it was restored to wait for has been read. */
+  earlierAreStored(nowMs: number): void {
+    this.#awake?.durable?.earlierAreStored(nowMs);
+    this.rest();
+  }
+
+  /** Resolves when the table has its subscriptions as they are. The client is away: there will be no others. */
+  async subscriptionsStored(): Promise<void> {
+    for (let left = this.#awake?.unstoredRoutes; left; left = this.#awake?.unstoredRoutes) await left;
+  }
+
+  /**
+   * Resolves when the table has all of it: messages, subscriptions, and what its client has sent. The client is away, and nothing comes
+   * any more.
+   */
+  async stored(): Promise<void> {
+    for (let left = this.#unstored; left; left = this.#unstored) await left;
+  }
+
+  get #unstored(): Promise<void> | undefined {
+    const received = this.#stored?.receivedUnstored;
+    return received ? settled(received) : this.#awake?.unstored;
+  }
+
+  /** Another broker has it now, with all that is stored. Its routes must be gone already. */
+  leave(): void {
+    this.#hasEnded = true;
+    this.#stored!.end();
+    this.will = undefined;
+    this.#awake?.owed.end();
+    if (this.#awake) this.#awake.durable!.leave();
+    else this.#host.backlog.messages -= this.#stored!.unfinished;
   }
 
   /** What was stored before `restore`; what has come since is behind it. */

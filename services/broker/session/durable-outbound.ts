@@ -24,6 +24,7 @@ import type { Channel } from './channel.js';
 import type { Session } from './client-session.js';
 import { DurableQueue, memoryMessagesMax } from './durable-queue.js';
 import { DurableWindow } from './durable-window.js';
+import { EarlyArrivals } from './early-arrivals.js';
 import { freeBelowHalf, type HalfQueue, HeldBack } from './held-back.js';
 import { Listeners } from './listeners.js';
 import type { Outbound } from './outbound.js';
@@ -44,6 +45,7 @@ export class DurableOutbound implements Outbound, InboxOwner, HalfQueue<Delivery
   readonly #readyListeners = new Listeners();
   /** The session has let it go, and may have another one. */
   #isLetGo = false;
+  #early: EarlyArrivals | undefined;
 
   /** `mark`: where an earlier one has left off. */
   constructor(session: Session, host: SessionHost, partition: string, log: CommitLog, mark: Bookmark) {
@@ -57,7 +59,8 @@ export class DurableOutbound implements Outbound, InboxOwner, HalfQueue<Delivery
 
   /** Memory has nothing that would be lost with this. */
   get isIdle(): boolean {
-    if (this.#session.channel !== undefined || this.#held?.length || this.#passedOn?.isIdle === false) return false;
+    if (this.#session.channel !== undefined || this.#early || this.#held?.length) return false;
+    if (this.#passedOn?.isIdle === false) return false;
     return this.#window.isIdle && this.#queue.isIdle && this.inbox.isIdle;
   }
 
@@ -104,7 +107,8 @@ export class DurableOutbound implements Outbound, InboxOwner, HalfQueue<Delivery
     const qos = Math.min(message.qos, terms.qos) as QoS; // [MQTT-3.8.4-8]
     const channel = this.#session.channel;
     if (qos === 0) return deliver0(this.#host, channel, message, terms, nowMs);
-    if (message.origin?.again && this.inbox.hasStored(message, terms.group?.name)) return; // [MQTT-4.3.3-10] Over a crash, too.
+    if (this.#early) return this.#early.hold(message.keep(), terms);
+    if (this.#mark.knows(message, terms.group?.name)) return; // [MQTT-4.3.3-10] Over a crash, too.
     if (channel !== undefined && !this.windowOpen) {
       this.#held ??= new HeldBack(this, this.#host.holdBackMs);
       if (this.#held.isNeeded) return this.#holdBack(this.#held, newDelivery(message.keep(), terms, qos, nowMs));
@@ -114,6 +118,27 @@ export class DurableOutbound implements Outbound, InboxOwner, HalfQueue<Delivery
     this.#host.owe(delivery.message);
     this.#queue.accept(delivery, nowMs);
     if (this.#queue.inMemory.length === 1) this.pump(nowMs);
+  }
+
+  waitForEarlier(): void {
+    this.#early = new EarlyArrivals(this.#host);
+  }
+
+  earlierAreStored(nowMs: number): void {
+    const early = this.#early;
+    this.#early = undefined;
+    early?.letGo((message, terms) => this.deliver(message, terms, nowMs));
+  }
+
+  /** See `Session.stored`. */
+  get unstored(): Promise<void> | undefined {
+    return this.#passedOn?.isIdle === false ? this.#passedOn.safe() : this.inbox.unstored;
+  }
+
+  /** The session is another broker's; all of it is stored. */
+  leave(): void {
+    this.#queue.park();
+    this.inbox.leave();
   }
 
   #holdBack(held: HeldBack<Delivery>, delivery: Delivery): void {
@@ -280,6 +305,7 @@ export class DurableOutbound implements Outbound, InboxOwner, HalfQueue<Delivery
     }
     this.#queue.inMemory.extract(end);
     this.#letHeldGo(true, nowMs);
+    this.#early?.letGo(() => undefined);
     this.inbox.unspill(end);
     this.inbox.end();
     if (isShared && this.#queue.refilled) {

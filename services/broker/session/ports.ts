@@ -39,12 +39,19 @@ export interface Restored {
   readonly droppedMessages: number;
   /** Of most it is not known before their clients come. */
   readonly contents?: Contents | undefined;
+  /**
+   * The last owner lives, and has something to store still. What comes until `earlierAreStored` is held, neither stored nor
+   * acknowledged (`early-arrivals.ts`).
+   */
+  readonly waitsForEarlier?: boolean;
 }
 
 /** What is stored of a session, apart from its record and its subscriptions. */
 export interface Contents {
   readonly received: ReceivedState;
   readonly stored: StoredSummary;
+  /** The last owner lives, and what it has stored may have been sent here, too. */
+  readonly isOfLiving?: boolean;
 }
 
 /** May this client publish to the topic, may it subscribe to the filter (without `$share/group/`)? */

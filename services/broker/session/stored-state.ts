@@ -4,7 +4,7 @@
  */
 import type { ClientId } from '../../kernel/kernel.js';
 import { Bookmark, Received, type ReceivedState } from '../inbox/inbox.js';
-import type { DeliveryTerms, Message } from '../message/message.js';
+import type { DeliveryTerms, Message, Receipt } from '../message/message.js';
 import type { Contents, Keeping, Restored, SessionHost } from './ports.js';
 
 export class StoredState extends Bookmark {
@@ -41,9 +41,14 @@ export class StoredState extends Bookmark {
   }
 
   /** As `know`. */
-  read({ received, stored }: Contents): number {
+  read({ received, stored, isOfLiving }: Contents): number {
     this.#received = received;
-    return this.know(stored.messages, stored.origins);
+    return this.know(stored.messages, stored.origins, isOfLiving);
+  }
+
+  /** Settles when the table knows all that the client has sent so far; undefined: it does. */
+  get receivedUnstored(): Receipt | undefined {
+    return this.#received instanceof Received ? this.#received.unstored : undefined;
   }
 
   /** The session ends. */
@@ -54,7 +59,7 @@ export class StoredState extends Bookmark {
   /** Whether the session can sleep on: the message is counted, or known. Otherwise it has to be kept. */
   passes(message: Message, terms: DeliveryTerms, { meters, limits }: SessionHost): boolean {
     if (message.qos === 0 || terms.qos === 0) meters.droppedOffline++;
-    else if (message.origin?.again && this.hasStored(message, terms.group?.name)) return true;
+    else if (this.knows(message, terms.group?.name)) return true;
     else if (this.isFull(this.unfinished, limits.queuedMessagesPerSession)) {
       this.dropped++;
       meters.droppedOverQuota++;

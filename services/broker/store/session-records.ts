@@ -17,15 +17,7 @@
  * its own; together with others, the marks on leases say it (`succession.ts`). Decision 36 lists what can come late, and why each of it could have come before.
  */
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../kernel/kernel.js';
-import {
-  ConditionFailed,
-  type Dynamo,
-  DynamoUnavailable,
-  type Item,
-  mayPass,
-  Statement,
-  type TableKey,
-} from '../../dynamo/dynamo.js';
+import { ConditionFailed, type Dynamo, type Item, mayPass, Statement, type TableKey } from '../../dynamo/dynamo.js';
 import {
   brokerLeaseFromItem,
   brokerLeaseKey,
@@ -34,13 +26,13 @@ import {
   sessionKey,
   sessionToItem,
 } from '../../tenancy/tenancy.js';
-import type { Claim, Claimed } from '../residence/residence.js';
+import type { Claim, Claimed, Elsewhere, Owner } from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 import type { Succession } from './succession.js';
 import { willPlace, willToItem } from './will-item.js';
 
 /** What only some records have, and a claim that does not set it takes away. */
-const optionalAttributes = ['disconnectedAtMs', 'sdk', 'ttl', 'will', 'willAtMs', 'willEpoch', 'willItem'];
+const optionalAttributes = ['disconnectedAtMs', 'sdk', 'takenFrom', 'ttl', 'will', 'willAtMs', 'willEpoch', 'willItem'];
 /** Of the attributes of a record. */
 const notSetAsTheyAre = ['pk', 'sk', 'epoch', 'born'];
 /** A release that DynamoDB does not take is tried again for about half a minute; the lease tells the rest. */
@@ -109,11 +101,12 @@ export class SessionRecords {
     born: number | undefined,
     known: OwnRecord | undefined,
     hasLooked: boolean,
-  ): Promise<Claimed> {
+  ): Promise<Claimed | Elsewhere> {
     const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
     const willItem = claim.will && (await this.#placeWill(claim, born === undefined ? undefined : known, floor));
     if (willItem === undefined) return await this.#claimRecord(claim, born, known, floor, hasLooked);
-    return { ...(await this.#claimRecord({ ...claim, willItem }, born, known, floor, hasLooked)), willItem };
+    const claimed = await this.#claimRecord({ ...claim, willItem }, born, known, floor, hasLooked);
+    return 'isAlive' in claimed ? claimed : { ...claimed, willItem };
   }
 
   /** Before the record names it: whoever reads that finds it. What is put for a claim that fails goes with the session, or in time. */
@@ -132,7 +125,7 @@ export class SessionRecords {
     known: OwnRecord | undefined,
     floor: number,
     hasLooked: boolean,
-  ): Promise<Claimed> {
+  ): Promise<Claimed | Elsewhere> {
     try {
       if (known?.inheritedFrom) return await this.#claimFound(claim, born, floor, known.inheritedFrom);
       const isMine = '#owner = :me AND #epoch >= :floor';
@@ -144,8 +137,9 @@ export class SessionRecords {
     } catch (error) {
       if (!(error instanceof ConditionFailed)) throw error;
       const found = await this.find(claim.tenant, claim.clientId);
-      if (await this.isOthers(found.owner, found.pk))
-        throw new DynamoUnavailable('another broker that is alive owns the session');
+      const { owner, epoch, pk } = found;
+      if (owner !== undefined && typeof epoch === 'number' && (await this.isOthers(owner, pk)))
+        return { owner, epoch, isAlive: true };
       if (!known && !hasLooked && this.#hasCome(found)) throw new NotHereYet();
       return await this.#claimFound(claim, born, floor, found);
     }
@@ -155,6 +149,33 @@ export class SessionRecords {
   #hasCome({ owner, item, pk }: Found): boolean {
     if (!this.#together || owner === undefined) return false;
     return owner !== this.#owner || this.#together.isTakenOver({ pk, sk: item!['sk'] as string });
+  }
+
+  async take(
+    { tenant, clientId }: Pick<OwnRecord, 'tenant' | 'clientId'>,
+    says: Owner,
+    takenFrom?: Owner,
+  ): Promise<number | undefined> {
+    const epoch = Math.max(says.epoch, this.#epochOf(tenant)) + 1;
+    const condition = saysThat(says);
+    try {
+      await this.#dynamo.update('sessions', sessionKey(tenant, clientId), {
+        update: `SET #epoch = :next, #owner = :me ${takenFrom ? ', takenFrom = :from' : 'REMOVE takenFrom'}`,
+        ...condition,
+        values: {
+          ...condition.values,
+          ':next': epoch,
+          ':me': this.#owner,
+          ...(takenFrom && { ':from': takenFrom }),
+        },
+      });
+      return epoch;
+    } catch (error) {
+      if (!(error instanceof ConditionFailed)) throw error;
+      // It was written, and its answer was lost: nobody else writes that epoch for this broker.
+      const found = await this.find(tenant, clientId);
+      return found.owner === this.#owner && found.epoch === epoch ? epoch : undefined;
+    }
   }
 
   /** Of a record that is not there. */
@@ -168,7 +189,7 @@ export class SessionRecords {
     floor: number,
     found: Pick<Found, 'owner' | 'epoch'>,
   ): Promise<Claimed> {
-    const { condition, names, values } = says(found);
+    const { condition, names, values } = saysThat(found);
     const next = (typeof found.epoch === 'number' ? Math.max(found.epoch, floor) : this.#newEpoch(floor)) + 1;
     return this.#claim(claim, born, ':next', { condition, names, values: { ...values, ':next': next } });
   }
@@ -251,12 +272,12 @@ export class SessionRecords {
     const key = sessionKey(record.tenant, record.clientId);
     if (record.expirySeconds > 0)
       await this.#dynamo.put('sessions', sessionToItem({ ...record, owner: this.#owner }), {
-        ...says(found),
+        ...saysThat(found),
         canWait: true,
       });
     else if (owner !== undefined && epoch !== undefined)
       await this.#dynamo.carryOut('sessions', key, removal, [owner, epoch], { canWait: true });
-    else await this.#dynamo.delete('sessions', key, { ...says(found), canWait: true });
+    else await this.#dynamo.delete('sessions', key, { ...saysThat(found), canWait: true });
   }
 
   /** Does nothing when its condition does not hold: nothing depends on it. */
@@ -264,7 +285,7 @@ export class SessionRecords {
     dynamo: Dynamo,
     { tenant, clientId, epoch, inheritedFrom, queuedMessages, droppedMessages }: OwnRecord,
   ): Promise<void> {
-    const { condition, names, values } = says(inheritedFrom ?? { owner: this.#owner, epoch });
+    const { condition, names, values } = saysThat(inheritedFrom ?? { owner: this.#owner, epoch });
     try {
       await dynamo.update('sessions', sessionKey(tenant, clientId), {
         update: 'SET queuedMessages = :queued, droppedMessages = :dropped',
@@ -290,13 +311,17 @@ export class SessionRecords {
       const whose = await this.#together.succession.whose(owner, pk, true);
       return whose === 'others' || whose === 'undecided';
     }
+    return await this.isAlive(owner);
+  }
+
+  async isAlive(owner: BrokerId): Promise<boolean> {
     const lease = await this.#dynamo.get('cluster', brokerLeaseKey(owner), { consistent: true });
     return lease !== undefined && brokerLeaseFromItem(lease).leaseUntilMs > this.#clock.nowMs();
   }
 
   /** Writes this broker's name into a record of one of whom nothing is known. False: it has changed since, or somebody was faster. */
   async takeOver(key: TableKey, { owner, epoch }: Item): Promise<boolean> {
-    const { condition, names, values } = says({ owner: owner as BrokerId | undefined, epoch });
+    const { condition, names, values } = saysThat({ owner: owner as BrokerId | undefined, epoch });
     const update = 'SET #owner = :me';
     const all = { ...values, ':me': this.#owner };
     try {
@@ -316,7 +341,7 @@ export class SessionRecords {
 
   /** Unless it has changed since. */
   async remove(scope: TenantScope, clientId: ClientId, found: Found): Promise<void> {
-    await this.#dynamo.delete('sessions', sessionKey(scope, clientId), says(found)).catch((error: unknown) => {
+    await this.#dynamo.delete('sessions', sessionKey(scope, clientId), saysThat(found)).catch((error: unknown) => {
       if (!(error instanceof ConditionFailed)) throw error; // A later owner has it.
     });
   }
@@ -330,7 +355,7 @@ const removal = new Statement({
 });
 
 /** The record is as it was read. */
-function says({ owner, epoch }: Pick<Found, 'owner' | 'epoch'>): Condition {
+function saysThat({ owner, epoch }: Pick<Found, 'owner' | 'epoch'>): Condition {
   const is = (name: string, value: unknown): string =>
     value === undefined ? `attribute_not_exists(#${name})` : `#${name} = :${name}`;
   return {

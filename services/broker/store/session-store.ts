@@ -19,7 +19,15 @@ import {
   type SessionRecord,
   type WillContent,
 } from '../../tenancy/tenancy.js';
-import type { Claim, Claimed, Inherited, SessionStore, StoredSession } from '../residence/residence.js';
+import type {
+  Claim,
+  Claimed,
+  Elsewhere,
+  Inherited,
+  Owner,
+  SessionStore,
+  StoredSession,
+} from '../residence/residence.js';
 import type { OwnRecord } from '../tenant/tenant.js';
 import type { StoredRoute } from '../inbox/inbox.js';
 import type { Contents } from '../session/session.js';
@@ -72,8 +80,34 @@ export class DynamoSessionStore implements SessionStore {
     });
   }
 
-  async claim(claim: Claim, born: number | undefined, known?: OwnRecord, hasLooked = false): Promise<Claimed> {
+  async claim(
+    claim: Claim,
+    born: number | undefined,
+    known?: OwnRecord,
+    hasLooked = false,
+  ): Promise<Claimed | Elsewhere> {
     return await this.#one.claim(claim, born, known, hasLooked);
+  }
+
+  async sessionOf(scope: TenantScope, clientId: ClientId): Promise<StoredSession | undefined> {
+    const { item } = await this.#one.find(scope, clientId);
+    if (!item) return undefined;
+    const record = sessionFromItem(item);
+    const routes: Item[] = [];
+    for await (const page of this.#routePages(this.#records, scope, clientId)) routes.push(...page);
+    return { record, routes: routesFrom(routes, record.born) };
+  }
+
+  async take(
+    client: Pick<SessionRecord, 'tenant' | 'clientId'>,
+    says: Owner,
+    takenFrom?: Owner,
+  ): Promise<number | undefined> {
+    return await this.#one.take(client, says, takenFrom);
+  }
+
+  async isAlive(owner: BrokerId): Promise<boolean> {
+    return await this.#one.isAlive(owner);
   }
 
   async will(scope: TenantScope, clientId: ClientId, willItem: string): Promise<WillContent | undefined> {
@@ -194,30 +228,30 @@ export class DynamoSessionStore implements SessionStore {
         if (!(error instanceof ConditionFailed)) throw error;
       });
     };
-    for await (const page of this.#routePages(scope, clientId))
+    for await (const page of this.#routePages(this.#contents, scope, clientId))
       await Promise.all(page.map((item) => remove('routes', { pk: item['pk'] as string, sk: item['sk'] as string })));
     await remove('inbox', { pk, sk: receivedKey });
     await purgeMessages(this.#contents, pk, bornBelow);
   }
 
-  #routePages(scope: TenantScope, clientId: ClientId): AsyncIterable<Item[]> {
+  #routePages(dynamo: Dynamo, scope: TenantScope, clientId: ClientId): AsyncIterable<Item[]> {
     const { pk, prefix } = clientRoutes(scope, clientId);
-    return this.#contents.queryAll('routes', { pk, sk: { beginsWith: prefix }, consistent: true });
+    return dynamo.queryAll('routes', { pk, sk: { beginsWith: prefix }, consistent: true });
   }
 
-  async discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {
+  async discard(scope: TenantScope, clientId: ClientId, born: number | undefined): Promise<boolean> {
     const found = await this.#one.find(scope, clientId);
     const { item, owner, epoch } = found;
-    if (!item) return;
+    if (!item) return true;
     const itsBorn = item['born'];
-    if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return;
+    if (born !== undefined && typeof itsBorn === 'number' && itsBorn > born) return true;
     if (this.#inheritance) {
-      if (!(await this.#isToBeDiscarded(this.#inheritance.succession, owner, found.pk))) return;
-    } else if (await this.#one.isOthers(owner, found.pk))
-      throw new DynamoUnavailable('another broker that is alive owns the session');
+      if (!(await this.#isToBeDiscarded(this.#inheritance.succession, owner, found.pk))) return false;
+    } else if (await this.#one.isOthers(owner, found.pk)) return false;
     const last = typeof epoch === 'number' ? epoch : epochAt(this.#clock.nowMs());
     await this.purge(scope, clientId, Math.max(last, this.#notes.epochOf(scope)) + 1);
     await this.#one.remove(scope, clientId, found);
+    return true;
   }
 
   /** Where brokers serve together, its owner does that. Throws as long as nobody knows who that is, or it is this broker and has not read it. */

@@ -76,6 +76,11 @@ export class Entrance {
     }
   }
 
+  /** Another broker lets the client in, and takes its session from here: it counts for its pace here, too. */
+  spend(clientId: ClientId): void {
+    this.#paces.spend(clientId, this.#clock.monotonicMs());
+  }
+
   /** One more connection, and perhaps one more session, for a client that may have some already. */
   #checkRoom(clientId: ClientId): void {
     if (this.#entering.has(clientId)) return; // It has been counted.

@@ -56,7 +56,7 @@ export class Residence {
 /** An object of one shape, in as little memory as it may have; strings that many sessions have are the same ones. */
 function compact(record: OwnRecord, tenant: Tenant): OwnRecord {
   const { userName, sdk, protocolVersion, disconnectedAtMs, willAtMs, willEpoch, willItem, inheritedFrom } = record;
-  const kept: { [field in keyof Required<Omit<OwnRecord, 'will'>>]: OwnRecord[field] | undefined } = {
+  const kept: { [field in keyof Required<Omit<OwnRecord, 'will' | 'takenFrom'>>]: OwnRecord[field] | undefined } = {
     tenant: tenant.scope,
     clientId: record.clientId,
     userName: tenant.same.text(userName),
@@ -77,6 +77,8 @@ function compact(record: OwnRecord, tenant: Tenant): OwnRecord {
     queuedMessages: record.queuedMessages,
     droppedMessages: record.droppedMessages,
   };
+  // Of a few, and for a moment: the others need no place for it.
+  if (record.takenFrom) return { ...kept, takenFrom: record.takenFrom } as OwnRecord;
   return kept as OwnRecord; // Whoever writes it leaves out what is undefined.
 }
 

@@ -20,6 +20,8 @@ export type TurnedAwayBy =
   | 'displaced'
   /** What else goes on for its client id takes too long. */
   | 'turn'
+  /** Another broker has its session, and has not handed it over in time. */
+  | 'elsewhere'
   /** The client has left. */
   | 'gone';
 

@@ -3,7 +3,7 @@
  * and what the writes of a client with one cost.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Claim } from '../../../services/broker/residence/residence.js';
+import type { Claim, Claimed } from '../../../services/broker/residence/residence.js';
 import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
 import { DynamoSessionStore } from '../../../services/broker/store/store.js';
 import type { Dynamo, Item } from '../../../services/dynamo/dynamo.js';
@@ -66,7 +66,7 @@ describe.each(dynamoServers)('long wills in $name', (given) => {
   /** As its broker has it. */
   const claimed = async (store: DynamoSessionStore, claim: Claim, known?: OwnRecord): Promise<OwnRecord> => ({
     ...claim,
-    ...(await store.claim(claim, known?.born, known)),
+    ...((await store.claim(claim, known?.born, known)) as Claimed),
   });
   const left = ({ will: _, ...record }: OwnRecord): OwnRecord => ({
     ...record,
@@ -136,7 +136,7 @@ describe.each(dynamoServers)('long wills in $name', (given) => {
     const old = await claimed(mine, claimWith(willOf(2000)));
     const next: OwnRecord = {
       ...claimWith(willOf(2000)),
-      ...(await mine.claim(claimWith(willOf(2000)), undefined, old)),
+      ...((await mine.claim(claimWith(willOf(2000)), undefined, old)) as Claimed),
     };
     expect(next.willItem).not.toBe(old.willItem);
     await mine.purge(acme, clientId, old.epoch + 1);

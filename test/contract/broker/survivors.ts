@@ -78,6 +78,7 @@ export class Survivor {
       records: new DynamoSessionStore({ records: dynamo, contents: dynamo }, id, clock, succession),
       shared: new DynamoSharedStore(dynamo),
       sharedOf: id,
+      brokerId: id,
       commitLog: groupCommitOver(dynamo, { clock, persistDelayMs: 0, isHeld: () => gate.isHeld() }),
       unsafeBytesMax: 1 << 20,
       holdBackMs: 5000,

@@ -2,16 +2,24 @@
 import type {
   Claim,
   Claimed,
+  Elsewhere,
   Inherited,
+  Owner,
   SessionStore,
   StoredSession,
 } from '../../../services/broker/residence/residence.js';
 import type { OwnRecord } from '../../../services/broker/tenant/tenant.js';
-import type { ReceivedState } from '../../../services/broker/inbox/inbox.js';
+import type { ReceivedState, StoredRoute } from '../../../services/broker/inbox/inbox.js';
 import type { Contents } from '../../../services/broker/session/session.js';
 import type { BrokerId, ClientId, Clock, TenantScope } from '../../../services/kernel/kernel.js';
 import { willKeysFrom, willPlace } from '../../../services/broker/store/store.js';
-import { clientPartition, epochAt, type SessionRecord, type WillContent } from '../../../services/tenancy/tenancy.js';
+import {
+  clientPartition,
+  epochAt,
+  NotHereYet,
+  type SessionRecord,
+  type WillContent,
+} from '../../../services/tenancy/tenancy.js';
 import type { SessionTables } from './session-tables.js';
 
 const recordsPerPage = 2;
@@ -24,6 +32,7 @@ export class MemorySessionStore implements SessionStore {
   readonly #owner: BrokerId;
   readonly #clock: Clock;
   readonly #isAlive: (owner: BrokerId) => boolean;
+  readonly #isTogether: boolean;
   /** Tenants of which others had records, until they are here. */
   readonly #left = new Set<TenantScope>();
   /** As in the notes of the real one. */
@@ -35,25 +44,67 @@ export class MemorySessionStore implements SessionStore {
     owner: BrokerId,
     clock: Clock,
     isAlive: (owner: BrokerId) => boolean = () => false,
+    /** Others serve at the same time; what one of them leaves is everybody's who comes first. */
+    isTogether = false,
   ) {
+    this.#isTogether = isTogether;
     this.#tables = tables;
     this.#owner = owner;
     this.#clock = clock;
     this.#isAlive = isAlive;
   }
 
-  async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed> {
+  async claim(
+    claim: Claim,
+    born: number | undefined,
+    known?: OwnRecord,
+    hasLooked = false,
+  ): Promise<Claimed | Elsewhere> {
     await Promise.resolve();
     const partition = clientPartition(claim.tenant, claim.clientId);
     const willItem = this.#placeWill(claim, born === undefined ? undefined : known, partition);
     const before = this.#tables.records.get(partition);
-    if (before && before.owner !== this.#owner && this.#isAlive(before.owner))
-      throw new Error('another broker that is alive owns the session');
+    if (before && before.owner !== this.#owner) {
+      if (this.#isAlive(before.owner)) return { owner: before.owner, epoch: before.epoch, isAlive: true };
+      if (this.#isTogether && !known && !hasLooked) throw new NotHereYet();
+    }
     const floor = Math.max(this.#epochOf(claim.tenant), known?.epoch ?? 0);
     const epoch = Math.max(before?.epoch ?? epochAt(this.#clock.nowMs()), floor) + 1;
     const claimed = { epoch, born: born ?? epoch, ...(willItem !== undefined && { willItem }) };
     this.#tables.records.set(partition, withoutContent({ ...claim, ...claimed, owner: this.#owner }));
     return claimed;
+  }
+
+  async sessionOf(scope: TenantScope, clientId: ClientId): Promise<StoredSession | undefined> {
+    await Promise.resolve();
+    const partition = clientPartition(scope, clientId);
+    const record = this.#tables.records.get(partition);
+    return record && { record, routes: this.#routesOf(partition, record.born) };
+  }
+
+  async take(
+    { tenant, clientId }: Pick<SessionRecord, 'tenant' | 'clientId'>,
+    says: Owner,
+    takenFrom?: Owner,
+  ): Promise<number | undefined> {
+    await Promise.resolve();
+    const partition = clientPartition(tenant, clientId);
+    const stored = this.#tables.records.get(partition);
+    if (stored?.owner !== says.owner || stored.epoch !== says.epoch) return undefined;
+    const epoch = Math.max(says.epoch, this.#epochOf(tenant)) + 1;
+    const { takenFrom: _, ...rest } = stored;
+    this.#tables.records.set(partition, { ...rest, owner: this.#owner, epoch, ...(takenFrom && { takenFrom }) });
+    return epoch;
+  }
+
+  async isAlive(owner: BrokerId): Promise<boolean> {
+    await Promise.resolve();
+    return owner !== this.#owner && this.#isAlive(owner);
+  }
+
+  #routesOf(partition: string, born: number): readonly StoredRoute[] {
+    const routes = [...this.#tables.routes(partition).values()];
+    return routes.filter(({ epoch }) => epoch >= born).map(({ route }) => route);
   }
 
   #placeWill(claim: Claim, goesOn: OwnRecord | undefined, partition: string): string | undefined {
@@ -107,13 +158,16 @@ export class MemorySessionStore implements SessionStore {
   }
 
   async *sessions(tenant: TenantScope): AsyncGenerator<readonly StoredSession[], void, void> {
-    const all = [...this.#tables.records.values()].filter((record) => record.tenant === tenant);
+    const all = [...this.#tables.records.values()].filter(
+      ({ tenant: scope, owner }) =>
+        scope === tenant && (!this.#isTogether || owner === this.#owner || !this.#isAlive(owner)),
+    );
     for (let at = 0; at < all.length; at += recordsPerPage) {
       await Promise.resolve();
       this.#raise(tenant, Math.max(...all.slice(at, at + recordsPerPage).map(({ epoch }) => epoch)));
       yield all.slice(at, at + recordsPerPage).map((record) => {
-        const routes = [...this.#tables.routes(clientPartition(tenant, record.clientId)).values()];
-        return { record, routes: routes.filter(({ epoch }) => epoch >= record.born).map(({ route }) => route) };
+        const routes = this.#routesOf(clientPartition(tenant, record.clientId), record.born);
+        return { record, routes };
       });
     }
   }
@@ -162,17 +216,17 @@ export class MemorySessionStore implements SessionStore {
     for (const key of wills.keys()) if (key < willKeysFrom(bornBelow)) wills.delete(key);
   }
 
-  async discard(tenant: TenantScope, clientId: ClientId, born: number | undefined): Promise<void> {
+  async discard(tenant: TenantScope, clientId: ClientId, born: number | undefined): Promise<boolean> {
     const partition = clientPartition(tenant, clientId);
     const stored = this.#tables.records.get(partition);
-    if (!stored || (born !== undefined && stored.born > born)) return;
-    if (stored.owner !== this.#owner && this.#isAlive(stored.owner))
-      throw new Error('another broker that is alive owns the session');
+    if (!stored || (born !== undefined && stored.born > born)) return true;
+    if (stored.owner !== this.#owner && this.#isAlive(stored.owner)) return false;
     await this.purge(tenant, clientId, Math.max(stored.epoch, this.#epochOf(tenant)) + 1);
     if (this.#tables.records.get(partition)?.epoch === stored.epoch) this.#tables.records.delete(partition);
+    return true;
   }
 
-  async enter(scope: TenantScope): Promise<boolean> {
+  async enter(scope: TenantScope, clientId?: ClientId): Promise<boolean> {
     await Promise.resolve();
     const noted = [...this.#tables.notes].flatMap(([owner, scopes]) =>
       owner === this.#owner ? [] : (scopes.get(scope) ?? []),
@@ -181,7 +235,7 @@ export class MemorySessionStore implements SessionStore {
     const records = [...this.#tables.records.values()];
     // Also of a broker that a test has not let enter.
     const isLeft = isNoted || records.some(({ tenant, owner }) => tenant === scope && owner !== this.#owner);
-    if (isLeft && !this.#entered.has(scope)) this.#left.add(scope);
+    if (isLeft && (clientId !== undefined || !this.#entered.has(scope))) this.#left.add(scope);
     const base = Math.max(epochAt(this.#clock.nowMs()), this.#epochOf(scope));
     if (this.#left.has(scope)) this.#raise(scope, Math.max(base, ...noted));
     else if (!this.#epochs.has(scope)) this.#epochs.set(scope, base);

@@ -22,6 +22,7 @@ const told: Readonly<Record<TurnedAwayBy, readonly [code5: number | undefined, c
   rate: [0x9f, 3],
   will: [0x9f, 3],
   turn: [0x88, 3],
+  elsewhere: [0x88, 3],
   // CONNACK has no code for these, and nobody reads it.
   displaced: [undefined, undefined],
   gone: [undefined, undefined],

@@ -38,7 +38,7 @@ export const settle = async (n = 3): Promise<void> => {
 const never = new Promise<never>(() => undefined);
 
 /** One broker, as long as it lives: it passes points, before and after each of its writes, and may die at one of them. */
-class Life {
+export class Life {
   isOver = false;
   /** The points it has passed. */
   readonly points: string[] = [];
@@ -100,12 +100,12 @@ export class Device implements Connection {
   closed = false;
   in: Admitted | undefined;
   readonly clientId: string;
-  readonly #site: Site;
+  readonly #site: Pick<Site, 'clock' | 'life'>;
   readonly #admission: Admission;
   readonly #version: ProtocolVersion;
   #bytes: Buffer[] = [];
   readonly life: Life;
-  constructor(site: Site, admission: Admission, version: ProtocolVersion, clientId: string) {
+  constructor(site: Pick<Site, 'clock' | 'life'>, admission: Admission, version: ProtocolVersion, clientId: string) {
     this.#site = site;
     this.#admission = admission;
     this.#version = version;
@@ -232,6 +232,7 @@ export class Site {
       units: new UnitLedger({ store: new MemoryUsage(), clock: mortalClock, log: silentLog, metrics: new Metrics() }),
       thread: new Thread(mortalClock),
       topicLevelsMax: 128,
+      brokerId: owner,
       lease: { state: 'held', whenAwake: (listener: () => void) => listener() },
       leaseEndedAtMs: (broker) => Promise.resolve(this.leaseEnds.get(broker)),
       makeRetained: () => this.retained,

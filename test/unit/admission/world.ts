@@ -1,7 +1,7 @@
 /** Admission with its ports in memory: records that a test may hold up, connections that note what becomes of them. */
 import type { Packet } from 'mqtt-packet';
 import { Admission } from '../../../services/broker/admission/admission.js';
-import type { Claim, Claimed, Ending } from '../../../services/broker/residence/residence.js';
+import type { Claim, Claimed, Elsewhere, Ending } from '../../../services/broker/residence/residence.js';
 import {
   type Admitted,
   type Connection,
@@ -77,7 +77,7 @@ export class HeldRecords extends MemorySessionStore {
     );
   }
 
-  override async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed> {
+  override async claim(claim: Claim, born: number | undefined, known?: OwnRecord): Promise<Claimed | Elsewhere> {
     if (this.holding) await new Promise<void>((resolve) => this.#gates.push(resolve));
     const claimed = await super.claim(claim, born, known);
     this.log.push(`claim ${claim.clientId} ${claimed.epoch - this.#base}`);
@@ -203,6 +203,7 @@ export class World {
       inFlightMax: 16_383,
       topicLevelsMax: 128,
       lease: this.lease,
+      brokerId: 'broker-1' as BrokerId,
       units: this.units,
       isControlLogHeard: () => this.isControlLogHeard,
       thread: new Thread(this.clock),
