@@ -27,7 +27,7 @@ import {
   Succession,
 } from './store/store.js';
 import { stripOptionalHeader, Transport } from './transport/transport.js';
-import { Takeovers } from './takeovers.js';
+import { interestOf, Takeovers } from './takeovers.js';
 import { Thread, UnitLedger } from './tenant/tenant.js';
 import { Slab, TopicTable } from './wire/wire.js';
 
@@ -165,6 +165,7 @@ function assemble(config: Config, orders: Orders, clock: Clock, log: Log): Rooms
     lease: gate,
     brokerId,
     takeover: mesh && takeoversOver(mesh),
+    interest: cluster && interestOf(cluster),
     units,
     thread,
     isControlLogHeard: () => controlLog.isHeard,

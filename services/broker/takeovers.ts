@@ -6,7 +6,16 @@
  */
 import type { Buffer } from 'node:buffer';
 import { type BrokerId, type ClientId, type Clock, type TenantScope, unattended } from '../kernel/kernel.js';
-import type { GivenSession, Takeover, TakeoverAnswer, TakeoverHost, TakeoverWish } from './residence/residence.js';
+import type { Cluster } from './cluster/cluster.js';
+import { PendingReceipt, type Receipt } from './message/message.js';
+import type {
+  GivenSession,
+  Interest,
+  Takeover,
+  TakeoverAnswer,
+  TakeoverHost,
+  TakeoverWish,
+} from './residence/residence.js';
 import {
   type AnswerFrame,
   answerBody,
@@ -111,4 +120,18 @@ export class Takeovers implements Takeover {
   #answer(to: BrokerId, frame: AnswerFrame): void {
     this.#options.mesh.send(to, types.answer, answerBody(frame));
   }
+}
+
+/** What the cluster knows of a session that moves. */
+export function interestOf(cluster: Pick<Cluster, 'whenArrived'>): Interest {
+  return {
+    matched: (tenant) => whenCalled((then) => tenant.whenMatched(then)),
+    arrived: ({ scope }) => whenCalled((then) => cluster.whenArrived(scope, then)),
+  };
+}
+
+function whenCalled(ask: (then: () => void) => void): Receipt {
+  const receipt = new PendingReceipt();
+  ask(() => receipt.settle(0));
+  return receipt;
 }

@@ -282,6 +282,10 @@ class SimHome implements Home {
     throw new Error('nobody was hindered');
   }
 
+  whenArrived(then: () => void): void {
+    then();
+  }
+
   notForwarded(message: Message): void {
     this.#world.observer.dropped(message.payload.readUInt32BE(0));
   }

@@ -22,7 +22,7 @@ import {
   tenantOf,
 } from '../../tenancy/tenancy.js';
 import type { CommitLog } from '../inbox/inbox.js';
-import { handedOn, PendingReceipt, type Receipt } from '../message/message.js';
+import { handedOn, type Receipt } from '../message/message.js';
 import type { RemoteRoutes, RetainedStore } from '../fanout/fanout.js';
 import { type ConnectPacket, PeerFault, type Reason, reasons, type Slab } from '../wire/wire.js';
 import {
@@ -121,16 +121,8 @@ const patienceMs = 1500;
 /** How often tenants without sessions are dropped. */
 const sweepEveryMs = 60_000;
 
-/** What of the tenant was on its way here is not told yet (decision 46). */
-const told: Interest = {
-  matched: (tenant) => {
-    const receipt = new PendingReceipt();
-    tenant.whenMatched(() => receipt.settle(0));
-    return receipt;
-  },
-  arrived: () => handedOn,
-};
 /** No other broker serves. */
+const nobodyElse: Interest = { matched: () => handedOn, arrived: () => handedOn };
 const alone: Takeover = { from: () => Promise.resolve(undefined), finish: () => Promise.resolve(false) };
 
 /** No tenant's name. */
@@ -167,7 +159,7 @@ export class Admission {
     const unreadable = new Unreadable(options.log, metrics);
     this.#departure = new Departure({ ...options, unreadable });
     const unread = new Unread({ ...options, departure: this.#departure, unreadable });
-    const { takeover = alone, interest = told } = options;
+    const { takeover = alone, interest = nobodyElse } = options;
     const kicked = new Kicked(clock);
     const shared = { ...options, accounts, departure: this.#departure, unreadable, unread, kicked, takeover, interest };
     const incoming: Incoming = new Incoming({ ...shared, restore: (...args) => restoration.bring(...args) });

@@ -40,7 +40,7 @@ export function decoded({ type, body }: Encoded): ChannelFrame<Encoded> {
       return { type: 'pong', ping: ping!, told: told! };
     }
     default: {
-      const lane: Lane = type === contentTypes.forwards ? 'data' : 'control';
+      const lane: Lane = type === contentTypes.forwards || type === contentTypes.passed ? 'data' : 'control';
       return { type: 'frame', lane, number: numberOf(body), frame: { type, body } };
     }
   }

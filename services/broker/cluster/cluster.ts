@@ -13,6 +13,7 @@
  *      this one is to serve        | tells all members and waits until each has answered that, or has died: from then on whoever
  *                                  | publishes elsewhere asks here first, and this one asks whoever served before. An answer is behind
  *                                  | what has been said before it; that a frame has been heard may be known before that
+ *      a barrier comes             | answered behind all messages that have been sent to that broker
  *      a message comes             | delivered to the subscribers here and to nobody else; its receipt goes back when it has settled
  *      a frame makes no sense      | its link ends, and nothing else; the next one begins where both agree
  *
@@ -195,6 +196,26 @@ export class Cluster implements World {
     this.#lookLater();
   }
 
+  /**
+   * Calls back when everything of the tenant that others have sent here so far has been given to its subscribers: each broker that
+   * serves is asked to answer behind it. Who has died sends nothing any more.
+   */
+  whenArrived(tenant: TenantScope, then: () => void): void {
+    let open = 1;
+    const passed = (): void => {
+      if (--open > 0) return;
+      const home = this.#homes.get(tenant)?.home;
+      if (home) home.whenArrived(then);
+      else then();
+    };
+    for (const peer of this.#peers.values())
+      if (peer.isServing) {
+        open++;
+        peer.barrier(passed);
+      }
+    passed();
+  }
+
   left(routes: HomeRoutes): void {
     const { scope } = routes.home;
     if (this.#homes.get(scope) !== routes) return;
@@ -331,6 +352,10 @@ export class Cluster implements World {
     if (type === contentTypes.forwards) return this.#arriving.take(peer, body);
     const content = readControl(type, body);
     switch (content?.type) {
+      case 'barrier':
+        return peer.answerBarrier(content.barrier);
+      case 'passed':
+        return peer.passed(content.barrier);
       case 'serves':
         if (!peer.isServing) this.#watches.join(peer.id, peer.lane);
         peer.isServing = true;

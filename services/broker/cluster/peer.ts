@@ -67,6 +67,8 @@ export class Peer {
   #lastReceipt = 0;
   readonly #underWay = new Map<number, UnderWay>();
   #receipts: ReceiptRange[] = [];
+  #lastBarrier = 0;
+  readonly #barriers = new Map<number, () => void>();
 
   constructor(id: BrokerId, host: ChannelHost<Encoded>, askFlush: (peer: Peer) => void) {
     this.id = id;
@@ -180,6 +182,26 @@ export class Peer {
     this.#flushLater();
   }
 
+  /** Calls back when all messages have been handled here that it has sent before it handles this; or when it has died. */
+  barrier(passed: () => void): void {
+    const barrier = ++this.#lastBarrier;
+    this.#barriers.set(barrier, passed);
+    this.channel.send('control', controlContent({ type: 'barrier', barrier }));
+  }
+
+  /** Its barrier has come. */
+  answerBarrier(barrier: number): void {
+    this.#send();
+    this.channel.send('data', controlContent({ type: 'passed', barrier }));
+  }
+
+  passed(barrier: number): void {
+    const passed = this.#barriers.get(barrier);
+    if (!passed) throw new OutOfOrder(`barrier ${barrier} has passed, of ${this.#lastBarrier}`);
+    this.#barriers.delete(barrier);
+    passed();
+  }
+
   /** Its lease is over. */
   end(): void {
     this.#hasEnded = true;
@@ -190,6 +212,9 @@ export class Peer {
     const left = [...this.#underWay.values()];
     this.#underWay.clear();
     eachGuarded('forward', left, (one) => this.#pay(one, serverUnavailable));
+    const waiting = [...this.#barriers.values()];
+    this.#barriers.clear();
+    eachGuarded('forward', waiting, (passed) => passed());
     this.shares.end();
   }
 

@@ -28,6 +28,8 @@ export interface Home {
   /** One of them: to the subscribers here. It is volatile. */
   arrive(message: Message): Receipt;
   arrived(): void;
+  /** Calls back when all that have come have been delivered. */
+  whenArrived(then: () => void): void;
   /** One more broker has to make the message safe. Only for one that may be held. */
   owe(message: Message): void;
   pay(message: Message, reasonCode: number): void;

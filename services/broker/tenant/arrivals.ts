@@ -4,7 +4,7 @@
  *
  * What waits is bounded: of QoS 1 and 2 by what the other brokers may have under way for this one (`cluster/shares.ts`), of QoS 0 here.
  */
-import { BoundedFifo, caught, type Clock } from '../../kernel/kernel.js';
+import { BoundedFifo, caught, type Clock, guarded } from '../../kernel/kernel.js';
 import { handedOn, type Message, type Meters, PendingReceipt, type Receipt } from '../message/message.js';
 import type { Routing } from '../fanout/fanout.js';
 import type { Job, TimeAccount } from './thread.js';
@@ -36,6 +36,9 @@ export class Arrivals implements Job {
   #isServed = false;
   #nowMs = 0;
   #untilLook = 0;
+  #delivered = 0;
+  /** In order. */
+  readonly #passing: { readonly behind: number; readonly then: () => void }[] = [];
 
   constructor(receiver: Receiver, clock: Clock) {
     this.#receiver = receiver;
@@ -81,6 +84,12 @@ export class Arrivals implements Job {
     return waiting.receipt;
   }
 
+  /** Calls back when those that wait now have been delivered. */
+  whenPassed(then: () => void): void {
+    if (this.#waiting.length === 0) then();
+    else this.#passing.push({ behind: this.#delivered + this.#waiting.length, then });
+  }
+
   /** Called by the thread. */
   step(): boolean {
     const { message, receipt } = this.#waiting.shift()!;
@@ -92,6 +101,9 @@ export class Arrivals implements Job {
       receipt.settle(0x80); // Unspecified error
       caught('fan-out', error);
     }
+    this.#delivered++;
+    while (this.#passing.length > 0 && this.#passing[0]!.behind <= this.#delivered)
+      guarded('fan-out', this.#passing.shift()!.then);
     return this.#waiting.length > 0;
   }
 }

@@ -220,6 +220,10 @@ export class Tenant implements SessionHost, FanOutHost, Touchable {
     this.#arrivals.end();
   }
 
+  whenArrived(then: () => void): void {
+    this.#arrivals.whenPassed(then);
+  }
+
   hinder(): void {
     this.ledger.hinder();
   }

@@ -57,6 +57,14 @@ it.each<[string, string, (readonly [type: number, body: Buffer])[]]>([
     ],
   ],
   [
+    'a barrier that was never asked for',
+    'unexpected-frame',
+    [
+      [hello.type, hello.body],
+      [contentTypes.passed, Buffer.concat([number(1), number(1)])],
+    ],
+  ],
+  [
     'half a message',
     'malformed-frame',
     [

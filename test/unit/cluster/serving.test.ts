@@ -1,5 +1,6 @@
 /** What clients of two brokers are promised, by real brokers over real links: G2, and what an acknowledgement means. */
 import { describe, expect, it } from 'vitest';
+import type { TenantScope } from '../../../services/kernel/kernel.js';
 import { keptBytesMax } from '../../../services/broker/cluster/cluster.js';
 import { until } from '../../support/until.js';
 import { type TestedBroker, serving } from './brokers.js';
@@ -216,4 +217,37 @@ describe('a broker that does not read', () => {
     await Promise.all(published);
     await until(() => subscriber.got.length === messages + 1);
   }, 40_000);
+});
+
+describe('what is under way to a broker when it asks', () => {
+  const forwards = (broker: TestedBroker, direction: string): number =>
+    broker.metric('shoal_forwards_total', direction);
+
+  it('has come when it is told so', async () => {
+    const { a, b, relay } = await apart();
+    const [publisher, subscriber] = [await a.client(), await b.client()];
+    await subscriber.subscribe('under/way');
+    await publisher.publish('under/way', 'first', 1);
+    relay.delayMs = 100;
+    for (let i = 0; i < 20; i++) void publisher.publish('under/way', String(i));
+    await until(() => forwards(a, 'out') === 21);
+    const before = forwards(b, 'in');
+    await new Promise<void>((resolve) => b.cluster.whenArrived('acme' as TenantScope, resolve));
+    expect([before < 21, forwards(b, 'in')]).toEqual([true, 21]);
+    await until(() => subscriber.got.length === 21);
+  });
+
+  it('is not waited for when whoever has sent it has died, or nobody else serves', async () => {
+    const { a, b, relay } = await apart();
+    relay.isClosed = true;
+    relay.cut();
+    let isTold = false;
+    b.cluster.whenArrived('acme' as TenantScope, () => (isTold = true));
+    expect(isTold).toBe(false);
+    b.hear(b.member(), a.member(true));
+    expect(isTold).toBe(true);
+    let isAlone = false;
+    b.cluster.whenArrived('acme' as TenantScope, () => (isAlone = true));
+    expect(isAlone).toBe(true);
+  });
 });

@@ -50,7 +50,7 @@ describe('what version 1 has sent of a channel is read and written', () => {
     expect(contentTypes).toEqual({
       ...{ hello: 0x10, heard: 0x11, ping: 0x12, pong: 0x13, serves: 0x14 },
       ...{ watch: 0x15, unwatch: 0x16, interest: 0x17, receipts: 0x18, forwards: 0x19 },
-      knows: 0x1a,
+      ...{ knows: 0x1a, barrier: 0x1b, passed: 0x1c },
     });
   });
 });
@@ -58,6 +58,8 @@ describe('what version 1 has sent of a channel is read and written', () => {
 const sent: readonly (readonly [content: ControlContent, hex: string])[] = [
   [{ type: 'serves' }, '14 000000000005'],
   [{ type: 'knows' }, '1a 000000000005'],
+  [{ type: 'barrier', barrier: 7 }, '1b 000000000005000000000007'],
+  [{ type: 'passed', barrier: 7 }, '1c 000000000005000000000007'],
   [{ type: 'watch', tenant: 'acme', watch: 3 }, '15 0000000000050000000000030461636d65'],
   [{ type: 'unwatch', tenant: 'é', watch: 1 }, '16 00000000000500000000000102c3a9'],
   [{ type: 'interest', tenant: 't', watch: 2, isWhole: true, filters: [] }, '17 00000000000500000000000201' + '0174'],

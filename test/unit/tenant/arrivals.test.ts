@@ -43,7 +43,7 @@ function world() {
   };
   /** It has had more than its share. */
   const spend = (): void => time.spend(50);
-  return { come, comeTogether, turn, spend, got, meters, clock, slow };
+  return { arrivals, come, comeTogether, turn, spend, got, meters, clock, slow };
 }
 
 describe('a message from another broker', () => {
@@ -66,6 +66,25 @@ describe('a message from another broker', () => {
     ]);
     clock.advance(1000);
     expect([come('4').reasonCode, got.at(-1)]).toEqual([0, '4']);
+  });
+
+  it('is known to have been delivered, before those that come later', () => {
+    const { arrivals, come, turn, spend, got, clock } = world();
+    const passed: string[][] = [];
+    const look = (): void => arrivals.whenPassed(() => passed.push([...got]));
+    look();
+    spend();
+    come('1');
+    come('bad', 1);
+    look();
+    come('3');
+    look();
+    expect(passed).toEqual([[]]);
+    clock.advance(1000);
+    const faults = heardFaults();
+    for (let i = 0; i < 20; i++) turn();
+    faults.stop();
+    expect(passed).toEqual([[], ['1'], ['1', '3']]);
   });
 
   it('waits with those behind it when its slice is over', () => {

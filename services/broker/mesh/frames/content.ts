@@ -1,5 +1,5 @@
 /**
- * What brokers tell each other of subscriptions and messages over a link: content frames 0x10 to 0x1a of version 1. Every layout here
+ * What brokers tell each other of subscriptions and messages over a link: content frames 0x10 to 0x1c of version 1. Every layout here
  * is frozen: `test/unit/mesh/content-frames.test.ts` decodes it for ever. A frame that is not exactly of its layout is malformed.
  *
  *      hello     0x10 | handled on the lane control (6) | handled on the lane data (6)
@@ -15,10 +15,12 @@
  *      forwards  0x19 | frame (6) | messages: length of what follows (4), flags (1), tenant, then as the flags say receipt (6) and
  *                     |   expiry in ms from now on (6), topic with a length (2), properties with a length (4), and the payload
  *      knows     0x1a | frame (6): the answer to serves
+ *      barrier   0x1b | frame (6) | number (6)
+ *      passed    0x1c | frame (6) | the number of the barrier (6), behind all messages that had been sent before it came
  *
  * Numbers are big-endian; a text is its length (1) and that many bytes of UTF-8. Flags: QoS (0x03), retain (0x04), expires (0x08). QoS 1
- * and 2 have a receipt. An empty tenant of a message is that of the message before. Forwards are of the lane data, all others with a
- * frame number of the lane control (`channel.ts`).
+ * and 2 have a receipt. An empty tenant of a message is that of the message before. Forwards and passed are of the lane data, all others
+ * with a frame number of the lane control (`channel.ts`).
  */
 import { Buffer } from 'node:buffer';
 import type { Handled } from '../channel.js';
@@ -35,6 +37,8 @@ export const contentTypes = {
   receipts: 0x18,
   forwards: 0x19,
   knows: 0x1a,
+  barrier: 0x1b,
+  passed: 0x1c,
 } as const;
 
 /** What a numbered frame begins with. */

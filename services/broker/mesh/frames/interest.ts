@@ -9,9 +9,10 @@ export interface FilterOfFrame {
   readonly isThere: boolean;
 }
 
-/** Of the lane control. */
+/** Of the lane control, but for `passed`. */
 export type ControlContent =
   | { readonly type: 'serves' | 'knows' }
+  | { readonly type: 'barrier' | 'passed'; readonly barrier: number }
   | { readonly type: 'watch' | 'unwatch'; readonly tenant: string; readonly watch: number }
   | {
       readonly type: 'interest';
@@ -41,6 +42,9 @@ export function controlContent(content: ControlContent): Encoded {
     case 'serves':
     case 'knows':
       return { type, body: Buffer.alloc(numberBytes) };
+    case 'barrier':
+    case 'passed':
+      return { type, body: numbers(0, content.barrier) };
     case 'watch':
     case 'unwatch': {
       const tenant = textBytes(content.tenant);
@@ -95,6 +99,10 @@ export function readControl(type: number, body: Buffer): ControlContent | undefi
     case contentTypes.serves:
     case contentTypes.knows:
       content = { type: type === contentTypes.serves ? 'serves' : 'knows' };
+      break;
+    case contentTypes.barrier:
+    case contentTypes.passed:
+      content = { type: type === contentTypes.barrier ? 'barrier' : 'passed', barrier: reading.number(6) };
       break;
     case contentTypes.watch:
     case contentTypes.unwatch: {
