@@ -1,6 +1,7 @@
 /**
  * The fast database as a process, in the place of the embedded one: `instead.mjs` has it loaded where Shoal loads
- * `dynamodb.js`, with the same arguments (a folder, which is not used, a port, and the broker's) and the same words over IPC.
+ * `dynamodb.js`, with the same arguments (a folder, which is not used, a port, and the broker's) and the same words over IPC, those of
+ * checkouts from before several brokers included. It has a port for one broker.
  */
 import { Database } from './server.js';
 
@@ -13,6 +14,7 @@ process.on('disconnect', () => process.exit(0));
 const database = await Database.listen({ port: Number(port), delayMs });
 process.on('message', (message) => {
   if (message === 'stop') process.exit(0);
-  if (message === 'quiet') void database.quiet().then(() => process.send?.({ type: 'quiet' }));
+  else void database.quiet().then(() => process.send?.({ type: 'quiet', quiet: 0 }));
 });
-process.send?.({ type: 'ready', port: database.port, brokerPort: await database.listenForBroker(Number(brokerPort)) });
+const doorPort = await database.listenForBroker(Number(brokerPort));
+process.send?.({ type: 'ready', port: database.port, brokerPort: doorPort, brokerPorts: [doorPort] });
