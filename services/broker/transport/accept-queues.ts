@@ -2,8 +2,8 @@
  * Where the kernel keeps connections until they are accepted. One queue has 4096 places (`net.core.somaxconn`), and libuv takes one
  * from it in a turn of the event loop. A SYN that finds it full is dropped and comes again after 1, 3, 7 and 15 s: when 16 000
  * devices lost their connections at once, that happened 119 000 times, and the last waited for 17 s while the broker had time left.
- * So a listener has several queues (SO_REUSEPORT), between which the kernel shares what comes. Node.js before 22.12 cannot do
- * that and has one.
+ * So a listener has several queues (SO_REUSEPORT), between which the kernel shares what comes. Other systems than Linux, and Node.js
+ * before 22.12, cannot do that and have one.
  *
  * Another process of the same user could then share the port without anybody noticing, above all a second broker that was
  * started by mistake. So the port is first taken without sharing, for a moment.
@@ -15,6 +15,8 @@ import { guarded } from '../../kernel/kernel.js';
 const backlog = 4096;
 /** A storm of 20 000, and some. Each queue costs one look a turn in which somebody comes, and nothing otherwise. */
 const queuesMax = 8;
+/** Elsewhere Node refuses to listen with it, as on macOS. */
+const sharing = process.platform === 'linux' ? { reusePort: true } : {};
 
 export interface Address {
   readonly host: string;
@@ -56,7 +58,7 @@ async function takeAlone(address: Address): Promise<void> {
 function listen(server: Server, address: Address): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ ...address, backlog, reusePort: true }, () => {
+    server.listen({ ...address, backlog, ...sharing }, () => {
       server.off('error', reject);
       resolve();
     });

@@ -9,7 +9,7 @@ import { listenInQueues } from '../../../services/broker/transport/accept-queues
 import { until } from '../../support/until.js';
 
 const [major, minor] = process.versions.node.split('.').map(Number) as [number, number];
-const canShare = major > 22 || (major === 22 && minor >= 12);
+const canShare = process.platform === 'linux' && (major > 22 || (major === 22 && minor >= 12));
 
 const open: { close(): unknown }[] = [];
 afterEach(() => {
