@@ -1,4 +1,7 @@
-/** Brokers that serve together, as processes: one is killed, and the other one has its sessions and keeps its own connections. */
+/**
+ * Brokers that serve together, as processes: a client moves from one to the other, and is sent what is published at the first. Then that is
+ * killed, and the other one has its sessions and keeps its own connections.
+ */
 import { afterAll, expect, test } from 'vitest';
 import { LiveClient } from '../support/live-client.js';
 import { until } from '../support/until.js';
@@ -23,7 +26,7 @@ async function open(port: number): Promise<LiveClient> {
 }
 
 test(
-  'the sessions of a broker that is killed are at the other one, whose connections live on',
+  'a session follows its client, and those of a broker that is killed are at the other one, whose connections live on',
   { timeout: 90_000 },
   async () => {
     site = await Site.open(seed, { brokerEnv: together });
@@ -55,8 +58,14 @@ test(
       await client.subscribe({ filter: 'living', qos: 1 }, { filter: 'will', qos: 1 });
       living.push(client);
     }
-    const refused = await (await open(secondPort)).tryConnect({ ...site.account, clientId: names[0]!, ...stored });
-    expect(refused.reasonCode).toBe(0x88); // Its owner lives.
+    const [moved, ...away] = names as [string, ...string[]];
+    const elsewhere = await open(secondPort);
+    expect(await elsewhere.connect({ ...site.account, clientId: moved, ...stored })).toMatchObject({
+      sessionPresent: true,
+    });
+    await publisher.publish({ topic: 'to/all', payload: 'from afar', qos: 1 });
+    await elsewhere.receivedCount(2);
+    expect(elsewhere.received.map(({ payload }) => payload)).toEqual(['kept', 'from afar']);
 
     const killedMs = performance.now();
     await first.kill();
@@ -66,11 +75,11 @@ test(
     console.log(note(`adopted ${Math.round(performance.now() - killedMs)} ms after the kill`));
 
     await Promise.all(
-      names.map(async (clientId) => {
+      away.map(async (clientId) => {
         const client = await open(secondPort);
         expect(await client.connect({ ...site.account, clientId, ...stored })).toMatchObject({ sessionPresent: true });
-        await client.receivedCount(1);
-        expect(client.received.map(({ payload }) => payload)).toEqual(['kept']);
+        await client.receivedCount(2);
+        expect(client.received.map(({ payload }) => payload)).toEqual(['kept', 'from afar']);
       }),
     );
     for (const [i, client] of living.entries()) {

@@ -78,8 +78,10 @@ function adoptedContract({ name, start }: DynamoServer): void {
       await site.kill(a);
       await site.world.elapseUntil(() => b!.broker.dues.length + c!.broker.dues.length > 0);
       const [late, early] = b!.broker.dues.length > 0 ? [c!, b!] : [b!, c!];
-      const devices = await site.done(Promise.all(names.map((client) => late.connect(client, stored))));
+      const coming = names.map((client) => late.connect(client, stored));
+      await site.world.elapse(200);
       expect(late.broker.dues).toEqual([]); // It has not looked since the mark.
+      const devices = await site.done(Promise.all(coming)); // Those of the other heir's are refused after a while.
       await site.world.elapse(500);
       const admitted = devices.filter((device) => device !== undefined);
       for (const device of admitted) expect(device.said()).toEqual(['connack', expect.stringMatching('publish kept')]);
