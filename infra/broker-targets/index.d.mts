@@ -1,3 +1,6 @@
+import type { ECSClient } from '@aws-sdk/client-ecs';
+import type { ElasticLoadBalancingV2Client } from '@aws-sdk/client-elastic-load-balancing-v2';
+
 /** What one call has changed in a target group. */
 export interface TargetChange {
   readonly group: string;
@@ -5,23 +8,13 @@ export interface TargetChange {
   readonly removed: readonly string[];
 }
 
-interface Credentials {
-  readonly id: string;
-  readonly secret: string;
-  readonly token?: string;
-}
-
-/** Calls of ECS and of the load balancer. */
-export class Aws {
-  constructor(region: string, endpoints: Readonly<Record<'ecs' | 'elasticloadbalancing', string>>, by: Credentials);
-}
-
 interface Watched {
   readonly cluster: string;
   readonly service: string;
   /** ARNs of target groups. */
   readonly groups: readonly string[];
-  readonly aws: Aws;
+  readonly ecs: ECSClient;
+  readonly balancer: ElasticLoadBalancingV2Client;
 }
 
 /** Rejects when a call fails. */

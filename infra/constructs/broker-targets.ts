@@ -43,7 +43,7 @@ export class BrokerTargets extends Construct {
       architecture: Architecture.ARM_64,
       code: Code.fromAsset(code, { exclude: ['*.d.mts'] }),
       handler: 'index.handler',
-      memorySize: 128,
+      memorySize: 256,
       timeout: Duration.seconds(timeoutSeconds),
       role,
       logGroup,

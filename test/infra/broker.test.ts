@@ -390,7 +390,7 @@ describe.each(stageNames)('a cluster in %s', (name) => {
   it('has somebody who makes its tasks targets of both groups, and may do nothing else', () => {
     const groupIds = Object.keys(template.findResources(targetGroup));
     expect(groupIds).toHaveLength(2);
-    template.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', MemorySize: 128 });
+    template.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', MemorySize: 256 });
     const arns = groupIds.map((id) => ({ Ref: id }));
     template.hasResourceProperties('AWS::IAM::Policy', {
       PolicyDocument: {
