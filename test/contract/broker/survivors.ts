@@ -130,7 +130,13 @@ export class Survivors {
   constructor(dynamo: Dynamo) {
     this.#dynamo = dynamo;
     this.world = new LeaseWorld(dynamo);
-    this.#accounts.tenants.set(acme, { id: acme, plan: 'free', status: 'active', quotaOverrides: {}, createdAtMs: 0 });
+    this.#accounts.tenants.set(acme, {
+      id: acme,
+      plan: 'free',
+      status: 'active',
+      quotaOverrides: { sessionExpirySecondsMax: null },
+      createdAtMs: 0,
+    });
     this.#accounts.put({ scope: acmeScope, name: 'device', secretHash, createdAtMs: 0, revision: 1 });
   }
 
