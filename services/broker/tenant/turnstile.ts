@@ -43,9 +43,9 @@ type Pass = (isLate: boolean) => void;
 
 interface Waiting {
   readonly group: string;
-  readonly pass: Pass;
   readonly cameAtMs: number;
-  hasPassed: boolean;
+  /** Until it has been called: what it holds, a socket or a CONNECT with its password, is let go of then. */
+  pass: Pass | undefined;
 }
 
 export interface TurnstileOptions {
@@ -62,7 +62,7 @@ export class Turnstile {
   readonly #defer: (run: () => void) => void;
   /** By group; whose turn is next stands first. */
   readonly #lines = new Map<string, BoundedFifo<Waiting>>();
-  /** All of these, in the order in which they have come, and some that have passed. */
+  /** All of these, in the order in which they have come, and those behind the oldest that have passed before it. */
   readonly #byAge = unbounded<Waiting>();
   #waiting = 0;
   /** In this turn of the loop. */
@@ -102,7 +102,7 @@ export class Turnstile {
     }
     this.#waiting++;
     this.#hasCome = true;
-    const waiting = { group, pass, cameAtMs: this.#clock.monotonicMs(), hasPassed: false };
+    const waiting = { group, pass, cameAtMs: this.#clock.monotonicMs() };
     let line = this.#lines.get(group);
     if (!line) this.#lines.set(group, (line = unbounded()));
     line.push(waiting);
@@ -149,7 +149,7 @@ export class Turnstile {
 
   #hasLate(nowMs: number): boolean {
     for (let oldest = this.#byAge.peek(); oldest; oldest = this.#byAge.peek()) {
-      if (!oldest.hasPassed) return nowMs - oldest.cameAtMs > this.#patienceMs;
+      if (oldest.pass) return nowMs - oldest.cameAtMs > this.#patienceMs;
       this.#byAge.shift();
     }
     return false;
@@ -174,9 +174,10 @@ export class Turnstile {
   };
 
   #call(waiting: Waiting, isLate: boolean): void {
-    waiting.hasPassed = true;
+    const pass = waiting.pass!;
+    waiting.pass = undefined;
     try {
-      waiting.pass(isLate);
+      pass(isLate);
     } catch (error) {
       caught('accept', error);
     }
