@@ -1,5 +1,5 @@
 /**
- * The process of the front door, started by `../several-brokers.ts` over IPC with its settings as one argument. Told: which brokers
+ * The process of the front door, started by `../processes.ts` over IPC with its settings as one argument. Told: which brokers
  * there are (`targets`), to let nobody in any more (`close`), and to end (`stop`). Tells: `ready` with its ports, or `failed`, and
  * how the brokers are (`health`). Signals of a terminal do not stop it, only its parent does, by a message or by going away.
  */
